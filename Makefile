@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+# One Makefile, one include path, one build directory per configuration.
+#
+#   make            build/release/muster        make run        build, start the demo on 127.0.0.1:8080
+#   make test       unit, corpora, behaviour    make check      format, layers, headers, tidy
+#   make deps       install what is missing     make test-clients   real clients and the real model (npm)
+#   make SAN=address,undefined unit             make SAN=thread unit
+#   make fuzz T=http_head SECS=60               make bench      beside nginx
+
+CC      ?= gcc
+CXX     ?= $(if $(findstring clang,$(CC)),clang++,g++)
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX     := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
+PYTHON  ?= /usr/bin/python3
+SAN     ?=
+PKGS    := libuv openssl libhs sqlite3 yaml-0.1 libzstd libcurl simdjson
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wvla -Walloca -Wundef -Wformat=2 \
+           -Wimplicit-fallthrough -Wcast-qual -Wno-missing-field-initializers
+CWARN   := -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum
+comma   := ,
+VARIANT := $(if $(findstring clang,$(CC)),clang-)$(if $(SAN),$(subst $(comma),-,$(SAN)),release)
+CONFIG  ?= $(VARIANT)
+B       := build/$(CONFIG)
+
+ifeq ($(filter deps clean help,$(MAKECMDGOALS)),)
+ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes),yes)
+MISSING := yes
+endif
+endif
+
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+COMMON   = -D_GNU_SOURCE -Isrc -I. -Itests -MMD -MP -fno-common -fstack-protector-strong $(WARN) $(PKG_CFLAGS) $(CFLAGS) \
+           $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ALL_CFLAGS   = -std=gnu17 -include core/base/banned.h $(CWARN) $(COMMON)
+ALL_CXXFLAGS = -std=c++17 $(COMMON)
+ALL_LDFLAGS  = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+LIBS         = $(PKG_LIBS) -lpthread -lm
+
+SRC    := $(filter-out src/app/daemon/main.c,$(shell find src clients/c -name '*.c' | sort))
+CCSRC  := $(shell find src -name '*.cc' | sort)
+OBJ    := $(SRC:%.c=$B/%.o) $(CCSRC:%.cc=$B/%.o)
+TESTS  := $(patsubst tests/%.c,$B/%,$(wildcard tests/unit/test_*.c tests/conformance/test_*.c))
+FUZZ   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+all: $B/muster
+lib: $B/libmuster.a
+
+ifdef MISSING
+$(info muster: development packages are missing; running `make deps`)
+DEPS_FIRST := $(shell sh tools/deps >&2 && echo ok)
+ifneq ($(DEPS_FIRST),ok)
+$(error packages are missing: run `make deps` as root, or see README.md)
+endif
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+endif
+
+$B/muster: $B/src/app/daemon/main.o $B/libmuster.a
+	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$B/libmuster.a: $(OBJ)
+	@rm -f $@ && ar rcs $@ $^
+$B/unit/%: $B/tests/unit/%.o $B/libmuster.a
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(if $(findstring test_http_differential,$@),-lhttp_parser)
+$B/conformance/%: $B/tests/conformance/%.o $B/libmuster.a
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$B/corpus_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $B/libmuster.a
+	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+$B/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
+
+run: $B/muster
+	$B/muster serve --demo $(ARGS)
+deps:
+	sh tools/deps
+
+unit: $(TESTS) $(FUZZ:%=$B/corpus_%)
+	@sh tools/run-tests $(TESTS) -- $(foreach f,$(FUZZ),$B/corpus_$f:tests/fuzz/corpus/$f)
+behaviour: $B/muster
+	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+test: $B/muster $(TESTS) $(FUZZ:%=$B/corpus_%)
+	@sh tools/test-all $B $(PYTHON) unit behaviour
+test-clients: $B/muster
+	@sh tools/test-all $B $(PYTHON) clients
+bench: $B/muster
+	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py
+
+fuzz:
+	@mkdir -p build/fuzz
+	$(MAKE) CC=clang CONFIG=fuzz-lib CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' build/fuzz-lib/libmuster.a
+	clang -std=gnu17 -D_GNU_SOURCE -Isrc -I. -g -O1 -fsanitize=fuzzer,address,undefined -o build/fuzz/$T.o -c tests/fuzz/fuzz_$T.c
+	clang++ -fsanitize=fuzzer,address,undefined -o build/fuzz/$T build/fuzz/$T.o build/fuzz-lib/libmuster.a $(LIBS)
+	build/fuzz/$T -max_total_time=$(or $(SECS),60) tests/fuzz/corpus/$T
+
+check: check-format check-layers check-headers tidy
+check-format:
+	clang-format --dry-run --Werror $$(find src tests tools clients -name '*.[ch]' -o -name '*.cc' | grep -v node_modules)
+check-layers:
+	sh tools/check-layers src
+check-headers: # every header stands alone
+	@for h in $$(cd src && find . -name '*.h' ! -name banned.h); do echo "#include \"$${h#./}\"" | \
+	    $(CC) -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS) -Wall -Wextra -Werror -x c -fsyntax-only - || exit 1; done
+tidy:
+	@printf '%s\n' $(SRC) src/app/daemon/main.c | xargs -P 2 -n 8 sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS) 2>/dev/null' tidy
+
+clean:
+	rm -rf build
+
+.PHONY: all lib run deps unit behaviour test test-clients bench fuzz check check-format check-layers check-headers tidy clean
+.PRECIOUS: $B/%.o
+-include $(shell find $B -name '*.d' 2>/dev/null)

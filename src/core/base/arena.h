@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bump allocation with one lifetime.  Memory comes from chunks that double up
+ * to 256 KiB; arena_reset() keeps the first chunk, so that a steady load
+ * allocates nothing from the system.  An arena has a maximum: past it
+ * allocation returns NULL, which callers turn into E_TOOBIG.  The system being
+ * out of memory aborts.
+ */
+#pragma once
+#include "core/base/slice.h"
+#include "core/base/util.h"
+
+struct arena_chunk;
+
+struct arena {
+	struct arena_chunk *first, *cur;
+	char *at, *end;	   /* free part of cur */
+	size_t used_bytes; /* handed out since the last reset */
+	size_t max_bytes;
+	size_t first_size;
+};
+
+/* first_size: bytes of the chunk that stays (allocated on first use); max_bytes: all that may be handed out. */
+void arena_init(struct arena *a, size_t first_size, size_t max_bytes);
+void arena_release(struct arena *a);
+void arena_reset(struct arena *a);
+/* 16-byte aligned, uninitialised; NULL past the maximum. */
+void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
+void *arena_zalloc(struct arena *a, size_t n) MUST_CHECK;
+/* Unaligned copy; the result is also NUL-terminated.  NULL past the maximum. */
+char *arena_strndup(struct arena *a, const char *s, size_t n) MUST_CHECK;
+struct slice arena_slice(struct arena *a, struct slice s); /* {NULL,0} past the maximum */
+char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define ARENA_NEW(a, type) ((type *)arena_zalloc((a), sizeof(type)))
+#define ARENA_ARRAY(a, type, n) ((type *)arena_zalloc((a), sizeof(type) * (n)))

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checksums and hashes. */
+#pragma once
+#include "core/base/slice.h"
+
+/* CRC-32C (Castagnoli), SSE4.2 where there is one; crc of an earlier part, 0 to begin. */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+/* Fast 64-bit hash for tables and traffic splits: stable across runs and machines; not for secrets. */
+uint64_t hash64(struct slice s, uint64_t seed);
+/* Lower-case hexadecimal SHA-256, terminated. */
+void sha256_hex(struct slice s, char ret_hex[65]);
+/* Compares in time that depends on n only. */
+bool equal_secret(const void *a, const void *b, size_t n);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The strict HTTP/1.1 head parser (RFC 9112), for requests and answers.
+ * Refused: bare LF, obsolete line folding, white space before the colon, bytes that no name or value may hold,
+ * Content-Length and Transfer-Encoding together, two different or malformed lengths, a transfer coding other than chunked,
+ * a request of HTTP/1.1 without exactly one Host, anything past the limits.
+ * Nothing is copied: every slice points into the bytes given.
+ */
+#pragma once
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#define HTTP_MAX_HEADERS 100
+#define HTTP_MAX_HEAD_BYTES (32 * 1024)
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+
+struct http_header {
+	struct slice name, value; /* value without white space around */
+};
+
+struct http_head {
+	enum http_method method;   /* request */
+	struct slice method_name;
+	struct slice target;	   /* as it came: "/v1/models?x=y" */
+	struct slice path, query;  /* query without '?'; absent when there is none */
+	int status;		   /* answer */
+	struct slice reason;
+	int minor;		   /* 0 or 1 of HTTP/1.x */
+	struct http_header header[HTTP_MAX_HEADERS];
+	size_t n_headers;
+	int64_t content_length;	   /* -1: none given */
+	bool chunked;
+	bool keep_alive;	   /* what version and Connection say */
+	bool expect_continue;
+	size_t head_bytes;	   /* of the whole head, blank line included */
+};
+
+/*
+ * 0: *ret is whole and ret->head_bytes were used.  E_AGAIN: more bytes needed.  E_TOOBIG: past a limit (431).
+ * E_INVALID: refused (400), the error says why.  E_UNSUPPORTED: a version or transfer coding that we do not speak (505, 501).
+ * seen: how many bytes an earlier call with E_AGAIN was given (0 at first): the search goes on from there.
+ */
+int http_parse_request(struct slice in, size_t seen, struct http_head *ret, struct err *err);
+int http_parse_response(struct slice in, size_t seen, struct http_head *ret, struct err *err);
+
+/* Value of the first header of that name (lower case literal), or absent. */
+struct slice http_header(const struct http_head *h, const char *name);
+const char *http_reason(int status); /* "Not Found"; "" when unknown */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OpenSSL contexts.  Clients verify the chain against the system's certificates (and ca_file) and the host name; TLS 1.2 and up. */
+#pragma once
+#include "core/base/err.h"
+
+struct tls_context;
+
+/* ca_file: a PEM file of more authorities to trust, or NULL. */
+int tls_client_new(const char *ca_file, struct tls_context **ret, struct err *err);
+int tls_server_new(const char *cert_file, const char *key_file, struct tls_context **ret, struct err *err);
+void tls_context_free(struct tls_context *t);
