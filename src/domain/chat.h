@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chat exchange in no particular wire format: what callers ask, what models
+ * answer, and the events of a streamed answer.  Codecs in serving/protocol turn
+ * bytes into these and back.
+ */
+#pragma once
+#include "core/base/slice.h"
+#include "core/json/json.h"
+
+enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL };
+
+struct chat_message {
+	enum chat_role role;
+	struct slice text;	 /* all its text parts, joined by newlines; may be empty */
+	bool has_other;		 /* parts that are not text (images, audio, tool calls) */
+	const struct json *node; /* the message in the caller's body; NULL when made by us */
+};
+
+#define CHAT_MAX_STOP 16
+
+struct chat_request {
+	struct slice model;	      /* as the caller wrote it; absent for layer/use_case requests */
+	struct slice model_raw;	      /* the token in the body that says so, quotes included, for splicing; absent if none */
+	struct slice use_case;	      /* /api/v1/generate: use_case, or the one that layer names; absent otherwise */
+	struct slice layer;	      /* as the caller wrote it */
+	struct chat_message *messages;
+	size_t n_messages;
+	struct slice prompt;	      /* text of the last user message */
+	struct slice context;	      /* raw JSON: the caller's context object, or the messages before the prompt; absent if none */
+	bool stream;
+	bool include_usage;	      /* the caller wants usage at the end of the stream */
+	bool has_max_tokens, has_temperature, has_top_p, has_seed;
+	int64_t max_tokens, seed;
+	double temperature, top_p;
+	struct slice stop[CHAT_MAX_STOP];
+	size_t n_stop;
+	const struct json *root;      /* the whole body */
+	struct slice body;	      /* its bytes */
+};
+
+enum chat_finish { CHAT_FINISH_NONE, CHAT_FINISH_STOP, CHAT_FINISH_LENGTH, CHAT_FINISH_TOOL_CALLS, CHAT_FINISH_CONTENT_FILTER };
+
+struct chat_usage {
+	bool known;
+	bool estimated; /* counted by us: the upstream did not say */
+	int64_t prompt_tokens, completion_tokens, total_tokens;
+};
+
+struct chat_answer {
+	struct slice id, model; /* what the upstream called itself */
+	struct slice text;	/* of the first choice */
+	struct slice text_raw;	/* the token in the body that holds it, quotes included, for splicing; absent if none */
+	struct slice refusal;
+	struct slice tool_calls; /* raw JSON, or absent */
+	enum chat_finish finish;
+	struct chat_usage usage;
+	size_t n_choices;
+};
+
+enum chat_event_type {
+	CHAT_EVENT_NONE,   /* nothing for a caller of another protocol (a role, a ping, an empty delta) */
+	CHAT_EVENT_TEXT,   /* more text; may carry finish and usage too */
+	CHAT_EVENT_OTHER,  /* something that only the same protocol can carry (tool calls, reasoning, audio) */
+	CHAT_EVENT_FINISH, /* finish, perhaps with usage */
+	CHAT_EVENT_USAGE,  /* usage alone */
+	CHAT_EVENT_ERROR,  /* the upstream gave up: text holds its message */
+	CHAT_EVENT_END,    /* the protocol's terminator ([DONE], done:true) */
+};
+
+struct chat_event {
+	enum chat_event_type type;
+	struct slice text;
+	struct slice text_raw; /* the token in the payload that holds it, for splicing; absent if none */
+	enum chat_finish finish;
+	struct chat_usage usage;
+	bool end; /* this event also ends the stream (Ollama's done:true) */
+};
+
+const char *chat_finish_name(enum chat_finish f); /* "stop", "length", "tool_calls", "content_filter"; "" for none */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What traffic is routed by, and how each is to be served. */
+#pragma once
+#include "domain/model.h"
+
+#define USE_CASE_MAX_FALLBACKS 8
+
+enum log_mode {
+	LOG_FULL,     /* prompt, context and output are kept */
+	LOG_METADATA, /* everything but the texts */
+	LOG_NONE,     /* nothing */
+};
+
+struct use_case {
+	struct slice name;
+	struct slice fallback[USE_CASE_MAX_FALLBACKS]; /* "name@version", tried in order after the current model */
+	size_t n_fallback;
+	struct slice fallback_content; /* what is answered when nothing serves; absent: the configuration file's */
+	struct slice policy;	       /* name of the guardrail policy; absent: "default"; "none": no checks */
+	enum log_mode log;
+	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the configuration file's */
+	int64_t created_us, updated_us;
+};
+
+/* The settings as a JSON object: what PUT /api/v1/use-cases/{use_case} takes and the store keeps. */
+int use_case_parse(struct arena *a, struct slice name, const struct json *settings, struct use_case *ret, struct err *err);
+struct json_writer;
+void use_case_write(struct json_writer *w, const struct use_case *u); /* one object, every setting */
+const char *log_mode_name(enum log_mode m);
+/* "foundation" and "foundation_layer" both give the use case foundation_layer: writes into ret (USE_CASE_MAX + 1 bytes or more). */
+struct slice use_case_of_layer(struct slice layer, char ret[USE_CASE_MAX + 8]);

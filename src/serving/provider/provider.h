@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of providers: which protocol one speaks, where it usually listens, how it wants to be paid attention to. */
+#pragma once
+#include "serving/protocol/protocol.h"
+
+enum provider_auth { PROVIDER_AUTH_NONE, PROVIDER_AUTH_BEARER, PROVIDER_AUTH_OPTIONAL_BEARER };
+
+struct provider {
+	const char *name;	       /* "ollama", "vllm", "openai", "openrouter", "llamacpp", "sim", ... */
+	const struct protocol *protocol;
+	const char *default_endpoint;  /* NULL: configuration.endpoint is required */
+	enum provider_auth auth;
+	const char *api_key_env;       /* where its key is looked for when the configuration names none; or NULL */
+	bool simulated;
+	const char *doc;	       /* one line for `muster model register --help` */
+};
+
+extern const struct provider *const providers[];
+extern const size_t n_providers;
+
+const struct provider *provider_find(struct slice name); /* or NULL: then "openai" compatible is assumed if an endpoint is given */
+
+/* Where and how to call a model: what its configuration, its endpoint's path and its provider say together (DESIGN.md, section 1). */
+struct provider_target {
+	const struct provider *provider; /* NULL when unknown by name */
+	const struct protocol *protocol;
+	struct slice endpoint;		 /* URL without path */
+	struct slice path;		 /* of requests */
+	enum provider_auth auth;
+	const char *api_key_env;	 /* default; or NULL */
+};
+/* E_INVALID with what to do ("provider 'foo' is not known and configuration.endpoint is missing: ..."). Slices live as long as the inputs. */
+int provider_resolve(struct slice provider, const struct model_config *config, struct provider_target *ret, struct err *err);

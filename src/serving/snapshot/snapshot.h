@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The immutable view of registry, use cases and policies that every request
+ * reads.  Built by the control plane, reference counted, posted to each loop;
+ * also saved on disk, so that a start without a database serves what was served
+ * last.  Everything in it lives in its arena.
+ */
+#pragma once
+#include <stdatomic.h>
+
+#include "core/base/map.h"
+#include "domain/use_case.h"
+#include "domain/policy.h"
+
+struct snapshot_model {
+	struct model model;
+	struct model_config config;
+	struct slice id_text;	/* canonical UUID */
+	struct slice full_name;	/* name@version */
+	void *target;		/* what the gateway made of it (gateway_prepare); freed through snapshot->free_prepared */
+};
+
+#define SNAPSHOT_MAX_CHAIN (1 + USE_CASE_MAX_FALLBACKS)
+
+struct snapshot_policy {
+	struct policy policy;
+	void *compiled; /* struct guard_policy, by gateway_prepare */
+};
+
+struct snapshot_use_case {
+	struct use_case settings;
+	struct snapshot_model *current;			 /* NULL: none */
+	struct snapshot_model *chain[SNAPSHOT_MAX_CHAIN]; /* current (if any), then the fallbacks that exist and may serve */
+	size_t n_chain;
+	struct snapshot_policy *policy;			 /* NULL: "none" */
+	unsigned slot;					 /* index for metrics: stable while the process lives */
+	struct slice current_json;			 /* the body that answers GET .../current; absent when none */
+};
+
+struct snapshot {
+	_Atomic unsigned refs;
+	uint64_t generation; /* grows with every publication of this process */
+	int64_t built_us;
+	struct arena arena;
+	struct snapshot_use_case *use_cases;
+	size_t n_use_cases;
+	struct snapshot_model *models; /* every model that is not archived */
+	size_t n_models;
+	struct snapshot_policy *policies;
+	size_t n_policies;
+	struct map by_use_case;	  /* name -> snapshot_use_case */
+	struct map by_model;	  /* "name@version" and "name" -> the one that serves: current before testing before others, then newest */
+	struct map by_model_id;	  /* id text -> snapshot_model */
+	void (*free_prepared)(struct snapshot *s); /* or NULL */
+};
+
+/* What a snapshot is made from: rows as the store gives them. They are copied. */
+struct snapshot_source {
+	const struct model *models; /* any status: archived ones are left out */
+	size_t n_models;
+	const struct use_case *use_cases; /* settings; a use case that only models name gets defaults */
+	size_t n_use_cases;
+	const struct policy *policies; /* "default" is added by the caller when the store has none */
+	size_t n_policies;
+};
+
+/* A use case gets the slot that slot_of says (NULL: its index). E_INVALID names the row that does not parse. */
+int snapshot_build(const struct snapshot_source *src, unsigned (*slot_of)(struct slice use_case, void *arg), void *arg,
+		   struct snapshot **ret, struct err *err);
+struct snapshot *snapshot_ref(struct snapshot *s); /* any thread */
+void snapshot_unref(struct snapshot *s);	   /* any thread; frees at the last */
+
+/* Request-time lookups: no allocation, no lock. NULL when absent. A layer's short name finds its use case. */
+const struct snapshot_use_case *snapshot_use_case(const struct snapshot *s, struct slice name);
+const struct snapshot_model *snapshot_model(const struct snapshot *s, struct slice name_or_id);
+/* The closest name of a use case or model, for "did you mean"; absent when nothing is close. */
+struct slice snapshot_nearest(const struct snapshot *s, struct slice name);
+
+/* JSON of the sources on disk: written to a temporary file, synced, renamed.  Loading gives what snapshot_build gave. */
+int snapshot_save(const struct snapshot *s, const char *path, struct err *err);
+int snapshot_load(const char *path, unsigned (*slot_of)(struct slice use_case, void *arg), void *arg, struct snapshot **ret,
+		  struct err *err);
