@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is stored, row by row: one .c file per entity.  Results live in the arena given.  None of these opens a transaction: who
+ * needs one (control/registry, control/history) does.
+ */
+#pragma once
+#include "control/store/db.h"
+#include "domain/event.h"
+#include "domain/record.h"
+#include "domain/use_case.h"
+
+#define STORE_PAGE_MAX 1000
+
+/* --- model_registry --- */
+struct model_filter { /* absent or -1: any */
+	struct slice use_case, provider, name, version;
+	int status;
+	bool with_archived; /* when status is -1 */
+};
+int store_model_insert(struct db *db, const struct model *m, struct err *err);
+int store_model_get(struct db *db, struct arena *a, const struct uuid *id, struct model *ret, struct err *err); /* E_NOTFOUND */
+/* Ordered by use case, then status (current first), then creation, newest first. */
+int store_model_list(struct db *db, struct arena *a, const struct model_filter *f, struct model **ret, size_t *ret_n,
+		     struct err *err);
+int store_model_current(struct db *db, struct arena *a, struct slice use_case, struct model *ret, struct err *err);
+int store_model_set_status(struct db *db, const struct uuid *id, enum model_status status, int64_t now_us, struct err *err);
+int store_model_set_configuration(struct db *db, const struct uuid *id, struct slice json, int64_t now_us, struct err *err);
+int store_model_set_metrics(struct db *db, const struct uuid *id, struct slice json, int64_t now_us, struct err *err);
+
+/* --- use_cases (settings as JSON) --- */
+struct use_case_row {
+	struct slice name, settings; /* JSON */
+	int64_t created_us, updated_us;
+};
+int store_use_case_put(struct db *db, const struct use_case_row *u, struct err *err);
+int store_use_case_get(struct db *db, struct arena *a, struct slice name, struct use_case_row *ret, struct err *err);
+int store_use_case_list(struct db *db, struct arena *a, struct use_case_row **ret, size_t *ret_n, struct err *err);
+
+/* --- guardrail_policies (document as JSON) --- */
+struct policy_row {
+	struct slice name, document;
+	int64_t created_us, updated_us;
+};
+int store_policy_put(struct db *db, const struct policy_row *p, struct err *err);
+int store_policy_list(struct db *db, struct arena *a, struct policy_row **ret, size_t *ret_n, struct err *err);
+int store_policy_delete(struct db *db, struct slice name, struct err *err);
+
+/* --- registry_events --- */
+struct event_filter {
+	struct slice subject, use_case, kind; /* absent: any */
+	int64_t until_us;		      /* 0: no bound */
+	struct slice before_id;		      /* page: events older than this id; absent: from the newest */
+	size_t limit;
+};
+int store_event_append(struct db *db, const struct registry_event *e, struct err *err);
+int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret, size_t *ret_n,
+		     struct err *err); /* newest first */
+
+/* --- model_historical_logs and guardrails_violations --- */
+/* Inserts the record and its violations; a record that is there already changes nothing (*ret_inserted false). */
+int store_log_insert(struct db *db, const struct log_record *r, bool *ret_inserted, struct err *err);
+struct log_filter {
+	struct slice use_case, model; /* model: id, name, or name@version */
+	struct slice status;	      /* "ok", "error", ...; absent: any */
+	int64_t since_us, until_us;   /* 0: no bound */
+	struct slice before_id, after_id; /* page towards older, or (tail) newer; absent: from the newest */
+	size_t limit;
+	bool with_text;		      /* prompt, context and output too */
+};
+/* Newest first (with after_id: oldest first). Violations are not filled in. */
+int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, struct log_record **ret, size_t *ret_n,
+		   struct err *err);
+/* id: whole, or a unique prefix of at least 6 characters. E_NOTFOUND, or E_CONFLICT naming how many match. With violations. */
+int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_record *ret, struct err *err);
+int store_log_count(struct db *db, int64_t *ret, struct err *err);
+
+struct violation_row {
+	struct uuid id, log_id;
+	int64_t created_us;
+	struct slice model_id, model_name, use_case;
+	struct record_violation v;
+};
+struct violation_filter {
+	struct slice use_case, model, category, severity;
+	int64_t since_us, until_us;
+	struct slice before_id;
+	size_t limit;
+};
+int store_violation_list(struct db *db, struct arena *a, const struct violation_filter *f, struct violation_row **ret,
+			 size_t *ret_n, struct err *err);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A few connections to one database, shared by the threads of the control plane. */
+#pragma once
+#include "control/store/db.h"
+
+struct store;
+
+#define STORE_MAX_CONNECTIONS 4
+
+/* Opens nothing yet. */
+int store_new(const char *url, struct store **ret, struct err *err);
+void store_free(struct store *s);
+/* "sqlite:var/muster.db": without any password. */
+const char *store_description(const struct store *s);
+/* Any thread; blocks while all connections are out. Give each back with store_release. */
+int store_acquire(struct store *s, struct db **ret, struct err *err);
+void store_release(struct store *s, struct db *db);
+
+/* --- migrations: numbered, only ever adding --- */
+int migrate_level(struct db *db, int *ret_level, struct err *err); /* 0: an empty database */
+int migrate_target(void);					    /* the level of this binary */
+/* Brings the database to migrate_target(). E_CONFLICT: it is newer than this binary, the error names both levels. Safe when
+ * several run at once. */
+int migrate_run(struct db *db, int *ret_from, struct err *err);
+const char *migrate_sql(int level); /* the SQL of one step, for --dry-run; NULL past the last */
