@@ -27,6 +27,11 @@ void arena_reset(struct arena *a);
 /* 16-byte aligned, uninitialised; NULL past the maximum. */
 void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
 void *arena_zalloc(struct arena *a, size_t n) MUST_CHECK;
+/*
+ * Grows the newest allocation, [p, p + old_n), to new_n bytes where it stands.  False, and nothing done, when it is not
+ * the newest, its chunk is full or the maximum is reached.  new_n >= old_n.
+ */
+bool arena_extend(struct arena *a, const void *p, size_t old_n, size_t new_n) MUST_CHECK;
 /* Unaligned copy; the result is also NUL-terminated.  NULL past the maximum. */
 char *arena_strndup(struct arena *a, const char *s, size_t n) MUST_CHECK;
 struct slice arena_slice(struct arena *a, struct slice s); /* {NULL,0} past the maximum */

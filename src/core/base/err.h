@@ -8,19 +8,19 @@
 #include "core/base/util.h"
 
 enum err_code {
-	E_INVALID = -1,	    /* the input is wrong */
-	E_NOTFOUND = -2,    /* the thing named is not there */
-	E_EXISTS = -3,	    /* it is there already */
-	E_TOOBIG = -4,	    /* past a limit that we set */
-	E_IO = -5,	    /* the system or the database failed */
-	E_AGAIN = -6,	    /* nothing now; more input or time needed */
-	E_TIMEOUT = -7,	    /* a deadline passed */
-	E_CLOSED = -8,	    /* the other side is gone */
-	E_DENIED = -9,	    /* not allowed */
-	E_BUSY = -10,	    /* at capacity, or held by someone else */
-	E_CORRUPT = -11,    /* stored or received bytes do not check */
+	E_INVALID = -1,	     /* the input is wrong */
+	E_NOTFOUND = -2,     /* the thing named is not there */
+	E_EXISTS = -3,	     /* it is there already */
+	E_TOOBIG = -4,	     /* past a limit that we set */
+	E_IO = -5,	     /* the system or the database failed */
+	E_AGAIN = -6,	     /* nothing now; more input or time needed */
+	E_TIMEOUT = -7,	     /* a deadline passed */
+	E_CLOSED = -8,	     /* the other side is gone */
+	E_DENIED = -9,	     /* not allowed */
+	E_BUSY = -10,	     /* at capacity, or held by someone else */
+	E_CORRUPT = -11,     /* stored or received bytes do not check */
 	E_UNAVAILABLE = -12, /* a thing we depend on is away */
-	E_CONFLICT = -13,   /* the state does not allow it */
+	E_CONFLICT = -13,    /* the state does not allow it */
 	E_UNSUPPORTED = -14, /* understood, but cannot be done here */
 };
 

@@ -21,7 +21,7 @@ struct log {
 	const char *id; /* exchange or deployment id, or NULL */
 };
 
-void log_setup(enum log_level level, bool json); /* once, before threads; may be called again on reload */
+void log_setup(enum log_level level, bool json);	    /* once, before threads; may be called again on reload */
 int log_level_parse(const char *name, enum log_level *ret); /* 0 or E_INVALID */
 bool log_enabled(enum log_level level);
 void log_write(const struct log *l, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);

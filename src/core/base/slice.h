@@ -37,7 +37,7 @@ bool slice_ends(struct slice s, struct slice suffix);
 /* Index of the first occurrence, or -1. */
 ptrdiff_t slice_find(struct slice haystack, struct slice needle);
 ptrdiff_t slice_chr(struct slice s, char c);
-struct slice slice_trim(struct slice s); /* ASCII spaces and tabs at both ends */
+struct slice slice_trim(struct slice s);		       /* ASCII spaces and tabs at both ends */
 struct slice slice_sub(struct slice s, size_t from, size_t n); /* clamped */
 /* Splits off what stands before the first sep; *s becomes the rest after it. False when *s was absent (p == NULL). */
 bool slice_split(struct slice *s, char sep, struct slice *ret_head);
