@@ -7,4 +7,8 @@
 #include <time.h>
 
 #pragma GCC poison strcpy strcat strncpy strncat strtok sprintf vsprintf gets atoi atol atof
-#pragma GCC poison gmtime localtime ctime asctime mktemp rand srand
+#pragma GCC poison gmtime localtime ctime asctime mktemp
+
+/* Not poisoned: headers of OpenSSL name parameters so. */
+int rand(void) __attribute__((error("use core/base/rand.h")));
+void srand(unsigned seed) __attribute__((error("use core/base/rand.h")));

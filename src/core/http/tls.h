@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OpenSSL contexts.  Clients verify the chain against the system's certificates (and ca_file) and the host name; TLS 1.2 and up. */
+/* OpenSSL contexts.  Clients verify the chain against the system's certificates (and ca_file) and the host name;
+ * TLS 1.2 and up. */
 #pragma once
 #include "core/base/err.h"
 

@@ -12,26 +12,29 @@
 struct loop;
 typedef void loop_fn(void *arg);
 
+/* Also makes the process ignore SIGPIPE: a peer that went away is an error code here, never a signal. */
 int loop_new(const char *name, struct loop **ret_loop, struct err *err);
-/* The loop must have ended (loop_join, or loop_run returned). */
+/* The loop must have ended (loop_join, or loop_run returned).  What was posted after the stop is dropped. */
 void loop_free(struct loop *l);
 int loop_start(struct loop *l, struct err *err); /* runs it on a thread of its own, named after it */
 void loop_join(struct loop *l);
-void loop_run(struct loop *l); /* runs it here, until loop_stop */
+void loop_run(struct loop *l);	/* runs it here, until loop_stop */
 void loop_stop(struct loop *l); /* any thread: ends after what was posted before */
 uv_loop_t *loop_uv(struct loop *l);
 const char *loop_name(const struct loop *l);
 
-/* Cached times, read once per turn of the loop: no clock call. */
+/* Cached times of the loop, at most one clock read a millisecond.  Its own thread only. */
 int64_t loop_now_ms(const struct loop *l);  /* monotonic */
 int64_t loop_wall_us(const struct loop *l); /* microseconds since 1970 UTC */
 
-/* Any thread.  Calls fn(arg) on the loop's thread; calls posted by one thread keep their order. Never fails, never blocks. */
+/* Any thread.  Calls fn(arg) on the loop's thread; calls posted by one thread keep their order. Never fails, never
+ * blocks. */
 void loop_post(struct loop *l, loop_fn *fn, void *arg);
 
 /*
  * Timers sit in a coarse wheel (LOOP_TICK_MS): they fire at their time or up to two ticks late, never early.
  * Setting and cancelling cost a list operation.  An idle loop with no timer set does not wake.
+ * A delay of 0 or less: on the next turn of the loop, after everything that is running now has returned.
  */
 #define LOOP_TICK_MS 8
 struct timer {
@@ -42,14 +45,15 @@ struct timer {
 };
 void timer_init(struct timer *t, loop_fn *fn, void *arg);
 void timer_set(struct loop *l, struct timer *t, int64_t delay_ms); /* moves it when it is set already */
-void timer_cancel(struct loop *l, struct timer *t);		    /* fine when not set */
+void timer_cancel(struct loop *l, struct timer *t);		   /* fine when not set */
 static inline int timer_is_set(const struct timer *t)
 {
 	return t->prev != NULL;
 }
 
 /*
- * Blocking work for a loop: work(arg) runs on one of LOOP_JOB_THREADS threads (libuv's pool), done(arg) afterwards on the loop.
+ * Blocking work for a loop: work(arg) runs on one of LOOP_JOB_THREADS threads (libuv's pool), done(arg) afterwards on
+ * the loop.
  */
 #define LOOP_JOB_THREADS 4
 void job_submit(struct loop *l, loop_fn *work, loop_fn *done, void *arg);
