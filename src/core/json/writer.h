@@ -25,7 +25,8 @@ void jw_key_slice(struct json_writer *w, struct slice key);
 void jw_str(struct json_writer *w, struct slice s);
 void jw_cstr(struct json_writer *w, const char *s); /* null when s is NULL */
 void jw_i64(struct json_writer *w, int64_t v);
-void jw_double(struct json_writer *w, double v); /* shortest form that reads back the same; null for NaN and infinities */
+void jw_double(struct json_writer *w,
+	       double v); /* shortest form that reads back the same; null for NaN and infinities */
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 void jw_raw(struct json_writer *w, struct slice json); /* a value that is JSON already */
