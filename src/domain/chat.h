@@ -17,6 +17,12 @@ struct chat_message {
 	const struct json *node; /* the message in the caller's body; NULL when made by us */
 };
 
+/* A text that stands in a body, where it stands, so that it can be judged and replaced. */
+struct chat_text {
+	struct slice text; /* decoded */
+	struct slice raw;  /* its token, quotes included */
+};
+
 #define CHAT_MAX_STOP 16
 
 struct chat_request {
@@ -35,6 +41,9 @@ struct chat_request {
 	double temperature, top_p;
 	struct slice stop[CHAT_MAX_STOP];
 	size_t n_stop;
+	struct chat_text *judged;     /* every text that guardrails judge: all but system and developer messages */
+	size_t n_judged;
+	int64_t n_choices;	      /* asked for; 1 unless the caller says */
 	const struct json *root;      /* the whole body */
 	struct slice body;	      /* its bytes */
 };
@@ -56,6 +65,8 @@ struct chat_answer {
 	enum chat_finish finish;
 	struct chat_usage usage;
 	size_t n_choices;
+	struct chat_text *judged; /* every text in it: content, refusal, reasoning and tool arguments of every choice */
+	size_t n_judged;
 };
 
 enum chat_event_type {
@@ -72,6 +83,9 @@ struct chat_event {
 	enum chat_event_type type;
 	struct slice text;
 	struct slice text_raw; /* the token in the payload that holds it, for splicing; absent if none */
+	/* Texts of one channel belong together: 0 is the content of the first choice; reasoning, tool arguments and other choices
+	 * have channels of their own.  CHAT_EVENT_OTHER has a text too when there is one to judge. */
+	unsigned channel;
 	enum chat_finish finish;
 	struct chat_usage usage;
 	bool end; /* this event also ends the stream (Ollama's done:true) */

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One caller request and all the upstream attempts made for it.  Private to the gateway. */
+#pragma once
+#include "domain/record.h"
+#include "serving/gateway/gateway.h"
+#include "serving/gateway/settings.h"
+#include "serving/guardrail/guard.h"
+#include "core/http/ndjson.h"
+#include "core/http/sse.h"
+
+#define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 1)
+#define ATTEMPTS_JSON_MAX 4096
+#define CHANNELS_MAX 8
+/* A stream's text is kept for the log up to here; what comes after is counted, not kept. */
+#define LOG_TEXT_MAX (4u * 1024 * 1024)
+#define ERROR_BODY_MAX (64u * 1024)
+
+struct gateway {
+	struct loop *loop;
+	struct spool *spool;
+	unsigned writer;
+	struct http_client *client;
+	struct snapshot *snapshot;
+	struct gateway_settings *settings;
+	struct guard_scratch *scratch;
+	struct json_parser *json;
+	struct arena turn; /* scratch of one callback; empty between them */
+	struct uuid_gen ids;
+	void (*control)(struct http_exchange *x, struct slice actor, void *arg);
+	void *control_arg;
+	struct gateway_stats stats;
+};
+
+/* Something that may serve this exchange, in the order of trying. */
+struct candidate {
+	const struct target *target;
+	struct slice full_name, name, id; /* id is empty for a hardcoded endpoint */
+	struct slice provider;
+	enum record_fallback kind;
+};
+
+enum exchange_step { /* exchange.c has the table */
+	STEP_AUTHENTICATE,
+	STEP_DECODE,
+	STEP_ROUTE,
+	STEP_GUARD_INPUT,
+	STEP_ATTEMPT,
+	STEP_ANSWER,
+	STEP_DONE,
+};
+
+enum next {
+	NEXT,	/* go on with the step that e->step says */
+	WAIT,	/* an upstream or a timer goes on */
+	FINISHED, /* answered: the exchange may be gone */
+};
+
+/* The events of a stream that were received and may not leave yet. */
+struct held_event {
+	struct held_event *next;
+	uint64_t text_end[1]; /* where its text ends in its channel */
+	unsigned channel;
+	struct slice bytes;   /* as it would leave */
+	struct slice text;
+};
+
+struct channel {
+	struct guard_stream *guard;
+	uint64_t fed, safe;
+};
+
+struct stream {
+	struct sse sse;
+	struct ndjson ndjson;
+	bool begun;	    /* head of the answer has been given to the server */
+	bool same_protocol; /* events leave as they came */
+	bool usage_injected;
+	bool ended;	    /* the terminator was seen */
+	bool finish_seen;
+	bool stopped;	    /* guardrails ended it */
+	bool first_sent;
+	struct channel channel[CHANNELS_MAX];
+	struct buf held;    /* events that wait, as records: stream.c */
+	struct buf out;	    /* what leaves at the end of this turn */
+	struct buf text;    /* all text so far, for the log */
+	bool text_cut;
+	struct timer flush; /* splits an event whose end is still undecided */
+};
+
+struct exchange {
+	struct gateway *g;
+	struct http_exchange *http;
+	struct snapshot *snapshot;
+	struct gateway_settings *settings;
+	enum exchange_step step;
+	const struct protocol *front;
+	struct slice caller;
+
+	struct uuid log_id;
+	char log_id_text[UUID_STR_SIZE];
+	struct slice request_id;
+	int64_t start_ms, start_us;
+
+	struct json *root;
+	struct chat_request request;
+	const struct snapshot_use_case *use_case;
+	struct slice use_case_name;
+	const struct guard_policy *policy; /* NULL: nothing is checked */
+	enum log_mode log;
+	bool pinned; /* the caller named a model, not a use case */
+	struct gateway_use_case_stats *stats;
+
+	struct candidate candidate[CANDIDATES_MAX];
+	size_t n_candidates, i_candidate;
+	unsigned n_attempts;
+	struct buf attempts; /* JSON array, open */
+	struct dropped_params dropped;
+
+	struct http_call call;
+	bool call_active;
+	struct iovec request_iov[24];
+	int64_t attempt_ms;
+	int upstream_status;
+	struct slice upstream_retry_after;
+	bool upstream_is_stream;
+	struct buf body; /* of an answer that is held whole, or of an error */
+	size_t body_max;
+
+	struct chat_answer answer;
+	bool have_answer;
+	struct stream *stream; /* NULL: the answer is not streamed */
+	int64_t first_token_ms;
+
+	struct guard_result *input_hits, *output_hits;
+	enum guard_action action; /* the strongest taken */
+	struct slice judged_prompt;
+	char error_text[500]; /* why there is no good answer: for the log and the caller */
+	int error_status;
+	bool recorded;
+};
+
+/* exchange.c */
+void exchange_run(struct exchange *e);
+struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const struct protocol *front);
+void exchange_release(struct exchange *e);
+const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: none has answered */
+
+/* decode.c */
+enum next exchange_decode(struct exchange *e);
+/* route.c */
+enum next exchange_route(struct exchange *e);
+/* judge.c */
+enum next exchange_guard_input(struct exchange *e);
+void exchange_take_action(struct exchange *e, enum guard_action action);
+/* Judges the whole answer e->answer. The strongest action of its hits. */
+enum guard_action exchange_judge_answer(struct exchange *e);
+struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r);
+/* attempt.c */
+enum next exchange_attempt(struct exchange *e);
+void attempt_note(struct exchange *e, const char *result);
+/* The call failed or its answer is no good: goes on with the next candidate. */
+void attempt_failed(struct exchange *e, const char *why);
+/* answer.c: a whole answer */
+enum next exchange_answer(struct exchange *e);
+enum next answer_fallback_content(struct exchange *e, const char *why);
+/* stream.c */
+int stream_begin(struct exchange *e);
+int stream_feed(struct exchange *e, struct slice piece);
+/* rc: of the call */
+void stream_finish(struct exchange *e, int rc);
+void stream_release(struct exchange *e);
+/* A whole text as a stream of the caller's protocol. */
+enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
+/* respond.c */
+#define RESPOND_MAX_HEADERS 16
+size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type);
+void respond_meta(const struct exchange *e, struct answer_meta *m);
+enum next respond_error(struct exchange *e, const struct api_error *error);
+enum next respond_whole(struct exchange *e, struct slice body);
+/* An error outside of an exchange, in the shape that the path asks for. */
+void respond_plain_error(struct http_exchange *x, const struct api_error *error);
+/* record.c */
+void record_exchange(struct exchange *e, enum record_status status, int http_status);
+/* direct.c: what is answered from the snapshot alone. True when the path is one of these. */
+bool direct_handle(struct gateway *g, struct http_exchange *x, struct slice caller);

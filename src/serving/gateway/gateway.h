@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data plane of one loop: it takes requests from the HTTP server, finds what serves them, calls it, judges what goes in and
+ * out, answers, and leaves a record in the spool.  It reads the snapshot and the settings it was last given, and nothing else:
+ * no line here can reach a database.
+ *
+ * exchange.c is the file to read first.
+ */
+#pragma once
+#include "core/http/client.h"
+#include "core/http/server.h"
+#include "serving/gateway/stats.h"
+#include "serving/snapshot/snapshot.h"
+#include "serving/spool/spool.h"
+
+struct gateway;
+struct gateway_settings;
+
+/* What the configuration file says about serving.  Everything is copied. */
+struct gateway_endpoint {
+	struct slice use_case, url;
+};
+struct gateway_key {
+	struct slice name, secret;
+};
+struct gateway_settings_source {
+	struct http_timeouts timeouts; /* where neither model nor use case says */
+	struct slice fallback_content; /* empty: an error instead */
+	const struct gateway_endpoint *endpoints; /* hardcoded: what serves when no model does */
+	size_t n_endpoints;
+	const struct gateway_key *keys; /* none: everybody may call */
+	size_t n_keys;
+	bool guardrails, history;
+	size_t max_answer_bytes; /* an answer that is held whole; 0: 16 MiB */
+};
+int gateway_settings_new(const struct gateway_settings_source *src, struct gateway_settings **ret, struct err *err);
+struct gateway_settings *gateway_settings_ref(struct gateway_settings *s);
+void gateway_settings_unref(struct gateway_settings *s); /* any thread */
+/* The hardcoded endpoint of a use case, or absent. */
+struct slice gateway_settings_endpoint(const struct gateway_settings *s, struct slice use_case);
+
+/* Compiles what requests need of a snapshot: targets of models, guardrail policies. The simulator's address goes into models
+ * of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */
+struct gateway_prepare_arg {
+	const char *sim_host;
+	uint16_t sim_port; /* 0: no simulator runs: models of provider sim cannot serve */
+};
+int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err);
+
+struct gateway_options {
+	struct loop *loop;
+	struct spool *spool;
+	unsigned writer; /* of the spool */
+	struct http_client_options client;
+	/* Requests that the control plane answers. It has to call http_reply on this loop, now or later. */
+	void (*control)(struct http_exchange *x, struct slice actor, void *arg);
+	void *control_arg;
+};
+struct gateway *gateway_new(const struct gateway_options *o);
+void gateway_free(struct gateway *g);
+/* On the loop's thread: what requests from now on see. Both are borrowed: references are taken. */
+void gateway_set_snapshot(struct gateway *g, struct snapshot *s);
+void gateway_set_settings(struct gateway *g, struct gateway_settings *s);
+/* For http_server_new. */
+void gateway_on_request(struct http_exchange *x, void *gateway);
+void gateway_on_refused(struct http_exchange *x, int status, const char *why, void *gateway);
+/* Any thread. */
+const struct gateway_stats *gateway_stats(const struct gateway *g);
+const struct http_client_stats *gateway_client_stats(const struct gateway *g);

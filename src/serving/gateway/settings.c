@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the configuration file says about serving, made ready; and who may call. */
+#include "serving/gateway/settings.h"
+
+#include <stdlib.h>
+
+#include "core/base/digest.h"
+
+#define SETTINGS_MAX_BYTES (8u * 1024 * 1024)
+#define DEFAULT_MAX_ANSWER (16u * 1024 * 1024)
+
+static int copy_endpoints(struct gateway_settings *s, const struct gateway_settings_source *src, struct err *err)
+{
+	s->endpoints = ARENA_ARRAY(&s->arena, struct settings_endpoint, src->n_endpoints + 1);
+	if (!s->endpoints)
+		return err_set(err, E_TOOBIG, "too many fallback endpoints: %zu", src->n_endpoints);
+	for (size_t i = 0; i < src->n_endpoints; i++) {
+		struct settings_endpoint *e = &s->endpoints[i];
+		struct model_config config = {0};
+		int rc;
+
+		e->use_case = arena_slice(&s->arena, src->endpoints[i].use_case);
+		e->url = arena_slice(&s->arena, src->endpoints[i].url);
+		config.endpoint = e->url;
+		rc = target_init(&s->arena, &e->target, SLICE_LIT("generate"), &config, e->use_case, NULL, err);
+		if (rc) {
+			err_prefix(err, "fallback.endpoints." SLICE_FMT, SLICE_ARG(e->use_case));
+			return rc;
+		}
+		s->n_endpoints++;
+	}
+	return 0;
+}
+
+static int copy_keys(struct gateway_settings *s, const struct gateway_settings_source *src, struct err *err)
+{
+	s->keys = ARENA_ARRAY(&s->arena, struct settings_key, src->n_keys + 1);
+	if (!s->keys)
+		return err_set(err, E_TOOBIG, "too many keys: %zu", src->n_keys);
+	for (size_t i = 0; i < src->n_keys; i++) {
+		s->keys[i].name = arena_slice(&s->arena, src->keys[i].name);
+		sha256_hex(src->keys[i].secret, s->keys[i].digest);
+	}
+	s->n_keys = src->n_keys;
+	return 0;
+}
+
+int gateway_settings_new(const struct gateway_settings_source *src, struct gateway_settings **ret, struct err *err)
+{
+	struct gateway_settings *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		abort();
+	s->refs = 1;
+	arena_init(&s->arena, 4096, SETTINGS_MAX_BYTES);
+	s->timeouts = src->timeouts;
+	s->guardrails = src->guardrails;
+	s->history = src->history;
+	s->max_answer_bytes = src->max_answer_bytes ? src->max_answer_bytes : DEFAULT_MAX_ANSWER;
+	s->fallback_content = arena_slice(&s->arena, src->fallback_content);
+	rc = copy_endpoints(s, src, err);
+	if (!rc)
+		rc = copy_keys(s, src, err);
+	if (rc) {
+		gateway_settings_unref(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct gateway_settings *gateway_settings_ref(struct gateway_settings *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void gateway_settings_unref(struct gateway_settings *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	arena_release(&s->arena);
+	free(s);
+}
+
+const struct settings_endpoint *settings_endpoint(const struct gateway_settings *s, struct slice use_case)
+{
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		if (slice_eq(s->endpoints[i].use_case, use_case))
+			return &s->endpoints[i];
+	return NULL;
+}
+
+struct slice gateway_settings_endpoint(const struct gateway_settings *s, struct slice use_case)
+{
+	const struct settings_endpoint *e = settings_endpoint(s, use_case);
+
+	return e ? e->url : (struct slice){0};
+}
+
+static struct slice presented_key(const struct http_head *head)
+{
+	struct slice auth = http_header(head, "authorization");
+
+	if (auth.n > 7 && slice_eq_nocase(slice_sub(auth, 0, 7), SLICE_LIT("Bearer ")))
+		return slice_trim(slice_sub(auth, 7, auth.n));
+	return http_header(head, "x-api-key");
+}
+
+struct slice settings_authenticate(const struct gateway_settings *s, const struct http_head *head)
+{
+	struct slice key, found = {0};
+	char digest[65];
+
+	if (!s->n_keys)
+		return SLICE_LIT("anonymous");
+	key = presented_key(head);
+	if (!key.n)
+		return found;
+	sha256_hex(key, digest);
+	for (size_t i = 0; i < s->n_keys; i++) /* all of them: the time tells nothing */
+		if (equal_secret(digest, s->keys[i].digest, 64))
+			found = s->keys[i].name;
+	return found;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The settings as the gateway keeps them: everything in one arena, reference counted. */
+#pragma once
+#include <stdatomic.h>
+
+#include "serving/gateway/gateway.h"
+#include "serving/gateway/target.h"
+
+struct settings_endpoint {
+	struct slice use_case, url;
+	struct target target;
+};
+
+struct settings_key {
+	struct slice name;
+	char digest[65]; /* SHA-256 of the secret */
+};
+
+struct gateway_settings {
+	_Atomic unsigned refs;
+	struct arena arena;
+	struct http_timeouts timeouts;
+	struct slice fallback_content;
+	struct settings_endpoint *endpoints;
+	size_t n_endpoints;
+	struct settings_key *keys;
+	size_t n_keys;
+	bool guardrails, history;
+	size_t max_answer_bytes;
+};
+
+const struct settings_endpoint *settings_endpoint(const struct gateway_settings *s, struct slice use_case);
+/* Who sent this: the key's name, "anonymous" when no keys are set; absent when it may not. */
+struct slice settings_authenticate(const struct gateway_settings *s, const struct http_head *head);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one loop counted. One writer, many readers. */
+#pragma once
+#include "core/base/metric.h"
+
+/* Use cases get slots; what comes after the last slot is counted in it. */
+#define GATEWAY_SLOTS 128
+
+struct gateway_use_case_stats {
+	struct counter requests;
+	struct counter answered;      /* by the current model */
+	struct counter fallback[3];   /* by the next model, the hardcoded endpoint, fallback content */
+	struct counter errors;	      /* answered with an error */
+	struct counter disconnects;   /* the caller left first */
+	struct counter truncated;     /* answers that ended early, and were marked so */
+	struct counter guard[5];      /* by enum guard_action: what was done */
+	struct counter input_tokens, output_tokens;
+	struct histogram duration;    /* whole exchanges */
+	struct histogram first_token;
+};
+
+struct gateway_stats {
+	struct counter generation;	/* of the snapshot in use */
+	struct counter violations[4];	/* by enum guard_severity */
+	struct counter guard_failures;	/* checks that failed themselves */
+	struct counter upstream_errors; /* attempts that failed */
+	struct counter unauthorized;
+	struct counter current_lookups, checks, app_logs;
+	struct gateway_use_case_stats use_case[GATEWAY_SLOTS];
+};

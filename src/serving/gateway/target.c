@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a model ready to be called.  Runs in the control plane, once per
+ * snapshot: keys are read from the environment or a file here, so a request
+ * never opens a file, and a key never stands anywhere but in the head that is
+ * sent upstream.
+ */
+#include "serving/gateway/target.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/base/buf.h"
+#include "core/http/url.h"
+#include "serving/gateway/gateway.h"
+
+#define HEAD_MAX (16 * 1024)
+#define KEY_MAX 4096
+
+static struct slice read_key_file(struct arena *a, struct slice path, struct slice *ret_missing)
+{
+	char *name = arena_strndup(a, path.p, path.n);
+	int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+	char key[KEY_MAX];
+	ssize_t n;
+
+	if (fd < 0) {
+		*ret_missing = slice_from(arena_printf(a, "its key file '" SLICE_FMT "' cannot be read", SLICE_ARG(path)));
+		return (struct slice){0};
+	}
+	n = read(fd, key, sizeof(key));
+	(void)close(fd); /* only read from */
+	while (n > 0 && (key[n - 1] == '\n' || key[n - 1] == '\r' || key[n - 1] == ' '))
+		n--;
+	if (n <= 0) {
+		*ret_missing = slice_from(arena_printf(a, "its key file '" SLICE_FMT "' is empty", SLICE_ARG(path)));
+		return (struct slice){0};
+	}
+	return arena_slice(a, (struct slice){key, (size_t)n});
+}
+
+static struct slice find_key(struct arena *a, const struct provider_target *pt, const struct model_config *config,
+			     struct slice *ret_missing)
+{
+	struct slice env = config->api_key_env.n ? config->api_key_env : slice_from(pt->api_key_env);
+	const char *value;
+
+	if (config->api_key_file.n)
+		return read_key_file(a, config->api_key_file, ret_missing);
+	if (!env.n)
+		return (struct slice){0};
+	value = getenv(arena_strndup(a, env.p, env.n));
+	if (value && *value)
+		return arena_slice(a, slice_from(value));
+	if (pt->auth == PROVIDER_AUTH_BEARER || config->api_key_env.n)
+		*ret_missing = slice_from(arena_printf(a, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env)));
+	return (struct slice){0};
+}
+
+static bool is_header_safe(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+static void add_header(struct buf *b, struct slice name, struct slice value)
+{
+	if (!is_header_safe(name) || !is_header_safe(value))
+		return;
+	buf_add(b, name);
+	buf_adds(b, ": ");
+	buf_add(b, value);
+	buf_adds(b, "\r\n");
+}
+
+/* The sim object on one line: it travels in a header. */
+static void add_sim_header(struct arena *a, struct buf *b, const struct json *sim)
+{
+	char *copy;
+
+	if (!sim)
+		return;
+	copy = arena_strndup(a, sim->raw.p, sim->raw.n);
+	for (size_t i = 0; copy && i < sim->raw.n; i++)
+		if ((unsigned char)copy[i] < 0x20)
+			copy[i] = ' ';
+	if (copy)
+		add_header(b, SLICE_LIT("x-muster-sim"), (struct slice){copy, sim->raw.n});
+}
+
+static void write_head(struct arena *a, struct buf *b, const struct provider_target *pt, const struct model_config *config,
+		       struct slice authority, struct slice key)
+{
+	buf_adds(b, "POST ");
+	buf_add(b, pt->path);
+	buf_adds(b, " HTTP/1.1\r\n");
+	add_header(b, SLICE_LIT("Host"), authority);
+	add_header(b, SLICE_LIT("User-Agent"), SLICE_LIT("muster"));
+	add_header(b, SLICE_LIT("Content-Type"), SLICE_LIT("application/json"));
+	if (key.n && is_header_safe(key)) {
+		buf_adds(b, "Authorization: Bearer ");
+		buf_add(b, key);
+		buf_adds(b, "\r\n");
+	}
+	for (const struct json *h = config->headers ? config->headers->first : NULL; h; h = h->next)
+		add_header(b, h->key, h->str);
+	if (pt->provider && pt->provider->simulated)
+		add_sim_header(a, b, config->sim);
+}
+
+/* A model of provider sim has no endpoint of its own: the simulator of this process serves it. */
+static struct slice sim_endpoint(struct arena *a, const struct gateway_prepare_arg *sim, struct slice *ret_missing)
+{
+	if (!sim || !sim->sim_port) {
+		*ret_missing = SLICE_LIT("the simulator does not run in this process");
+		return SLICE_LIT("http://127.0.0.1:9");
+	}
+	return slice_from(arena_printf(a, "http://%s:%u", sim->sim_host, sim->sim_port));
+}
+
+int target_init(struct arena *a, struct target *ret, struct slice provider, const struct model_config *config,
+		struct slice model_name, const struct gateway_prepare_arg *sim, struct err *err)
+{
+	const struct provider *known = provider_find(provider);
+	struct model_config with_sim = *config;
+	struct provider_target pt = {0};
+	struct url url;
+	struct buf head;
+	struct slice key;
+	int rc;
+
+	*ret = (struct target){0};
+	if (known && known->simulated && !config->endpoint.n)
+		with_sim.endpoint = sim_endpoint(a, sim, &ret->missing);
+	rc = provider_resolve(provider, &with_sim, &pt, err);
+	if (rc)
+		return rc;
+	rc = url_parse(pt.endpoint, &url, err);
+	if (rc)
+		return rc;
+	rc = http_origin_init(&ret->origin, url.host, url.port, url.tls, err);
+	if (rc)
+		return rc;
+	key = find_key(a, &pt, config, &ret->missing);
+	buf_init_arena(&head, a, HEAD_MAX);
+	write_head(a, &head, &pt, config, url.authority, key);
+	if (buf_failed(&head))
+		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %d bytes", HEAD_MAX);
+	ret->head = buf_slice(&head);
+	ret->protocol = pt.protocol;
+	ret->upstream_model = config->upstream_model.n ? config->upstream_model : model_name;
+	ret->parameters = config->parameters;
+	ret->timeouts = (struct http_timeouts){config->connect_timeout_ms, config->first_byte_timeout_ms,
+					       config->between_timeout_ms, config->total_timeout_ms};
+	return 0;
+}
