@@ -64,3 +64,12 @@ struct model_config {
  * "authorization" in headers, ...) is refused, with the way to do it (api_key_env, api_key_file).
  */
 int model_config_parse(const struct json *root, struct model_config *ret, struct err *err);
+
+/*
+ * The shape of a model in the API, the events and the snapshot on disk: model_id, model_name, version, use_case, model_type,
+ * provider, configuration, performance_metrics, status, created_at, updated_at, status_since.
+ */
+struct json_writer;
+void model_write(struct json_writer *w, const struct model *m);
+/* Reads what model_write wrote; slices borrow from root's text.  E_INVALID names the member. */
+int model_parse(const struct json *root, struct model *ret, struct err *err);
