@@ -10,5 +10,5 @@
 #pragma GCC poison gmtime localtime ctime asctime mktemp
 
 /* Not poisoned: headers of OpenSSL name parameters so. */
-int rand(void) __attribute__((error("use core/base/rand.h")));
-void srand(unsigned seed) __attribute__((error("use core/base/rand.h")));
+int rand(void) __attribute__((deprecated("use core/base/rand.h")));
+void srand(unsigned seed) __attribute__((deprecated("use core/base/rand.h")));
