@@ -43,7 +43,7 @@ static char *move_to_arena(struct buf *b, size_t cap)
 	if (b->p && arena_extend(b->arena, b->p, b->cap + 1, cap + 1))
 		return b->p;
 	p = arena_alloc(b->arena, cap + 1);
-	if (p && b->n)
+	if (p && b->p)
 		memcpy(p, b->p, b->n);
 	return p;
 }
