@@ -14,7 +14,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { MAX_LEADING_BLANK_LINES = 2, MAX_LENGTH_DIGITS = 18 };
+enum { MAX_LEADING_BLANK_LINES = 2, MAX_LEADING_BYTES = 4, MAX_LENGTH_DIGITS = 18 };
 
 /* What a byte may be part of. */
 enum { TOKEN = 1, TARGET = 2, VALUE = 4, HOST = 8, ALL = TOKEN | TARGET | VALUE | HOST };
@@ -445,7 +445,7 @@ static bool worth_parsing(struct slice in, size_t seen)
 {
 	const char *end = in.p + in.n, *p = in.p + seen;
 
-	if (in.n >= HTTP_MAX_HEAD_BYTES || seen <= 2 * MAX_LEADING_BLANK_LINES)
+	if (in.n >= HTTP_MAX_HEAD_BYTES || seen <= MAX_LEADING_BYTES)
 		return true;
 	while ((p = memchr(p, '\n', (size_t)(end - p)))) {
 		if (p[-1] != '\r' || (p[-2] == '\n' && p[-3] == '\r'))

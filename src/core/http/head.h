@@ -2,19 +2,19 @@
 /*
  * The strict HTTP/1.1 head parser (RFC 9112), for requests and answers.
  * Refused: bare LF, obsolete line folding, white space before the colon, bytes that no name or value may hold,
- * Content-Length and Transfer-Encoding together, two different or malformed lengths, a transfer coding other than chunked,
- * a request of HTTP/1.1 without exactly one Host, anything past the limits.
+ * Content-Length and Transfer-Encoding together, two different or malformed lengths, a transfer coding other than
+ * chunked, a request of HTTP/1.1 without exactly one Host, anything past the limits.
  *
  * Stricter than RFC 9112 asks for, on purpose:
  *  - a second Content-Length is refused even when it says the same, and so is a list in one; at most 18 digits;
  *  - Transfer-Encoding is `chunked`, once, in one header; in HTTP/1.0 it is refused;
- *  - a target is a path ("/..."), or "*" with OPTIONS; absolute ("http://...") and authority form, and '#', are refused;
+ *  - a target is a path ("/..."), or "*" with OPTIONS; absolute form ("http://..."), authority form and '#' are not;
  *  - a target is visible ASCII: no control byte, no byte above 0x7e;
  *  - exactly one space between the parts of the first line; the version is HTTP/1.0 or HTTP/1.1, in upper case;
  *  - a Host with a byte that no host or port may hold is refused, in HTTP/1.0 too;
  *  - a status has three digits and is at least 100.
- * Allowed: at most two blank lines before a request; bytes 0x80 to 0xff and tabs in values and reasons; an empty reason, with or
- * without the space before it.  Methods that have no name here are HTTP_OTHER, but CONNECT is refused.
+ * Allowed: at most two blank lines before a request; bytes 0x80 to 0xff and tabs in values and reasons; an empty
+ * reason, with or without the space before it.  Methods that have no name here are HTTP_OTHER, but CONNECT is refused.
  * Nothing is copied: every slice points into the bytes given.
  */
 #pragma once
@@ -22,7 +22,7 @@
 #include "core/base/slice.h"
 
 #define HTTP_MAX_HEADERS 100
-#define HTTP_MAX_HEAD_BYTES (32 * 1024)
+#define HTTP_MAX_HEAD_BYTES 32768
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
 
@@ -31,33 +31,33 @@ struct http_header {
 };
 
 struct http_head {
-	enum http_method method;   /* request */
+	enum http_method method; /* request */
 	struct slice method_name;
-	struct slice target;	   /* as it came: "/v1/models?x=y" */
-	struct slice path, query;  /* query without '?'; absent when there is none */
-	int status;		   /* answer */
+	struct slice target;	  /* as it came: "/v1/models?x=y" */
+	struct slice path, query; /* query without '?'; absent when there is none */
+	int status;		  /* answer */
 	struct slice reason;
-	int minor;		   /* 0 or 1 of HTTP/1.x */
+	int minor; /* 0 or 1 of HTTP/1.x */
 	struct http_header header[HTTP_MAX_HEADERS];
 	size_t n_headers;
-	int64_t content_length;	   /* -1: none given */
+	int64_t content_length; /* -1: none given */
 	bool chunked;
-	bool keep_alive;	   /* what version and Connection say */
+	bool keep_alive; /* what version and Connection say */
 	bool expect_continue;
-	size_t head_bytes;	   /* of the whole head, blank line included (and blank lines before a request) */
-	int refuse_status;	   /* after a refusal: what a server answers (400, 431, 501, 505) */
+	size_t head_bytes; /* of the whole head, blank line included (and blank lines before a request) */
+	int refuse_status; /* after a refusal: what a server answers (400, 431, 501, 505) */
 };
 
 /*
  * 0: *ret is whole and ret->head_bytes were used.  E_AGAIN: more bytes needed.  E_TOOBIG: past a limit (431).
- * E_INVALID: refused (400), the error says why.  E_UNSUPPORTED: a version or transfer coding that we do not speak (505, 501).
- * seen: how many bytes an earlier call with E_AGAIN was given (0 at first): the search goes on from there.
- * After a refusal *ret holds what was read before it (the path, if the request line was good); absent parts are absent.
+ * E_INVALID: refused (400), the error says why.  E_UNSUPPORTED: a version or transfer coding that we do not speak (505,
+ * 501). seen: how many bytes an earlier call with E_AGAIN was given (0 at first): the search goes on from there. After
+ * a refusal *ret holds what was read before it (the path, if the request line was good); absent parts are absent.
  */
 int http_parse_request(struct slice in, size_t seen, struct http_head *ret, struct err *err);
 int http_parse_response(struct slice in, size_t seen, struct http_head *ret, struct err *err);
 
 /* Value of the first header of that name (lower case literal), or absent. */
 struct slice http_header(const struct http_head *h, const char *name);
-const char *http_reason(int status); /* "Not Found"; "" when unknown */
+const char *http_reason(int status);		  /* "Not Found"; "" when unknown */
 const char *http_method_name(enum http_method m); /* "GET"; "" for HTTP_OTHER */

@@ -7,9 +7,9 @@
 
 struct url {
 	bool tls;
-	struct slice host; /* without brackets */
-	uint16_t port;	   /* 80 or 443 when none is given */
-	struct slice path; /* with its query; "" when there is none */
+	struct slice host;	/* without brackets */
+	uint16_t port;		/* 80 or 443 when none is given */
+	struct slice path;	/* with its query; "" when there is none */
 	struct slice authority; /* as it belongs in Host: */
 };
 
