@@ -19,9 +19,14 @@ struct upstream_params {
 	struct slice model;	       /* name upstream */
 	bool stream;		       /* ask for a stream */
 	const struct json *parameters; /* the model's defaults for what the caller left out, or NULL */
+	bool leave_usage; /* a stream's usage is not asked for when the caller did not: this upstream refuses or needs
+			     no asking */
 };
 
-/* Names of request members that a translation could not carry: for x-muster-dropped-params. */
+/*
+ * Names of request members that a translation could not carry: for x-muster-dropped-params.  Safe in a header: what is
+ * no plain name stands as "other".  Each once; names past the maximum are left out.
+ */
 #define DROPPED_MAX 32
 struct dropped_params {
 	struct slice name[DROPPED_MAX];
@@ -30,26 +35,31 @@ struct dropped_params {
 
 /* What an answer to a caller says beside the model's words. */
 struct answer_meta {
-	struct slice answer_id;	    /* "chatcmpl-..." when the upstream gave none */
+	struct slice answer_id; /* "chatcmpl-..." when the upstream gave none */
 	int64_t created_s;
-	struct slice model;	    /* the model that served: name@version */
+	struct slice model; /* the model that served: name@version */
 	struct slice model_id;
-	struct slice model_name;    /* without version */
+	struct slice model_name; /* without version */
 	struct slice layer, use_case;
 	struct slice log_id;
 	int64_t latency_ms;
 	bool fallback_used;
-	bool include_usage;	    /* stream: the caller wants a usage event */
+	bool include_usage; /* stream: the caller wants a usage event */
 };
 
 struct api_error {
-	int status;		/* HTTP */
-	struct slice message;	/* a sentence, and what to do */
-	const char *type;	/* "invalid_request_error", "not_found_error", "server_error", "upstream_error", "guardrail_violation", ... */
-	const char *param;	/* member that is wrong, or NULL */
-	const char *code;	/* "model_not_found", ... or NULL */
+	int status;	      /* HTTP */
+	struct slice message; /* a sentence, and what to do */
+	const char *type;     /* "invalid_request_error", "not_found_error", "server_error", "upstream_error",
+				 "guardrail_violation", ... */
+	const char *param;    /* member that is wrong, or NULL */
+	const char *code;     /* "model_not_found", ... or NULL */
 };
 
+/*
+ * What a NULL function means: this side is not spoken.  ollama has no front.  generate has no decode_event: its
+ * upstreams do not stream.
+ */
 struct protocol {
 	const char *name;	  /* "openai", "ollama", "generate" */
 	const char *default_path; /* of chat requests: "/v1/chat/completions" */
@@ -57,25 +67,32 @@ struct protocol {
 	const char *stream_type;  /* Content-Type of its streams */
 	bool needs_model_splice;  /* same protocol in and out: `model` is replaced in the body */
 
-	/* Front.  ret->root, body and slices point into root's text and the arena.  E_INVALID: err->text says which member, and *ret_param
-	 * names it (a literal, or NULL). */
+	/* Front.  ret->root, body and slices point into root's text and the arena.  E_INVALID: err->text says which
+	 * member, and *ret_param names it (a literal, or NULL). */
 	int (*decode_request)(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			      const char **ret_param, struct err *err);
 	int (*encode_answer)(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m);
 	/* Framed bytes of one event ("data: {...}\n\n"). Events that mean nothing in this protocol append nothing.
 	 * first: the first event of the answer (OpenAI puts the role there).
-	 * CHAT_EVENT_END appends the terminator. */
+	 * CHAT_EVENT_END, and nothing else, appends the terminator (e->end does not): once per stream, with e->finish
+	 * and e->usage of the whole answer, because /api/v1/generate tells them there. */
 	int (*encode_event)(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first);
 	int (*encode_error)(struct buf *out, const struct api_error *e);
 	/* The same inside a stream, framed. */
 	int (*encode_stream_error)(struct buf *out, const struct api_error *e);
 
-	/* Back. */
+	/*
+	 * Back.  What comes from an upstream is copied into the arena first, so that ret's texts live as long as the
+	 * arena; the *_raw slices point into the body or payload that was given.  E_INVALID: not this protocol, or a
+	 * 200 that reports a failure. An arena for decode_event may be reset as soon as the event has been used.
+	 */
 	int (*encode_request)(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
 			      struct dropped_params *dropped);
-	int (*decode_answer)(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret, struct err *err);
+	int (*decode_answer)(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+			     struct err *err);
 	/* payload: the data of one SSE event, or one NDJSON line; JSON_PADDING readable bytes need not follow. */
-	int (*decode_event)(struct arena *a, struct json_parser *jp, struct slice payload, struct chat_event *ret, struct err *err);
+	int (*decode_event)(struct arena *a, struct json_parser *jp, struct slice payload, struct chat_event *ret,
+			    struct err *err);
 	/* The message of an upstream's error body, or absent. */
 	struct slice (*decode_error)(struct arena *a, struct json_parser *jp, struct slice body);
 };
@@ -83,15 +100,34 @@ struct protocol {
 extern const struct protocol protocol_openai, protocol_ollama, protocol_generate;
 
 const struct protocol *protocol_find(struct slice name); /* or NULL */
-/* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai; else NULL. */
+/* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai; else
+ * NULL. */
 const struct protocol *protocol_of_path(struct slice path);
 
 /*
- * Same protocol in and out: the caller's body with the model name, the stream flag and missing defaults put in, as pieces that point
- * into the body and the arena.  Returns the number of pieces (at most max), or a negative E_*.  Every other byte is the caller's.
+ * Same protocol in and out: the caller's body with the model name, the stream flag and missing defaults put in, as
+ * pieces that point into the body and the arena.  Returns the number of pieces (at most max; PROTOCOL_SPLICE_PIECES are
+ * always enough), or a negative E_*. Every other byte is the caller's, but for stream_options: see protocol_adds_usage.
  */
 struct iovec;
+#define PROTOCOL_SPLICE_PIECES 12
 int protocol_splice_request(struct arena *a, const struct chat_request *r, const struct upstream_params *p,
 			    const struct protocol *proto, struct iovec *pieces, int max);
-/* The same event or answer with its text replaced (masked): payload with text_raw replaced by the JSON string of text. */
+/*
+ * Usage has to be known, so a streaming upstream is asked for it even when the caller did not ask.  True when
+ * protocol_splice_request does so: then the caller must not see the CHAT_EVENT_USAGE event.
+ */
+bool protocol_adds_usage(const struct chat_request *r, const struct upstream_params *p, const struct protocol *proto);
+
+/* A value in a payload (raw: a part of it) and the JSON that takes its place. */
+struct splice {
+	struct slice raw;
+	struct slice json;
+};
+#define PROTOCOL_MAX_SPLICES 32
+/* The payload with n values replaced, in any order; absent raws are skipped.  E_INVALID: one lies outside, or two
+ * overlap. */
+int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n);
+/* The same event or answer with its text replaced (masked): payload with text_raw replaced by the JSON string of text.
+ */
 int protocol_splice_text(struct buf *out, struct slice payload, struct slice text_raw, struct slice text);

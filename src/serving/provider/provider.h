@@ -6,28 +6,38 @@
 enum provider_auth { PROVIDER_AUTH_NONE, PROVIDER_AUTH_BEARER, PROVIDER_AUTH_OPTIONAL_BEARER };
 
 struct provider {
-	const char *name;	       /* "ollama", "vllm", "openai", "openrouter", "llamacpp", "sim", ... */
+	const char *name; /* "ollama", "vllm", "openai", "openrouter", "llamacpp", "sim", ... */
 	const struct protocol *protocol;
-	const char *default_endpoint;  /* NULL: configuration.endpoint is required */
+	const char *default_endpoint; /* NULL: configuration.endpoint is required */
 	enum provider_auth auth;
-	const char *api_key_env;       /* where its key is looked for when the configuration names none; or NULL */
+	const char *api_key_env; /* where its key is looked for when the configuration names none; or NULL */
 	bool simulated;
-	const char *doc;	       /* one line for `muster model register --help` */
+	bool usage_unasked; /* its streams tell usage by themselves, and it refuses to be asked:
+			       upstream_params.leave_usage */
+	const char *doc;    /* one line for `muster model register --help` */
 };
 
 extern const struct provider *const providers[];
 extern const size_t n_providers;
 
-const struct provider *provider_find(struct slice name); /* or NULL: then "openai" compatible is assumed if an endpoint is given */
+const struct provider *
+provider_find(struct slice name); /* or NULL: then "openai" compatible is assumed if an endpoint is given */
 
-/* Where and how to call a model: what its configuration, its endpoint's path and its provider say together (DESIGN.md, section 1). */
+#define PROVIDER_PATH_MAX 512
+
+/* Where and how to call a model: what its configuration, its endpoint's path and its provider say together (DESIGN.md,
+ * section 1). */
 struct provider_target {
 	const struct provider *provider; /* NULL when unknown by name */
 	const struct protocol *protocol;
-	struct slice endpoint;		 /* URL without path */
-	struct slice path;		 /* of requests */
+	struct slice endpoint; /* URL without path; absent for a simulated provider without one */
+	struct slice path;     /* of requests */
 	enum provider_auth auth;
-	const char *api_key_env;	 /* default; or NULL */
+	const char *api_key_env;	    /* default; or NULL */
+	bool usage_unasked;		    /* see struct provider */
+	char path_space[PROVIDER_PATH_MAX]; /* path may point in here: copy the slice's bytes, not the struct */
 };
-/* E_INVALID with what to do ("provider 'foo' is not known and configuration.endpoint is missing: ..."). Slices live as long as the inputs. */
-int provider_resolve(struct slice provider, const struct model_config *config, struct provider_target *ret, struct err *err);
+/* E_INVALID with what to do ("provider 'foo' is not known and configuration.endpoint is missing: ..."). Slices live as
+ * long as the inputs. */
+int provider_resolve(struct slice provider, const struct model_config *config, struct provider_target *ret,
+		     struct err *err);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a caller's body member by member.  What is read here is what Muster routes by and judges: accepting a member
+ * twice, or guessing at a wrong type, would let a caller show the guardrails one thing and the model another.
+ */
+#include "serving/protocol/protocol_internal.h"
+
+static const struct front_member *find_member(const struct front_member *table, size_t n, struct slice key)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (slice_eq_str(key, table[i].name))
+			return &table[i];
+	}
+	return NULL;
+}
+
+int front_walk(struct front *f, const struct json *root, const struct front_member *table, size_t n)
+{
+	uint32_t seen = 0;
+
+	if (!root || root->type != JSON_OBJECT)
+		return err_set(f->err, E_INVALID, "the body must be a JSON object, not a %s",
+			       root ? json_type_name(root->type) : "nothing");
+	for (const struct json *v = root->first; v; v = v->next) {
+		const struct front_member *m = find_member(table, n, v->key);
+		int rc;
+
+		if (!m)
+			continue;
+		*f->ret_param = m->name;
+		if (seen & (1u << (m - table)))
+			return err_set(f->err, E_INVALID, "%s is given twice: name it once", m->name);
+		seen |= 1u << (m - table);
+		if (v->type != JSON_NULL && (rc = m->read(f, v)) < 0)
+			return rc;
+	}
+	*f->ret_param = NULL;
+	return 0;
+}
+
+int front_wrong_type(struct front *f, const struct json *v, const char *wanted)
+{
+	return err_set(f->err, E_INVALID, "%s must be %s, not %s %s", *f->ret_param, wanted,
+		       v->type == JSON_ARRAY || v->type == JSON_OBJECT ? "an" : "a", json_type_name(v->type));
+}
+
+int front_too_big(struct front *f)
+{
+	return err_set(f->err, E_TOOBIG, "the request holds more than an exchange may keep: send less at once");
+}
+
+int front_judge(struct front *f, const struct json *string)
+{
+	if (!wire_has_text(string))
+		return 0;
+	return texts_add(f->a, &f->judged, string->str, string->raw) < 0 ? front_too_big(f) : 0;
+}
+
+int front_model(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_STRING)
+		return front_wrong_type(f, v, "a string");
+	if (!v->str.n)
+		return err_set(f->err, E_INVALID, "model must not be empty: name a use case or a registered model");
+	f->r->model = v->str;
+	f->r->model_raw = v->raw;
+	return 0;
+}
+
+int front_stream(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_BOOL)
+		return front_wrong_type(f, v, "true or false");
+	f->r->stream = v->boolean;
+	return 0;
+}
+
+int front_max_tokens(struct front *f, const struct json *v)
+{
+	bool newer = !strcmp(*f->ret_param, "max_completion_tokens");
+
+	if (v->type != JSON_NUMBER)
+		return front_wrong_type(f, v, "a whole number");
+	if (!v->is_integer || v->integer < 1)
+		return err_set(f->err, E_INVALID, "%s must be a whole number above 0", *f->ret_param);
+	/* max_tokens is the old name: the new one wins, whatever their order */
+	if (newer || !f->has_max_completion_tokens)
+		f->r->max_tokens = v->integer;
+	f->has_max_completion_tokens |= newer;
+	f->r->has_max_tokens = true;
+	return 0;
+}
+
+int front_temperature(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_NUMBER)
+		return front_wrong_type(f, v, "a number");
+	if (!(v->number >= 0 && v->number <= 2))
+		return err_set(f->err, E_INVALID, "temperature must be between 0 and 2");
+	f->r->temperature = v->number;
+	f->r->has_temperature = true;
+	return 0;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /api/v1/generate, the side that callers see: a prompt for a layer, a use case or a model.  Applications read
+ * `success`, `text` and `tokens_used`; those three never change their meaning.
+ *
+ * A context that is not empty reaches a chat model as messages before the prompt: its member `messages`, when that is
+ * an array of messages, stands as it is, and everything else as one system message of JSON.
+ */
+#include "domain/use_case.h"
+#include "serving/protocol/generate_internal.h"
+
+static int read_name(struct front *f, const struct json *v, struct slice *ret)
+{
+	if (v->type != JSON_STRING)
+		return front_wrong_type(f, v, "a string");
+	if (!v->str.n || v->str.n > USE_CASE_MAX)
+		return err_set(f->err, E_INVALID, "%s must have 1 to %d characters", *f->ret_param, USE_CASE_MAX);
+	*ret = v->str;
+	return 0;
+}
+
+static int read_layer(struct front *f, const struct json *v)
+{
+	return read_name(f, v, &f->r->layer);
+}
+
+static int read_use_case(struct front *f, const struct json *v)
+{
+	return read_name(f, v, &f->r->use_case);
+}
+
+static int read_prompt(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_STRING)
+		return front_wrong_type(f, v, "a string");
+	if (!v->str.n)
+		return err_set(f->err, E_INVALID, "prompt must not be empty");
+	f->r->prompt = v->str;
+	return front_judge(f, v);
+}
+
+/* Every string in a value.  The depth is bounded by the parser. */
+static int judge_strings(struct front *f, const struct json *v)
+{
+	int rc = front_judge(f, v);
+
+	for (const struct json *item = v->first; item && rc == 0; item = item->next)
+		rc = judge_strings(f, item);
+	return rc;
+}
+
+static int read_context(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_OBJECT)
+		return front_wrong_type(f, v, "an object");
+	f->r->context = v->raw;
+	return judge_strings(f, v);
+}
+
+static const struct front_member members[] = {
+	{"layer", read_layer},
+	{"use_case", read_use_case},
+	{"model", front_model},
+	{"prompt", read_prompt},
+	{"context", read_context},
+	{"max_tokens", front_max_tokens},
+	{"temperature", front_temperature},
+	{"stream", front_stream},
+};
+_Static_assert(COUNT_OF(members) <= FRONT_MAX_MEMBERS, "front_walk keeps one bit for each");
+
+/* layer and use_case name one use case; model may stand alone. */
+static int settle_target(struct front *f)
+{
+	struct chat_request *r = f->r;
+	struct slice of_layer;
+	char *space;
+
+	if (!r->layer.p && !r->use_case.p) {
+		*f->ret_param = "use_case";
+		return r->model.p ? 0 : err_set(f->err, E_INVALID, "name what is to answer: layer, use_case or model");
+	}
+	if (!r->layer.p)
+		return 0;
+	*f->ret_param = "layer";
+	space = arena_alloc(f->a, USE_CASE_MAX + 8);
+	if (!space)
+		return front_too_big(f);
+	of_layer = use_case_of_layer(r->layer, space);
+	if (r->use_case.p && !slice_eq(r->use_case, of_layer))
+		return err_set(f->err, E_INVALID,
+			       "layer '" SLICE_FMT "' is use case '" SLICE_FMT "', but use_case says '" SLICE_FMT
+			       "': give one of them",
+			       SLICE_ARG(r->layer), SLICE_ARG(of_layer), SLICE_ARG(r->use_case));
+	r->use_case = of_layer;
+	return 0;
+}
+
+/* The context without its messages, as the text of a system message. */
+static int context_text(struct front *f, const struct json *context, bool without_messages, struct slice *ret)
+{
+	struct json_writer w;
+	struct buf b;
+
+	buf_init_arena(&b, f->a, context->raw.n + context->n_items * 8 + 64);
+	buf_adds(&b, "Context: ");
+	jw_init(&w, &b);
+	jw_object(&w);
+	for (const struct json *v = context->first; v; v = v->next) {
+		if (without_messages && KEY_IS(v, "messages"))
+			continue;
+		jw_key_slice(&w, v->key);
+		jw_raw(&w, v->raw);
+	}
+	jw_object_end(&w);
+	*ret = buf_slice(&b);
+	return buf_failed(&b) ? E_TOOBIG : 0;
+}
+
+/* The messages of the context, or none when it has none that are well formed. */
+static const struct json *context_messages(struct front *f, const struct json *context, struct chat_request *ret)
+{
+	const struct json *v = json_get(context, "messages");
+	const char *param = "messages";
+	struct front quiet = {.a = f->a, .r = ret, .ret_param = &param};
+
+	if (!v || v->type != JSON_ARRAY || !v->first || json_duplicate(context, "messages"))
+		return NULL;
+	return messages_read(&quiet, v) == 0 ? v : NULL;
+}
+
+static int make_messages(struct front *f, const struct json *context)
+{
+	struct chat_request before = {0};
+	struct chat_request *r = f->r;
+	const struct json *earlier = context ? context_messages(f, context, &before) : NULL;
+	uint32_t n_rest = context ? context->n_items - (earlier ? 1 : 0) : 0;
+	struct chat_message *m = ARENA_ARRAY(f->a, struct chat_message, (earlier ? before.n_messages : 0) + 2);
+	struct slice text;
+
+	if (!m)
+		return front_too_big(f);
+	r->messages = m;
+	if (n_rest) {
+		if (context_text(f, context, earlier != NULL, &text) < 0)
+			return front_too_big(f);
+		*m++ = (struct chat_message){.role = CHAT_SYSTEM, .text = text};
+	}
+	if (earlier) {
+		memcpy(m, before.messages, before.n_messages * sizeof(*m));
+		m += before.n_messages;
+	}
+	*m++ = (struct chat_message){.role = CHAT_USER, .text = r->prompt};
+	r->n_messages = (size_t)(m - r->messages);
+	return 0;
+}
+
+int generate_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
+			    const char **ret_param, struct err *err)
+{
+	struct chat_request r = {.root = root, .body = body, .n_choices = 1};
+	struct front f = {.a = a, .r = &r, .ret_param = ret_param, .err = err};
+	const struct json *context;
+	int rc;
+
+	*ret_param = NULL;
+	rc = front_walk(&f, root, members, COUNT_OF(members));
+	if (rc < 0)
+		return rc;
+	if (!r.prompt.p) {
+		*ret_param = "prompt";
+		return err_set(err, E_INVALID, "prompt is missing: send the text to answer");
+	}
+	rc = settle_target(&f);
+	if (rc < 0)
+		return rc;
+	*ret_param = NULL;
+	context = json_get(root, "context");
+	rc = make_messages(&f, context && context->type == JSON_OBJECT ? context : NULL);
+	if (rc < 0)
+		return rc;
+	if (!r.context.p)
+		r.context = SLICE_LIT("{}");
+	r.judged = f.judged.t;
+	r.n_judged = f.judged.n;
+	*ret = r;
+	return 0;
+}
+
+static void write_optional(struct json_writer *w, const char *key, struct slice s)
+{
+	jw_key(w, key);
+	if (s.p)
+		jw_str(w, s);
+	else
+		jw_null(w);
+}
+
+/* What the whole answer and the last event of a stream both tell. */
+static void write_facts(struct json_writer *w, enum chat_finish finish, const struct chat_usage *usage,
+			const struct answer_meta *m)
+{
+	jw_ki64(w, "tokens_used", usage->known ? usage->total_tokens : 0);
+	write_optional(w, "layer", m->layer);
+	write_optional(w, "use_case", m->use_case);
+	write_optional(w, "model_id", m->model_id);
+	write_optional(w, "model_name", m->model_name);
+	jw_ki64(w, "latency_ms", m->latency_ms);
+	write_optional(w, "log_id", m->log_id);
+	jw_kbool(w, "fallback_used", m->fallback_used);
+	jw_kcstr(w, "finish_reason", chat_finish_name(finish == CHAT_FINISH_NONE ? CHAT_FINISH_STOP : finish));
+	jw_key(w, "usage");
+	wire_write_usage(w, usage);
+}
+
+int generate_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m)
+{
+	struct json_writer w;
+
+	jw_init(&w, out);
+	jw_object(&w);
+	jw_kbool(&w, "success", true);
+	/* a model that refuses says so in words: those are the text here */
+	jw_kstr(&w, "text", answer->text.n || !answer->refusal.n ? answer->text : answer->refusal);
+	write_facts(&w, answer->finish, &answer->usage, m);
+	jw_object_end(&w);
+	return buf_failed(out) ? E_TOOBIG : 0;
+}
+
+int generate_encode_event(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first)
+{
+	struct json_writer w;
+
+	(void)first; /* no event of ours is special for being the first */
+	if (e->type != CHAT_EVENT_TEXT && e->type != CHAT_EVENT_END)
+		return 0;
+	buf_adds(out, "data: ");
+	jw_init(&w, out);
+	jw_object(&w);
+	if (e->type == CHAT_EVENT_TEXT) {
+		jw_kstr(&w, "text", e->text);
+	} else {
+		jw_kbool(&w, "done", true);
+		jw_kbool(&w, "success", true);
+		write_facts(&w, e->finish, &e->usage, m);
+	}
+	jw_object_end(&w);
+	return buf_adds(out, "\n\n");
+}
+
+int generate_encode_error(struct buf *out, const struct api_error *e)
+{
+	struct json_writer w;
+
+	jw_init(&w, out);
+	jw_object(&w);
+	jw_kbool(&w, "success", false);
+	jw_key(&w, "error");
+	jw_object(&w);
+	jw_kstr(&w, "message", e->message);
+	jw_kcstr(&w, "type", e->type);
+	jw_kcstr(&w, "param", e->param);
+	jw_kcstr(&w, "code", e->code);
+	jw_object_end(&w);
+	jw_object_end(&w);
+	return buf_failed(out) ? E_TOOBIG : 0;
+}
+
+int generate_encode_stream_error(struct buf *out, const struct api_error *e)
+{
+	buf_adds(out, "data: ");
+	generate_encode_error(out, e);
+	return buf_adds(out, "\n\n");
+}

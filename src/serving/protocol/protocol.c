@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of protocols.  A new one is a file beside this and a row here. */
+#include "serving/protocol/protocol.h"
+
+static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate};
+
+/* By the end of an endpoint's path, without its query. */
+static const struct {
+	const char *ending;
+	const struct protocol *protocol;
+} paths[] = {
+	{"/chat/completions", &protocol_openai},
+	{"/api/chat", &protocol_ollama},
+	{"/generate", &protocol_generate},
+};
+
+const struct protocol *protocol_find(struct slice name)
+{
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		if (slice_eq_str(name, protocols[i]->name))
+			return protocols[i];
+	}
+	return NULL;
+}
+
+const struct protocol *protocol_of_path(struct slice path)
+{
+	ptrdiff_t query = slice_chr(path, '?');
+
+	if (query >= 0)
+		path.n = (size_t)query;
+	while (path.n && path.p[path.n - 1] == '/')
+		path.n--;
+	for (size_t i = 0; i < COUNT_OF(paths); i++) {
+		if (slice_ends(path, slice_from(paths[i].ending)))
+			return paths[i].protocol;
+	}
+	return NULL;
+}

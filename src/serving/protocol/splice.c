@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replacing values in JSON text without touching any other byte.  A request of the caller's own protocol goes upstream
+ * as it came: number formats, order, white space and members that we have never heard of survive.  The places come from
+ * the parsed tree, so they are inside the body; they are checked all the same, because a wrong one would send a broken
+ * request.
+ */
+#include <sys/uio.h>
+
+#include "serving/protocol/protocol_internal.h"
+
+/* Bytes [from, to) of the body give way to `with`. */
+struct edit {
+	size_t from, to;
+	struct slice with;
+};
+
+#define MAX_EDITS 5
+
+struct edits {
+	struct edit e[MAX_EDITS]; /* sorted by from */
+	size_t n;
+};
+
+static void add_edit(struct edits *list, size_t from, size_t to, struct slice with)
+{
+	size_t i = list->n++;
+
+	for (; i > 0 && list->e[i - 1].from > from; i--)
+		list->e[i] = list->e[i - 1];
+	list->e[i] = (struct edit){from, to, with};
+}
+
+static void replace(struct edits *list, struct slice body, struct slice raw, struct slice with)
+{
+	size_t from = (size_t)(raw.p - body.p);
+
+	add_edit(list, from, from + raw.n, with);
+}
+
+static bool is_inside(struct slice whole, struct slice part)
+{
+	return part.p >= whole.p && part.p <= whole.p + whole.n && part.n <= (size_t)(whole.p + whole.n - part.p);
+}
+
+/* Members that are the gateway's to set, never a default's. */
+static bool is_ours(const struct json *v)
+{
+	return KEY_IS(v, "model") || KEY_IS(v, "messages") || KEY_IS(v, "stream") || KEY_IS(v, "stream_options") ||
+	       KEY_IS(v, "prompt") || KEY_IS(v, "context") || KEY_IS(v, "options");
+}
+
+static bool has_member(const struct json *obj, struct slice key)
+{
+	for (const struct json *v = obj ? obj->first : NULL; v; v = v->next) {
+		if (slice_eq(v->key, key))
+			return true;
+	}
+	return false;
+}
+
+static void add_member(struct buf *b, bool *first, struct slice key, struct slice raw)
+{
+	buf_adds(b, *first ? "\"" : ",\"");
+	json_escape(b, key);
+	buf_adds(b, "\":");
+	buf_add(b, raw);
+	*first = false;
+}
+
+static bool is_option_name(const struct json *v)
+{
+	return !KEY_IS(v, "keep_alive") && !KEY_IS(v, "format") && !KEY_IS(v, "think");
+}
+
+/* The defaults that neither the request nor `there` names.  options: Ollama's, which stand in an object of their own.
+ */
+static void add_defaults(struct buf *b, bool *first, const struct chat_request *r, const struct json *parameters,
+			 int options)
+{
+	const struct json *there = options > 0 ? json_get(r->root, "options") : r->root;
+
+	for (const struct json *v = parameters ? parameters->first : NULL; v; v = v->next) {
+		struct slice key = v->key;
+
+		if (options >= 0 && is_option_name(v) != (options > 0))
+			continue;
+		if (options > 0 && (KEY_IS(v, "max_tokens") || KEY_IS(v, "max_completion_tokens")))
+			key = SLICE_LIT("num_predict");
+		if (!is_ours(v) && !request_names(r, v->key) && !has_member(there, key))
+			add_member(b, first, key, v->raw);
+	}
+}
+
+static struct slice bool_text(bool v)
+{
+	return v ? SLICE_LIT("true") : SLICE_LIT("false");
+}
+
+bool protocol_adds_usage(const struct chat_request *r, const struct upstream_params *p, const struct protocol *proto)
+{
+	return proto == &protocol_openai && p->stream && !r->include_usage && !p->leave_usage;
+}
+
+/* stream_options in a body that has some: asked for usage, or taken out of a request that no longer streams. */
+static void edit_stream_options(struct edits *list, const struct chat_request *r, const struct json *options,
+				bool stream, bool add)
+{
+	static const struct slice yes = {"{\"include_usage\":true}", 22};
+	const struct json *usage = json_get(options, "include_usage");
+
+	if (!stream && options->type != JSON_NULL)
+		replace(list, r->body, options->raw, SLICE_LIT("null")); /* refused without stream */
+	else if (!add)
+		return;
+	else if (usage)
+		replace(list, r->body, usage->raw, SLICE_LIT("true"));
+	else if (options->type == JSON_OBJECT && options->first)
+		add_edit(list, (size_t)(options->raw.p - r->body.p) + 1, (size_t)(options->raw.p - r->body.p) + 1,
+			 SLICE_LIT("\"include_usage\":true,"));
+	else
+		replace(list, r->body, options->raw, yes);
+}
+
+/* Ollama's options: into the caller's object, or with an object of their own into the root's insertion. */
+static int edit_options(struct arena *a, struct edits *list, const struct chat_request *r,
+			const struct json *parameters, struct buf *root, bool *root_first)
+{
+	const struct json *options = json_get(r->root, "options");
+	bool is_object = options && options->type == JSON_OBJECT;
+	bool first = !is_object || !options->first;
+	struct buf b;
+	size_t end;
+
+	buf_init_arena(&b, a, r->body.n + 64 * 1024);
+	add_defaults(&b, &first, r, parameters, 1);
+	if (buf_failed(&b))
+		return E_TOOBIG;
+	if (!b.n)
+		return 0;
+	if (is_object) {
+		end = (size_t)(options->raw.p - r->body.p) + options->raw.n - 1;
+		add_edit(list, end, end, buf_slice(&b));
+	} else if (!options) {
+		buf_adds(root, *root_first ? "\"options\":{" : ",\"options\":{");
+		buf_add(root, buf_slice(&b));
+		buf_addc(root, '}');
+		*root_first = false;
+	}
+	return 0;
+}
+
+/* Everything that goes in front of the root's last brace. */
+static int add_missing(struct arena *a, struct edits *list, const struct chat_request *r,
+		       const struct upstream_params *p, const struct protocol *proto)
+{
+	const struct json *stream = json_get(r->root, "stream"), *options = json_get(r->root, "stream_options");
+	bool stream_default = proto == &protocol_ollama, first = !r->root->first;
+	size_t end = (size_t)(r->root->raw.p - r->body.p) + r->root->raw.n - 1;
+	struct buf b;
+	int rc = 0;
+
+	buf_init_arena(&b, a, 256 * 1024);
+	if (stream && (stream->type != JSON_BOOL ? stream_default != p->stream : stream->boolean != p->stream))
+		replace(list, r->body, stream->raw, bool_text(p->stream));
+	else if (!stream && p->stream != stream_default)
+		add_member(&b, &first, SLICE_LIT("stream"), bool_text(p->stream));
+	if (options)
+		edit_stream_options(list, r, options, p->stream, protocol_adds_usage(r, p, proto));
+	else if (protocol_adds_usage(r, p, proto))
+		add_member(&b, &first, SLICE_LIT("stream_options"), SLICE_LIT("{\"include_usage\":true}"));
+	add_defaults(&b, &first, r, p->parameters, proto == &protocol_ollama ? 0 : -1);
+	if (proto == &protocol_ollama)
+		rc = edit_options(a, list, r, p->parameters, &b, &first);
+	if (rc < 0 || buf_failed(&b))
+		return E_TOOBIG;
+	if (b.n)
+		add_edit(list, end, end, buf_slice(&b));
+	return 0;
+}
+
+static int put(struct iovec *pieces, int max, int *n, const char *p, size_t len)
+{
+	union {
+		const char *in;
+		char *out; /* iovec's base is not const; nobody writes there */
+	} u = {.in = p};
+
+	if (!len)
+		return 0;
+	if (*n >= max)
+		return E_TOOBIG;
+	pieces[(*n)++] = (struct iovec){u.out, len};
+	return 0;
+}
+
+static int cut(const struct edits *list, struct slice body, struct iovec *pieces, int max)
+{
+	size_t at = 0;
+	int n = 0;
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct edit *e = &list->e[i];
+
+		if (e->from < at || e->to < e->from || e->to > body.n)
+			return E_INVALID;
+		if (put(pieces, max, &n, body.p + at, e->from - at) < 0 ||
+		    put(pieces, max, &n, e->with.p, e->with.n) < 0)
+			return E_TOOBIG;
+		at = e->to;
+	}
+	return put(pieces, max, &n, body.p + at, body.n - at) < 0 ? E_TOOBIG : n;
+}
+
+int protocol_splice_request(struct arena *a, const struct chat_request *r, const struct upstream_params *p,
+			    const struct protocol *proto, struct iovec *pieces, int max)
+{
+	struct edits list = {.n = 0};
+	struct json_writer w;
+	struct buf model;
+	int rc;
+
+	if (!r->root || r->root->type != JSON_OBJECT || !is_inside(r->body, r->root->raw))
+		return E_INVALID;
+	if (r->model_raw.p) {
+		if (!is_inside(r->body, r->model_raw))
+			return E_INVALID;
+		buf_init_arena(&model, a, p->model.n * 6 + 16);
+		jw_init(&w, &model);
+		jw_str(&w, p->model);
+		if (buf_failed(&model))
+			return E_TOOBIG;
+		replace(&list, r->body, r->model_raw, buf_slice(&model));
+	}
+	rc = add_missing(a, &list, r, p, proto);
+	return rc < 0 ? rc : cut(&list, r->body, pieces, max);
+}
+
+int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n)
+{
+	size_t order[PROTOCOL_MAX_SPLICES], k = 0, at = 0;
+
+	if (n > PROTOCOL_MAX_SPLICES)
+		return E_TOOBIG;
+	for (size_t i = 0; i < n; i++) {
+		size_t j = k;
+
+		if (!splices[i].raw.p)
+			continue;
+		if (!is_inside(payload, splices[i].raw))
+			return E_INVALID;
+		for (; j > 0 && splices[order[j - 1]].raw.p > splices[i].raw.p; j--)
+			order[j] = order[j - 1];
+		order[j] = i;
+		k++;
+	}
+	for (size_t i = 0; i < k; i++) {
+		const struct splice *s = &splices[order[i]];
+		size_t from = (size_t)(s->raw.p - payload.p);
+
+		if (from < at)
+			return E_INVALID;
+		buf_append(out, payload.p + at, from - at);
+		buf_add(out, s->json);
+		at = from + s->raw.n;
+	}
+	buf_append(out, payload.p + at, payload.n - at);
+	return buf_failed(out) ? E_TOOBIG : 0;
+}
+
+int protocol_splice_text(struct buf *out, struct slice payload, struct slice text_raw, struct slice text)
+{
+	struct json_writer w;
+	size_t from;
+
+	if (!text_raw.p || !is_inside(payload, text_raw))
+		return E_INVALID;
+	from = (size_t)(text_raw.p - payload.p);
+	buf_append(out, payload.p, from);
+	jw_init(&w, out);
+	jw_str(&w, text);
+	buf_append(out, text_raw.p + text_raw.n, payload.n - from - text_raw.n);
+	return buf_failed(out) ? E_TOOBIG : 0;
+}
