@@ -6,6 +6,8 @@
 #include "app/daemon/config_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -20,7 +22,7 @@
 #define DAY (24 * HOUR)
 
 const struct conf_key config_keys[CONFIG_N_KEYS] = {
-#define KEY(name, type, field) name, type, offsetof(struct config, field)
+#define KEY(key, kind, field) .name = key, .type = kind, .offset = offsetof(struct config, field)
 	{KEY("listen", CONF_ADDR, listen), "127.0.0.1:8080",
 	 "Where the gateway and the control API answer. Beyond loopback it needs auth.key_file. Port 0 takes any free "
 	 "one."},
@@ -151,8 +153,9 @@ int conf_endpoint_add(struct config_endpoints *e, struct slice use_case, struct 
 	item = realloc(e->item, (e->n + 1) * sizeof(*item));
 	if (!item)
 		abort();
+	item[e->n] = (struct config_endpoint){slice_dup(use_case), slice_dup(url)};
 	e->item = item;
-	e->item[e->n++] = (struct config_endpoint){slice_dup(use_case), slice_dup(url)};
+	e->n++;
 	return 0;
 }
 

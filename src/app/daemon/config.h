@@ -12,7 +12,7 @@
 #include "core/base/err.h"
 
 #define CONFIG_N_KEYS 29
-#define CONFIG_MAX_FILE_BYTES (1024 * 1024)
+#define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
 

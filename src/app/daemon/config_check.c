@@ -3,6 +3,8 @@
  * the world unasked. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "app/daemon/config_internal.h"

@@ -5,6 +5,8 @@
  * value and says so.
  */
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "app/daemon/config_internal.h"
 #include "core/base/log.h"

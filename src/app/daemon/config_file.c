@@ -4,6 +4,8 @@
  * and merge keys are refused (a few lines of them can stand for gigabytes), nesting ends where our keys end.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <yaml.h>
 
 #include "app/daemon/config_internal.h"

@@ -17,10 +17,10 @@ enum conf_type {
 struct conf_key {
 	const char *name;
 	enum conf_type type;
+	bool reload;
 	size_t offset; /* into struct config */
 	const char *def;
 	const char *doc;
-	bool reload;
 	int64_t min, max;    /* numbers, durations, sizes: both ends allowed */
 	const char *choices; /* "debug|info|..." */
 };

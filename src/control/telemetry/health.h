@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is well and what is not, part by part: kept by the control loop alone, which also answers /health from it.
+ * The database being away is never worse than "degraded": requests are served from the snapshot, records wait in the
+ * spool.
+ */
+#pragma once
+#include "core/base/buf.h"
+#include "core/base/util.h"
+
+enum health_state { HEALTH_OK, HEALTH_DEGRADED, HEALTH_FAILED };
+
+enum health_part {
+	HEALTH_REGISTRY,
+	HEALTH_HISTORICAL_LOG,
+	HEALTH_GUARDRAILS,
+	HEALTH_GATEWAY,
+	HEALTH_DATABASE,
+	HEALTH_N_PARTS,
+};
+
+struct health_status {
+	enum health_state state;
+	int64_t since_us; /* when it became so */
+	char detail[240]; /* one sentence */
+};
+
+struct health {
+	const char *version;
+	int64_t start_us;
+	struct health_status part[HEALTH_N_PARTS];
+	/* what readiness rests on: the control loop sets these */
+	bool snapshot_loaded;
+	bool spool_open; /* able to take records, or history is switched off */
+	bool stopping;
+	size_t n_use_cases, n_usable; /* usable: a model, an endpoint or content can answer */
+};
+
+/* Every part begins as failed, "starting". */
+void health_init(struct health *h, const char *version, int64_t now_us);
+/* since_us moves only when the state does. */
+void health_set(struct health *h, enum health_part part, enum health_state state, int64_t now_us, const char *fmt, ...)
+	PRINTF_LIKE(5, 6);
+enum health_state health_overall(const struct health *h);
+bool health_ready(const struct health *h);
+
+/* The bodies of GET /health, /health/live and /health/ready; each returns the HTTP status that goes with it. */
+int health_write(const struct health *h, int64_t now_us, struct buf *out);
+int health_write_live(struct buf *out);
+int health_write_ready(const struct health *h, struct buf *out);
+
+const char *health_state_name(enum health_state s);
+const char *health_part_name(enum health_part p);
