@@ -38,6 +38,7 @@ TEST(the_maximum_is_exact)
 	CHECK(arena_slice(&a, SLICE_LIT("x")).p == NULL && arena_slice(&a, SLICE_LIT("x")).n == 0);
 	CHECK(arena_printf(&a, "%d", 1) == NULL);
 	CHECK(arena_strndup(&a, "x", SIZE_MAX) == NULL);
+	CHECK(ARENA_ARRAY(&a, uint64_t, SIZE_MAX / 8 + 2) == NULL);
 	arena_reset(&a);
 	CHECK(arena_alloc(&a, 1000) != NULL);
 	arena_release(&a);

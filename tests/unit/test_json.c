@@ -2,6 +2,7 @@
 /* Reading JSON: what is accepted, what is refused and where, exact places, limits at the limit and one past it. */
 #include "core/json/json.h"
 
+#include <malloc.h>
 #include <math.h>
 
 #include "core/base/buf.h"
@@ -355,6 +356,32 @@ TEST(a_large_text_is_read_and_a_small_one_after_it)
 		CHECK_INT(parse(&f, slice_from("{\"a\":1}")), 0);
 	}
 	buf_release(&b);
+	teardown(&f);
+}
+
+static size_t heap_bytes(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
+
+TEST(scratch_memory_is_given_back_after_a_large_text)
+{
+	size_t n = (size_t)4 << 20, before;
+	struct fixture f;
+	char *text = malloc(n);
+
+	memset(text, ' ', n);
+	text[0] = '1';
+	setup(&f);
+	CHECK_INT(parse(&f, (struct slice){"1", 1}), 0);
+	before = heap_bytes();
+	CHECK_INT(parse(&f, (struct slice){text, n}), 0);
+	CHECK(slice_eq_str(f.root->raw, "1"));
+	arena_reset(&f.arena);
+	CHECK(heap_bytes() < before + ((size_t)1 << 20));
+	free(text);
 	teardown(&f);
 }
 

@@ -109,6 +109,14 @@ TEST(levels_are_parsed_by_name)
 	CHECK_INT(level, LOG_DEBUG);
 }
 
+TEST(a_limited_site_writes_its_lines)
+{
+	log_setup(LOG_OFF, false);
+	for (int64_t now = 0; now < 20; now++)
+		log_limited(&gateway, LOG_ERROR, now, "%s", "not shown");
+	log_setup(LOG_INFO, false);
+}
+
 TEST(a_site_may_log_ten_lines_a_second)
 {
 	struct log_limit limit = {0};

@@ -104,6 +104,13 @@ void *arena_zalloc(struct arena *a, size_t n)
 	return p ? memset(p, 0, n) : NULL;
 }
 
+void *arena_zarray(struct arena *a, size_t size, size_t n)
+{
+	size_t bytes;
+
+	return __builtin_mul_overflow(size, n, &bytes) ? NULL : arena_zalloc(a, bytes);
+}
+
 bool arena_extend(struct arena *a, const void *p, size_t old_n, size_t new_n)
 {
 	size_t more = new_n - old_n;

@@ -27,6 +27,8 @@ void arena_reset(struct arena *a);
 /* 16-byte aligned, uninitialised; NULL past the maximum. */
 void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
 void *arena_zalloc(struct arena *a, size_t n) MUST_CHECK;
+void *arena_zarray(struct arena *a, size_t size,
+		   size_t n) MUST_CHECK; /* n things of that size; NULL if that overflows */
 /*
  * Grows the newest allocation, [p, p + old_n), to new_n bytes where it stands.  False, and nothing done, when it is not
  * the newest, its chunk is full or the maximum is reached.  new_n >= old_n.
@@ -38,4 +40,4 @@ struct slice arena_slice(struct arena *a, struct slice s); /* {NULL,0} past the 
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define ARENA_NEW(a, type) ((type *)arena_zalloc((a), sizeof(type)))
-#define ARENA_ARRAY(a, type, n) ((type *)arena_zalloc((a), sizeof(type) * (n)))
+#define ARENA_ARRAY(a, type, n) ((type *)arena_zarray((a), sizeof(type), (n)))

@@ -31,9 +31,19 @@ void log_write(const struct log *l, enum log_level level, const char *fmt, ...) 
 #define log_warn(l, ...) log_write(l, LOG_WARN, __VA_ARGS__)
 #define log_error(l, ...) log_write(l, LOG_ERROR, __VA_ARGS__)
 
-/* True when the caller may log now: state is a static of the call site, now_ms any monotonic clock. */
+/*
+ * True when the caller may log now: state is a static of the call site, now_ms any monotonic clock.  n_dropped grows with
+ * each line that was held back; whoever reports it sets it back.
+ */
 struct log_limit {
 	int64_t window_start_ms;
 	unsigned n, n_dropped;
 };
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms);
+
+#define log_limited(l, level, now_ms, ...)                \
+	do {                                              \
+		static struct log_limit limit_here;       \
+		if (log_limit_pass(&limit_here, now_ms))  \
+			log_write(l, level, __VA_ARGS__); \
+	} while (0)
