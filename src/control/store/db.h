@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam to databases.  SQL is written once, in the entities' files, in the subset that SQLite and PostgreSQL share: $1..$n in
- * order of first appearance, `on conflict`, `returning`, BIGINT, TEXT, DOUBLE PRECISION; times are BIGINT microseconds since 1970
- * UTC, ids canonical UUID text, JSON is TEXT.  One connection belongs to one thread at a time.  All calls block: none may
- * run on a loop thread.
+ * The seam to databases.  SQL is written once, in the entities' files, in the subset that SQLite and PostgreSQL share:
+ * $1..$n in order of first appearance, `on conflict`, `returning`, BIGINT, TEXT, DOUBLE PRECISION; times are BIGINT
+ * microseconds since 1970 UTC, ids canonical UUID text, JSON is TEXT.  One connection belongs to one thread at a time.
+ * All calls block: none may run on a loop thread.
  */
 #pragma once
 #include "core/base/arena.h"
@@ -41,9 +41,9 @@ static inline const struct db_value *db_cell(const struct db_rows *r, size_t row
 }
 
 /*
- * Errors of all calls: E_EXISTS a unique index refused it; E_INVALID a check refused it, or the SQL is wrong; E_BUSY held by someone
- * else past the waiting time (5 s); E_UNAVAILABLE the database cannot be reached (the connection reconnects at the next
- * db_begin or db_query outside a transaction); E_IO anything else (disk full, ...).
+ * Errors of all calls: E_EXISTS a unique index refused it; E_INVALID a check refused it, or the SQL is wrong; E_BUSY
+ * held by someone else past the waiting time (5 s); E_UNAVAILABLE the database cannot be reached (the connection
+ * reconnects at the next db_begin or db_query outside a transaction); E_IO anything else (disk full, ...).
  */
 struct db_ops {
 	const char *name; /* "sqlite", "postgres", "fault" */
@@ -55,25 +55,31 @@ struct db_ops {
 	/* Runs one query; rows go to the arena. E_TOOBIG past max_rows. */
 	int (*query)(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
 		     struct db_rows *ret, struct err *err);
-	int (*begin)(struct db *db, struct err *err); /* a writing transaction: takes the write lock at once */
-	int (*commit)(struct db *db, struct err *err);
-	void (*rollback)(struct db *db); /* fine without a transaction */
+	int (*begin)(struct db *db, struct err *err);  /* a writing transaction: takes the write lock at once */
+	int (*commit)(struct db *db, struct err *err); /* when it fails, everything is rolled back */
+	void (*rollback)(struct db *db);	       /* fine without a transaction */
 	/* Several statements separated by semicolons, for migrations. */
 	int (*script)(struct db *db, const char *sql, struct err *err);
+	int (*has_table)(struct db *db, const char *name, bool *ret, struct err *err);
 };
 
 struct db { /* base of every implementation */
 	const struct db_ops *ops;
+	const char *dialect; /* "sqlite", "postgres": whose SQL it takes where the two differ (migrations only) */
 };
 
 #define DB_MAX_ROWS 100000
 
-/* url: "sqlite:PATH" (":memory:" too), "fault:N:URL" (fails the Nth call of the connection opened under URL, counting from 1). */
+/* url: "sqlite:PATH" (":memory:" too), "fault:N:URL" (fails the Nth call of the connection opened under URL, counting
+ * from 1). */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
-int db_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes, struct err *err);
-int db_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args, struct db_rows *ret,
-	     struct err *err);
+int db_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
+	    struct err *err);
+int db_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
+	     struct db_rows *ret, struct err *err);
 int db_begin(struct db *db, struct err *err);
 int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db);
+int db_script(struct db *db, const char *sql, struct err *err);
+int db_has_table(struct db *db, const char *name, bool *ret, struct err *err);

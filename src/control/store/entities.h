@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is stored, row by row: one .c file per entity.  Results live in the arena given.  None of these opens a transaction: who
- * needs one (control/registry, control/history) does.
+ * What is stored, row by row: one .c file per entity.  Results live in the arena given.  None of these opens a
+ * transaction: who needs one (control/registry, control/history) does.
  */
 #pragma once
 #include "control/store/db.h"
@@ -18,13 +18,16 @@ struct model_filter { /* absent or -1: any */
 	bool with_archived; /* when status is -1 */
 };
 int store_model_insert(struct db *db, const struct model *m, struct err *err);
-int store_model_get(struct db *db, struct arena *a, const struct uuid *id, struct model *ret, struct err *err); /* E_NOTFOUND */
+int store_model_get(struct db *db, struct arena *a, const struct uuid *id, struct model *ret,
+		    struct err *err); /* E_NOTFOUND */
 /* Ordered by use case, then status (current first), then creation, newest first. */
 int store_model_list(struct db *db, struct arena *a, const struct model_filter *f, struct model **ret, size_t *ret_n,
 		     struct err *err);
 int store_model_current(struct db *db, struct arena *a, struct slice use_case, struct model *ret, struct err *err);
-int store_model_set_status(struct db *db, const struct uuid *id, enum model_status status, int64_t now_us, struct err *err);
-int store_model_set_configuration(struct db *db, const struct uuid *id, struct slice json, int64_t now_us, struct err *err);
+int store_model_set_status(struct db *db, const struct uuid *id, enum model_status status, int64_t now_us,
+			   struct err *err);
+int store_model_set_configuration(struct db *db, const struct uuid *id, struct slice json, int64_t now_us,
+				  struct err *err);
 int store_model_set_metrics(struct db *db, const struct uuid *id, struct slice json, int64_t now_us, struct err *err);
 
 /* --- use_cases (settings as JSON) --- */
@@ -53,24 +56,30 @@ struct event_filter {
 	size_t limit;
 };
 int store_event_append(struct db *db, const struct registry_event *e, struct err *err);
-int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret, size_t *ret_n,
-		     struct err *err); /* newest first */
+int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret,
+		     size_t *ret_n, struct err *err); /* newest first */
 
-/* --- model_historical_logs and guardrails_violations --- */
+/*
+ * --- model_historical_logs and guardrails_violations ---
+ * The id of a record is a UUIDv7 that Muster made when the record came to it: the order of ids is the order of time,
+ * and since_us skips ids that are older by more than a minute (so created_us, which an application may state, is never
+ * much later than its id).
+ */
 /* Inserts the record and its violations; a record that is there already changes nothing (*ret_inserted false). */
 int store_log_insert(struct db *db, const struct log_record *r, bool *ret_inserted, struct err *err);
 struct log_filter {
-	struct slice use_case, model; /* model: id, name, or name@version */
-	struct slice status;	      /* "ok", "error", ...; absent: any */
-	int64_t since_us, until_us;   /* 0: no bound */
+	struct slice use_case, model;	  /* model: id, name, or name@version */
+	struct slice status;		  /* "ok", "error", ...; absent: any */
+	int64_t since_us, until_us;	  /* 0: no bound */
 	struct slice before_id, after_id; /* page towards older, or (tail) newer; absent: from the newest */
 	size_t limit;
-	bool with_text;		      /* prompt, context and output too */
+	bool with_text; /* prompt, context and output too */
 };
 /* Newest first (with after_id: oldest first). Violations are not filled in. */
 int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, struct log_record **ret, size_t *ret_n,
 		   struct err *err);
-/* id: whole, or a unique prefix of at least 6 characters. E_NOTFOUND, or E_CONFLICT naming how many match. With violations. */
+/* id: whole, or a unique prefix of at least 6 characters. E_NOTFOUND, or E_CONFLICT naming how many match. With
+ * violations. */
 int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_record *ret, struct err *err);
 int store_log_count(struct db *db, int64_t *ret, struct err *err);
 

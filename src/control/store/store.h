@@ -18,8 +18,10 @@ void store_release(struct store *s, struct db *db);
 
 /* --- migrations: numbered, only ever adding --- */
 int migrate_level(struct db *db, int *ret_level, struct err *err); /* 0: an empty database */
-int migrate_target(void);					    /* the level of this binary */
-/* Brings the database to migrate_target(). E_CONFLICT: it is newer than this binary, the error names both levels. Safe when
- * several run at once. */
+int migrate_target(void);					   /* the level of this binary */
+/* Brings the database to migrate_target(). E_CONFLICT: it is newer than this binary, the error names both levels. Safe
+ * when several run at once. */
 int migrate_run(struct db *db, int *ret_from, struct err *err);
 const char *migrate_sql(int level); /* the SQL of one step, for --dry-run; NULL past the last */
+/* What the step does besides where the dialects differ (db->dialect); NULL: nothing. */
+const char *migrate_dialect_sql(int level, const char *dialect);

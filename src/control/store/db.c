@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Choosing a backend by the beginning of its URL, and calling through it. */
+#include "control/store/db.h"
+
+#include <string.h>
+
+#include "control/store/store_internal.h"
+
+static const struct db_ops *const backends[] = {&db_sqlite_ops, &db_fault_ops};
+
+int db_open(const char *url, struct db **ret, struct err *err)
+{
+	for (size_t i = 0; i < COUNT_OF(backends); i++) {
+		size_t n = strlen(backends[i]->name);
+
+		if (!strncmp(url, backends[i]->name, n) && url[n] == ':')
+			return backends[i]->open(url + n + 1, ret, err);
+	}
+	/* No more of it than the scheme: the rest may hold a password. */
+	return err_set(err, E_INVALID, "there is no storage backend for '%.*s': this muster knows sqlite:PATH",
+		       (int)min_size(strcspn(url, ":"), 32), url);
+}
+
+void db_close(struct db *db)
+{
+	if (db)
+		db->ops->close(db);
+}
+
+int db_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
+	    struct err *err)
+{
+	return db->ops->exec(db, sql, args, n_args, ret_changes, err);
+}
+
+int db_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
+	     struct db_rows *ret, struct err *err)
+{
+	return db->ops->query(db, a, sql, args, n_args, ret, err);
+}
+
+int db_begin(struct db *db, struct err *err)
+{
+	return db->ops->begin(db, err);
+}
+
+int db_commit(struct db *db, struct err *err)
+{
+	return db->ops->commit(db, err);
+}
+
+void db_rollback(struct db *db)
+{
+	db->ops->rollback(db);
+}
+
+int db_script(struct db *db, const char *sql, struct err *err)
+{
+	return db->ops->script(db, sql, err);
+}
+
+int db_has_table(struct db *db, const char *name, bool *ret, struct err *err)
+{
+	return db->ops->has_table(db, name, ret, err);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registry_events: appended and read, nothing else.  Ids are UUIDv7, so their order is the order of what happened. */
+#include "control/store/entities.h"
+#include "control/store/store_internal.h"
+
+int store_event_append(struct db *db, const struct registry_event *e, struct err *err)
+{
+	char id[UUID_STR_SIZE];
+	const struct db_value args[] = {
+		db_uuid(&e->id, id),
+		db_int(e->at_us),
+		db_text(e->kind),
+		db_text(e->subject),
+		db_text(e->use_case),
+		db_text(e->actor.p ? e->actor : SLICE_LIT("")),
+		db_text(e->reason.p ? e->reason : SLICE_LIT("")),
+		db_text(e->before),
+		db_text(e->after),
+	};
+
+	return db_exec(db,
+		       "insert into registry_events (id, at_us, kind, subject, use_case, actor, reason, before_json, "
+		       "after_json) "
+		       "values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		       args, COUNT_OF(args), NULL, err);
+}
+
+static int read_event(const struct db_rows *rows, size_t row, struct registry_event *ret, struct err *err)
+{
+	struct row r = {.rows = rows, .row = row};
+
+	ret->id = row_uuid(&r);
+	ret->at_us = row_int(&r);
+	ret->kind = row_text(&r);
+	ret->subject = row_text(&r);
+	ret->use_case = row_text(&r);
+	ret->actor = row_text(&r);
+	ret->reason = row_text(&r);
+	ret->before = row_text(&r);
+	ret->after = row_text(&r);
+	return row_end(&r, "registry_events", err);
+}
+
+int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret,
+		     size_t *ret_n, struct err *err)
+{
+	struct registry_event *list;
+	struct sql q = {.n = 0};
+	struct db_rows rows;
+	int rc;
+
+	sql_add(&q, "select id, at_us, kind, subject, use_case, actor, reason, before_json, after_json from "
+		    "registry_events");
+	sql_where_text(&q, "subject = ", f->subject);
+	sql_where_text(&q, "use_case = ", f->use_case);
+	sql_where_text(&q, "kind = ", f->kind);
+	sql_where_time(&q, "at_us <= ", f->until_us);
+	sql_where_text(&q, "id < ", f->before_id);
+	sql_add(&q, " order by id desc limit ");
+	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
+	rc = sql_query(db, a, &q, &rows, err);
+	if (rc)
+		return rc;
+	list = ARENA_ARRAY(a, struct registry_event, rows.n_rows);
+	if (!list)
+		return err_set(err, E_TOOBIG, "the events are more than fit in memory: ask for fewer");
+	for (size_t i = 0; i < rows.n_rows && !rc; i++)
+		rc = read_event(&rows, i, &list[i], err);
+	if (rc)
+		return rc;
+	*ret = list;
+	*ret_n = rows.n_rows;
+	return 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The steps of the schema, in order.  A step that has shipped never changes: what is wrong in it, a later one mends. */
+#pragma once
+
+struct migration_dialect {
+	const char *dialect, *sql;
+};
+
+#define MIGRATION_MAX_DIALECTS 2
+
+struct migration {
+	const char *name;
+	const char *sql;				       /* what all dialects share */
+	struct migration_dialect only[MIGRATION_MAX_DIALECTS]; /* runs after it */
+};
+
+extern const struct migration migration_1_foundation;

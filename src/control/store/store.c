@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool of connections.  The newest idle one goes out first, so that a quiet daemon uses one.  A connection that
+ * comes back inside a transaction is rolled back: half a change never waits for the next borrower to commit it.
+ */
+#include "control/store/store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct store {
+	char *url;
+	size_t max;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t returned;
+	struct db *idle[STORE_MAX_CONNECTIONS];
+	size_t n_idle, n_open;
+};
+
+int store_new(const char *url, struct store **ret, struct err *err)
+{
+	static const char memory[] = ":memory:";
+	size_t n = strlen(url);
+	struct store *s;
+
+	if (!strchr(url, ':'))
+		return err_set(err, E_INVALID, "'%s' names no storage: say sqlite:PATH", url);
+	s = calloc(1, sizeof(*s));
+	if (!s || !(s->url = strdup(url)))
+		abort();
+	/* A database in memory belongs to its connection: a second one would see another database. */
+	s->max = n >= sizeof(memory) && !strcmp(url + n - (sizeof(memory) - 1), memory) ? 1 : STORE_MAX_CONNECTIONS;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->returned, NULL);
+	*ret = s;
+	return 0;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_idle; i++)
+		db_close(s->idle[i]);
+	pthread_cond_destroy(&s->returned);
+	pthread_mutex_destroy(&s->lock);
+	free(s->url);
+	free(s);
+}
+
+const char *store_description(const struct store *s)
+{
+	return s->url;
+}
+
+/* An idle connection, or NULL: the caller may open one. */
+static struct db *take_idle(struct store *s)
+{
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->n_idle && s->n_open == s->max)
+		pthread_cond_wait(&s->returned, &s->lock);
+	if (s->n_idle)
+		db = s->idle[--s->n_idle];
+	else
+		s->n_open++;
+	pthread_mutex_unlock(&s->lock);
+	return db;
+}
+
+static void give_up_place(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->n_open--;
+	pthread_cond_signal(&s->returned);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int store_acquire(struct store *s, struct db **ret, struct err *err)
+{
+	struct db *db = take_idle(s);
+	int rc = db ? 0 : db_open(s->url, &db, err);
+
+	if (rc) {
+		give_up_place(s);
+		return rc;
+	}
+	*ret = db;
+	return 0;
+}
+
+void store_release(struct store *s, struct db *db)
+{
+	if (!db)
+		return;
+	db_rollback(db);
+	pthread_mutex_lock(&s->lock);
+	s->idle[s->n_idle++] = db;
+	pthread_cond_signal(&s->returned);
+	pthread_mutex_unlock(&s->lock);
+}

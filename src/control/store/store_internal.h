@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the entities share: the backends, queries put together from fixed texts and parameters, and reading cells. */
+#pragma once
+#include "control/store/db.h"
+#include "core/base/buf.h"
+#include "core/base/uuid.h"
+
+extern const struct db_ops db_sqlite_ops;
+extern const struct db_ops db_fault_ops;
+
+#define SQL_MAX_ARGS 16
+
+/*
+ * A statement: texts of ours, and parameters numbered in order of appearance.  No value ever becomes text.  Too long or
+ * too many parameters is our own mistake: asserted.
+ */
+struct sql {
+	char text[2048];
+	size_t n;
+	struct db_value args[SQL_MAX_ARGS];
+	size_t n_args;
+	bool has_where;
+};
+
+void sql_add(struct sql *q, const char *text);
+void sql_arg(struct sql *q, struct db_value v);				   /* appends $n */
+void sql_where(struct sql *q, const char *condition, struct db_value v);   /* " where|and <condition>$n" */
+void sql_where_text(struct sql *q, const char *condition, struct slice s); /* nothing when s is absent */
+void sql_where_time(struct sql *q, const char *condition, int64_t at_us);  /* nothing when 0 */
+int sql_query(struct db *db, struct arena *a, const struct sql *q, struct db_rows *ret, struct err *err);
+
+size_t store_limit(size_t limit); /* 0: 100; never past STORE_PAGE_MAX */
+
+/* Reading one row: next cell each.  A cell of another type is E_CORRUPT, kept in r->rc. */
+struct row {
+	const struct db_rows *rows;
+	size_t row, column;
+	int rc;
+};
+struct slice row_text(struct row *r); /* absent for NULL */
+int64_t row_int(struct row *r);
+int64_t row_int_or(struct row *r, int64_t if_null);
+struct uuid row_uuid(struct row *r);
+int row_end(const struct row *r, const char *table, struct err *err); /* r->rc, with words */
+
+/* A UUID as a parameter: text has to live until the call is over. */
+static inline struct db_value db_uuid(const struct uuid *u, char text[UUID_STR_SIZE])
+{
+	return db_text((struct slice){uuid_format(u, text), UUID_STR_SIZE - 1});
+}
+
+static inline struct db_value db_cstr(const char *s)
+{
+	return db_text(slice_from(s));
+}
+
+/* " where|and (model_id = .. or model_name = .. or the name of model_name is ..)"; nothing when absent. */
+void sql_where_model(struct sql *q, struct slice model);
+/* The violations of one record, at most RECORD_MAX_VIOLATIONS. */
+struct log_record;
+int store_log_violations(struct db *db, struct arena *a, struct log_record *r, struct err *err);
+int store_violations_insert(struct db *db, const struct log_record *r, struct err *err);
