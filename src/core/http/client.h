@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls to upstreams from one loop: keep-alive pools (last in, first out, per origin), name resolution off the loop, TLS with
- * certificates and host names verified, timeouts for every stage.  A pooled connection that the upstream closed is replaced and
- * the request sent again, once, when no byte of an answer had come; the caller does not notice.
+ * Calls to upstreams from one loop: keep-alive pools (last in, first out, per origin), name resolution off the loop,
+ * TLS with certificates and host names verified, timeouts for every stage.  A pooled connection that the upstream
+ * closed is replaced and the request sent again, once, when no byte of an answer had come; the caller does not notice.
  */
 #pragma once
 #include <sys/uio.h>
@@ -14,8 +14,8 @@
 struct http_client;
 struct tls_context;
 
-/* Where to connect.  Immutable; lives as long as any call or client that uses it (its owner is a snapshot: the client keys its
- * pools by the text of `key`, which it copies). */
+/* Where to connect.  Immutable; lives as long as any call or client that uses it (its owner is a snapshot: the client
+ * keys its pools by the text of `key`, which it copies). */
 struct http_origin {
 	char host[256]; /* name or address, no brackets */
 	uint16_t port;
@@ -32,22 +32,31 @@ struct http_timeouts {
 };
 
 /* Where a call failed: for logs, and to decide on a retry. */
-enum http_stage { HTTP_STAGE_RESOLVE, HTTP_STAGE_CONNECT, HTTP_STAGE_TLS, HTTP_STAGE_SEND, HTTP_STAGE_FIRST_BYTE,
-		  HTTP_STAGE_HEAD, HTTP_STAGE_BODY };
+enum http_stage {
+	HTTP_STAGE_RESOLVE,
+	HTTP_STAGE_CONNECT,
+	HTTP_STAGE_TLS,
+	HTTP_STAGE_SEND,
+	HTTP_STAGE_FIRST_BYTE,
+	HTTP_STAGE_HEAD,
+	HTTP_STAGE_BODY
+};
 const char *http_stage_name(enum http_stage s);
 
 struct http_call;
 struct http_call_ops {
-	/* The head of the final answer (1xx are swallowed).  Its slices live until this returns. A negative return cancels. */
+	/* The head of the final answer (1xx are swallowed).  Its slices live until this returns. A negative return
+	 * cancels. */
 	int (*on_head)(struct http_call *c, const struct http_head *head);
 	/*
-	 * A decoded piece of the body, valid until this returns, followed by HTTP_CALL_PADDING readable bytes when `last` is set
-	 * and it is the first piece (the usual small answer: head and body in one segment).  last: the answer is complete with it.
-	 * A negative return cancels.
+	 * A decoded piece of the body, valid until this returns, followed by HTTP_CALL_PADDING readable bytes when
+	 * `last` is set and it is the first piece (the usual small answer: head and body in one segment).  last: the
+	 * answer is complete with it. A negative return cancels.
 	 */
 	int (*on_body)(struct http_call *c, struct slice piece, bool last);
-	/* Exactly once, last of all, never from inside http_call_start: 0, or E_* with c->stage and c->err set.  After a cancel it
-	 * is not called. The call's memory is the caller's again.  A body that ends early is E_CLOSED (never 0). */
+	/* Exactly once, last of all, never from inside http_call_start: 0, or E_* with c->stage and c->err set.  After
+	 * a cancel it is not called. The call's memory is the caller's again.  A body that ends early is E_CLOSED
+	 * (never 0). */
 	void (*on_done)(struct http_call *c, int rc);
 };
 #define HTTP_CALL_PADDING 64
@@ -64,7 +73,7 @@ struct http_call {
 	/* results */
 	enum http_stage stage;
 	struct err err;
-	bool reused;	  /* went over a pooled connection */
+	bool reused;	       /* went over a pooled connection */
 	int64_t first_byte_ms; /* loop clock; 0 before */
 	/* the client's */
 	void *impl;

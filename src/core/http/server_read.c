@@ -182,7 +182,7 @@ static bool begin_body(struct conn *c)
 
 static bool step_head(struct conn *c)
 {
-	struct err err = {0};
+	struct err err;
 	struct http_head *h = &c->x->pub.head;
 	int rc = http_parse_request((struct slice){c->in, c->n_in}, c->seen, h, &err);
 
@@ -240,7 +240,7 @@ static void body_move_out(struct conn *c)
 static bool step_body_chunked(struct conn *c)
 {
 	struct slice raw = {c->in + c->next_at, c->n_in - c->next_at};
-	struct err err = {0};
+	struct err err;
 	int rc = 0;
 
 	while (raw.n && !rc) {
