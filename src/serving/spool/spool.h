@@ -3,55 +3,83 @@
  * The spool: what happened, on disk before the answer's last byte leaves.
  * One writer per loop, each with its own segment files; a thread elsewhere
  * (control/history) prepares segments ahead, reads whole records and
- * acknowledges them.  A record survives kill -9 of this process; `sync` decides
- * what a power cut may take.
+ * acknowledges them.  A record survives kill -9 of this process; a power cut may
+ * take what the kernel had not written yet.
  *
- * File: <dir>/<writer>-<sequence>.seg.  A header, then records: length (4 bytes, stored last, release), CRC-32C (4), payload, padding to
- * 8.  A length of zero ends the used part.
+ * File: <dir>/<writer>-<sequence>.seg.  A header, then records: length (4 bytes, stored last), CRC-32C of length and
+ * payload (4), payload, padding to 8.  A length of zero ends the used part.  Bytes are never used twice, so that
+ * whatever checks is a record.
+ *
+ * The mapped part that is resident stays small: SPOOL_WINDOW_BYTES ahead of each writer, and what is not acknowledged.
  */
 #pragma once
 #include "core/base/err.h"
 #include "core/base/metric.h"
 #include "domain/record.h"
 
-#define SPOOL_SEGMENT_BYTES (64u * 1024 * 1024)
-#define SPOOL_RECORD_MAX (16u * 1024 * 1024)
+/* Disk taken at start is n_writers of these: 16 MiB keeps a small installation small, and there are up to four ahead of
+ * a busy writer. */
+#define SPOOL_SEGMENT_BYTES (16u * 1024 * 1024)
+/* What precedes the records of a segment, and each record. */
+#define SPOOL_SEGMENT_HEADER 64u
+#define SPOOL_RECORD_HEADER 8u
+/* A record has to fit into one segment: this many bytes encoded with segments of the default size, less with smaller
+ * ones. */
+#define SPOOL_RECORD_MAX (SPOOL_SEGMENT_BYTES - SPOOL_SEGMENT_HEADER - SPOOL_RECORD_HEADER)
+#define SPOOL_MAX_WRITERS 128u
+#define SPOOL_WINDOW_BYTES (512u * 1024)
 
 struct spool;
 
 struct spool_options {
-	const char *directory;	 /* made if missing */
-	unsigned n_writers;	 /* one per loop, and one more for the control plane */
-	size_t segment_bytes;	 /* default SPOOL_SEGMENT_BYTES; a power of two, at least 1 MiB; grown for a larger record */
-	size_t max_bytes;	 /* all segments together; default 4 GiB. Past it appending fails and is counted */
+	const char *directory; /* made if missing */
+	unsigned n_writers;    /* one per loop, and one more for the control plane; 1 to SPOOL_MAX_WRITERS */
+	size_t segment_bytes;  /* 0: SPOOL_SEGMENT_BYTES; a power of two, 1 MiB to 1 GiB */
+	uint64_t max_bytes;    /* all segments together; 0: 4 GiB. Past it appending fails and is counted */
 };
 
 struct spool_stats {
-	struct counter records, bytes;	/* appended */
-	struct counter lost;		/* records that could not be appended: the disk or max_bytes was full, or too large */
-	struct counter shipped;		/* acknowledged */
-	struct counter cut_bytes;	/* dropped from torn ends after a crash */
-	struct counter segments, pending_bytes; /* now */
+	struct counter records, bytes; /* appended */
+	struct counter lost;	  /* records that could not be appended: the disk or max_bytes was full, or too large */
+	struct counter shipped;	  /* acknowledged, of those appended and of those found by spool_open */
+	struct counter cut_bytes; /* dropped from torn ends after a crash */
+	struct counter segments;  /* now */
+	struct counter pending_bytes; /* not acknowledged now; what an earlier run left counts once it was read */
 };
 
-/* Opens the directory (locked against a second process: E_BUSY names it), finds what an earlier run left, and prepares the first
- * segment of every writer, so that an open spool can always take a record. */
+/*
+ * Opens the directory (locked against a second process: E_BUSY names it), finds what an earlier run left, and prepares
+ * the first segment of every writer, so that an open spool can take a record.  A full disk does not fail it: what
+ * serves must start. spool_prepare says so then, and appending fails until there is room.
+ */
 int spool_open(const struct spool_options *o, struct spool **ret, struct err *err);
-void spool_close(struct spool *s); /* keeps what is not acknowledged */
+/* Keeps what is not acknowledged.  No writer may append any more. */
+void spool_close(struct spool *s);
+/* Summed up at each call; any thread. */
 const struct spool_stats *spool_stats(const struct spool *s);
 
 /*
- * Appends one record.  Only the owner of `writer` may call; copies into mapped memory, no system call (the segment that follows is
- * prepared ahead by spool_prepare).  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
+ * Appends one record.  Only the owner of `writer` may call; copies into mapped memory, no system call but the one that
+ * wakes a sleeping reader.  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
  */
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r);
-/* The reading thread is woken through this (eventfd; readable when something was appended since the last spool_wake_clear). */
-int spool_wake_fd(const struct spool *s);
-void spool_wake_clear(struct spool *s);
 
 /* --- the reading thread --- */
 
-/* Allocates and touches segments ahead, seals and deletes acknowledged ones.  E_IO says that the disk is full, or why not. */
+/*
+ * It is woken through this eventfd.  To sleep: spool_wake_clear, then spool_read until E_AGAIN, then poll: an append
+ * after spool_wake_clear makes it readable, once; appends to an awake reader cost no system call.  spool_wake_hush
+ * clears it too, but then appends do not wake: only a writer that is running out of prepared room does, and
+ * spool_prepare should be called.
+ */
+int spool_wake_fd(const struct spool *s);
+void spool_wake_clear(struct spool *s);
+void spool_wake_hush(struct spool *s);
+
+/*
+ * Allocates and touches segments ahead, deletes acknowledged ones.  To be called whenever the reader wakes, and at
+ * least every second after it failed.  E_IO says that the disk or the spool is full, or why not.
+ */
 int spool_prepare(struct spool *s, struct err *err);
 
 struct spool_cursor { /* a place just behind a record */
@@ -60,11 +88,19 @@ struct spool_cursor { /* a place just behind a record */
 };
 
 /*
- * The next record that was not read yet, of any writer.  Its slices point into the mapping and live until spool_ack covers it.
- * 0, or E_AGAIN: nothing new.  A record that does not check is skipped, counted in cut_bytes and ends its segment.
+ * The next record that was not read yet, of any writer.  Its slices point into the mapping and live until spool_ack
+ * covers it. 0, or E_AGAIN: nothing new.  A record that does not check is skipped, counted in cut_bytes and ends its
+ * segment.
  */
 int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret_cursor);
-/* The database has committed everything read so far from the writer up to the cursor. Durable positions, written and renamed. */
+/*
+ * The database has committed everything read so far from the writer up to the cursor; at most one cursor a writer.  The
+ * positions are kept in <dir>/ack, in place and checksummed, so that acknowledging needs no room on a full disk. Losing
+ * that file only makes records appear twice.
+ */
 int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, struct err *err);
 /* Go back to what is acknowledged (after a failed batch). */
 void spool_rewind(struct spool *s);
+/* Remembers how far all writers are now; reached: all that is acknowledged. */
+void spool_mark(struct spool *s);
+bool spool_mark_reached(const struct spool *s);

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segment files: made, mapped, found again, deleted.  Blocks are allocated before the file gets its name, so that
+ * writing into the mapping can not run out of disk (which would be a SIGBUS); a file shorter than its header says is
+ * mapped as far as it goes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/digest.h"
+#include "serving/spool/spool_internal.h"
+
+#define NAME_SIZE 48
+#define PAGE 4096u
+
+struct segment_header {
+	char magic[8];
+	uint32_t version, writer;
+	uint64_t sequence, size;
+	char zero[28];
+	uint32_t crc; /* of all before it */
+};
+_Static_assert(sizeof(struct segment_header) == SPOOL_SEGMENT_HEADER, "segment header");
+
+static void name_format(char name[NAME_SIZE], uint32_t writer, uint64_t sequence)
+{
+	(void)snprintf(name, NAME_SIZE, "%03" PRIu32 "-%012" PRIu64 ".seg", writer, sequence); /* it fits */
+}
+
+bool segment_parse_name(const char *name, uint32_t *ret_writer, uint64_t *ret_sequence)
+{
+	struct slice s = slice_from(name), head;
+	uint64_t writer, sequence;
+
+	if (!slice_ends(s, SLICE_LIT(".seg")))
+		return false;
+	s.n -= 4;
+	if (!slice_split(&s, '-', &head) || !s.p || slice_to_u64(head, &writer) < 0 || slice_to_u64(s, &sequence) < 0)
+		return false;
+	if (writer >= SPOOL_MAX_WRITERS || sequence == 0 || sequence >= UINT64_MAX / 2)
+		return false;
+	*ret_writer = (uint32_t)writer;
+	*ret_sequence = sequence;
+	return true;
+}
+
+uint32_t segment_crc(uint32_t length, const char *payload)
+{
+	return crc32c(crc32c(0, &length, sizeof(length)), payload, length);
+}
+
+static struct segment *segment_new(char *map, size_t size, uint32_t writer, uint64_t sequence)
+{
+	struct segment *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		abort();
+	g->map = map;
+	g->size = size;
+	g->writer = writer;
+	g->sequence = sequence;
+	g->end = SIZE_MAX;
+	g->seen = SPOOL_SEGMENT_HEADER;
+	atomic_init(&g->used, SPOOL_SEGMENT_HEADER);
+	return g;
+}
+
+/* Allocated, with a header, still without its name. */
+static int file_fill(struct spool *s, int fd, uint32_t writer, struct err *err)
+{
+	struct segment_header h = {
+		.magic = SEGMENT_MAGIC,
+		.version = SEGMENT_VERSION,
+		.writer = writer,
+		.sequence = s->next_sequence,
+		.size = s->segment_bytes,
+	};
+	int failure;
+
+	h.crc = crc32c(0, &h, offsetof(struct segment_header, crc));
+	do
+		failure = posix_fallocate(fd, 0, (off_t)s->segment_bytes);
+	while (failure == EINTR);
+	if (failure)
+		return err_set(err, E_IO, "cannot allocate %zu MiB for the spool in %s: %s", s->segment_bytes >> 20,
+			       s->directory, strerror(failure));
+	if (pwrite(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+		return err_set(err, E_IO, "cannot write to the spool in %s: %s", s->directory, strerror(errno));
+	return 0;
+}
+
+static int file_map(struct spool *s, int fd, size_t size, char **ret, struct err *err)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		return err_set(err, E_IO, "cannot map a segment of the spool in %s: %s", s->directory, strerror(errno));
+	*ret = map;
+	return 0;
+}
+
+int segment_create(struct spool *s, unsigned writer, struct segment **ret, struct err *err)
+{
+	static const char temporary[] = "new.tmp";
+	char name[NAME_SIZE], *map = NULL;
+	int fd, rc;
+
+	fd = openat(s->dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set(err, E_IO, "cannot create a segment of the spool in %s: %s", s->directory,
+			       strerror(errno));
+	name_format(name, writer, s->next_sequence);
+	rc = file_fill(s, fd, writer, err);
+	if (!rc)
+		rc = file_map(s, fd, s->segment_bytes, &map, err);
+	if (!rc && renameat(s->dir_fd, temporary, s->dir_fd, name) < 0)
+		rc = err_set(err, E_IO, "cannot name a segment of the spool in %s: %s", s->directory, strerror(errno));
+	close(fd);
+	if (rc < 0) {
+		if (map)
+			munmap(map, s->segment_bytes);
+		(void)unlinkat(s->dir_fd, temporary, 0); /* the next attempt truncates it */
+		return rc;
+	}
+	*ret = segment_new(map, s->segment_bytes, writer, s->next_sequence++);
+	segment_touch(*ret, SPOOL_WINDOW_BYTES / 8);
+	return 0;
+}
+
+static int header_check(const struct segment_header *h, uint32_t writer, uint64_t sequence)
+{
+	if (memcmp(h->magic, SEGMENT_MAGIC, sizeof(h->magic)) != 0 ||
+	    h->crc != crc32c(0, h, offsetof(struct segment_header, crc)))
+		return E_CORRUPT;
+	if (h->version > SEGMENT_VERSION)
+		return E_UNSUPPORTED;
+	return h->writer == writer && h->sequence == sequence ? 0 : E_CORRUPT;
+}
+
+int segment_adopt(struct spool *s, const char *name, struct segment **ret, struct err *err)
+{
+	struct segment_header h;
+	uint64_t sequence;
+	uint32_t writer;
+	struct stat st;
+	char *map;
+	int fd, rc;
+
+	if (!segment_parse_name(name, &writer, &sequence))
+		return E_CORRUPT;
+	fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		rc = err_set(err, E_IO, "cannot open %s/%s: %s", s->directory, name, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+		rc = E_CORRUPT;
+	else
+		rc = header_check(&h, writer, sequence);
+	if (!rc)
+		rc = file_map(s, fd, (size_t)st.st_size, &map, err);
+	close(fd);
+	if (rc < 0)
+		return rc;
+	*ret = segment_new(map, (size_t)st.st_size, writer, sequence);
+	(*ret)->found = true;
+	atomic_init(&(*ret)->sealed, true);
+	return 0;
+}
+
+void segment_touch(struct segment *g, size_t upto)
+{
+	size_t from = atomic_load_explicit(&g->touched, memory_order_relaxed);
+
+	upto = min_size((upto + PAGE - 1) & ~(size_t)(PAGE - 1), g->size);
+	if (upto <= from)
+		return;
+#ifdef MADV_POPULATE_WRITE
+	/* Before Linux 5.14 this fails, and the writer meets its page faults itself: slower, not wrong. */
+	(void)madvise(g->map + from, upto - from, MADV_POPULATE_WRITE);
+#endif
+	atomic_store_explicit(&g->touched, upto, memory_order_relaxed);
+}
+
+void segment_free(struct segment *g)
+{
+	if (!g)
+		return;
+	munmap(g->map, g->size);
+	free(g);
+}
+
+void segment_delete(struct spool *s, struct segment *g)
+{
+	char name[NAME_SIZE];
+
+	name_format(name, g->writer, g->sequence);
+	(void)unlinkat(s->dir_fd, name, 0); /* if it stays, the next run finds it acknowledged and deletes it */
+	s->allocated_bytes -= g->size;
+	counter_set(&s->n_segments, counter_get(&s->n_segments) - 1);
+	segment_free(g);
+}
+
+void segment_shrink(struct spool *s, const struct segment *g)
+{
+	size_t used = atomic_load_explicit(&g->used, memory_order_relaxed);
+	char name[NAME_SIZE];
+	int fd;
+
+	name_format(name, g->writer, g->sequence);
+	fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!ftruncate(fd, (off_t)used); /* it only saves room */
+	close(fd);
+}
+
+size_t segment_tail(const struct segment *g, size_t offset)
+{
+	static const char zeros[PAGE];
+	size_t end = offset;
+
+	for (size_t at = offset; at < g->size;) {
+		size_t n = min_size(PAGE - at % PAGE, g->size - at);
+
+		if (!memcmp(g->map + at, zeros, n))
+			break;
+		while (n && !g->map[at + n - 1])
+			n--;
+		end = at + n;
+		at = (at | (PAGE - 1)) + 1;
+	}
+	return end - offset;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writers' side of the spool: copying a record into mapped memory, waking the reader, the sums.  Everything in
+ * spool_append runs on a loop for each request: no lock, no allocation, no system call but the one that wakes a
+ * sleeping reader.
+ */
+#include <assert.h>
+#include <unistd.h>
+
+#include "serving/spool/record.h"
+#include "serving/spool/spool_internal.h"
+
+/* --- waking --- */
+
+static void wake(struct spool *s)
+{
+	uint64_t one = 1;
+
+	(void)!write(s->wake_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
+}
+
+int spool_wake_fd(const struct spool *s)
+{
+	return s->wake_fd;
+}
+
+static void drain(struct spool *s)
+{
+	uint64_t n;
+
+	(void)!read(s->wake_fd, &n, sizeof(n)); /* E_AGAIN: it was clear */
+}
+
+void spool_wake_clear(struct spool *s)
+{
+	drain(s);
+	atomic_store_explicit(&s->armed, true, memory_order_seq_cst);
+}
+
+void spool_wake_hush(struct spool *s)
+{
+	atomic_store_explicit(&s->armed, false, memory_order_seq_cst);
+	drain(s);
+}
+
+/* --- appending --- */
+
+/* Moves on to the next prepared segment; NULL when there is none. */
+static struct segment *writer_rotate(struct writer *w)
+{
+	unsigned taken = atomic_load_explicit(&w->ring_taken, memory_order_relaxed);
+	struct segment *old = w->segment, *g;
+
+	if (taken == atomic_load_explicit(&w->ring_put, memory_order_acquire))
+		return NULL;
+	g = atomic_load_explicit(&w->ring[taken % SPOOL_AHEAD], memory_order_relaxed);
+	w->segment = g;
+	w->signalled = 0;
+	atomic_store_explicit(&w->active, g, memory_order_release);
+	atomic_store_explicit(&w->ring_taken, taken + 1, memory_order_release);
+	if (old)
+		atomic_store_explicit(&old->sealed, true, memory_order_release); /* its last touch: now it may go */
+	return g;
+}
+
+static bool has_room(const struct segment *g, size_t span)
+{
+	return g && span <= g->size - atomic_load_explicit(&g->used, memory_order_relaxed);
+}
+
+/* The segment to append to; NULL when none is ready. *ret_urgent: the reading thread has to prepare. */
+static struct segment *segment_for(struct writer *w, size_t span, bool *ret_urgent)
+{
+	struct segment *g = w->segment;
+
+	if (!has_room(g, span)) {
+		g = writer_rotate(w);
+		*ret_urgent = g || !w->starving; /* says so once */
+		w->starving = !g;
+	}
+	return g;
+}
+
+static void record_store(struct segment *g, const struct log_record *r, uint32_t length)
+{
+	size_t at = atomic_load_explicit(&g->used, memory_order_relaxed);
+	char *to = g->map + at;
+	uint32_t crc;
+
+	record_encode(r, to + SPOOL_RECORD_HEADER);
+	crc = segment_crc(length, to + SPOOL_RECORD_HEADER);
+	memcpy(to + sizeof(length), &crc, sizeof(crc));
+	atomic_store_explicit(length_at(g, at), length, memory_order_seq_cst);
+	atomic_store_explicit(&g->used, at + record_span(length), memory_order_release);
+}
+
+/* Once for each time that the touched part nears its end. */
+static bool wants_touching(struct writer *w, const struct segment *g)
+{
+	size_t touched = atomic_load_explicit(&g->touched, memory_order_relaxed);
+	size_t used = atomic_load_explicit(&g->used, memory_order_relaxed);
+
+	if (used + SPOOL_WINDOW_BYTES / 2 < touched || touched >= g->size || w->signalled == touched)
+		return false;
+	w->signalled = touched;
+	return true;
+}
+
+int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
+{
+	struct writer *w = &s->writers[writer];
+	size_t length = record_size(r);
+	struct segment *g = NULL;
+	bool urgent = false;
+	int rc = E_TOOBIG;
+
+	assert(writer < s->n_writers);
+	if (length <= s->segment_bytes - SPOOL_SEGMENT_HEADER - SPOOL_RECORD_HEADER) {
+		rc = E_UNAVAILABLE;
+		g = segment_for(w, record_span((uint32_t)length), &urgent);
+	}
+	if (g) {
+		record_store(g, r, (uint32_t)length);
+		counter_add(&w->records, 1);
+		counter_add(&w->bytes, record_span((uint32_t)length));
+		urgent = wants_touching(w, g) || urgent;
+		rc = 0;
+	} else {
+		counter_add(&w->lost, 1);
+	}
+	/* A flag first, so that of all appends to a sleeping reader one makes the call. */
+	if (atomic_load_explicit(&s->armed, memory_order_seq_cst) &&
+	    atomic_exchange_explicit(&s->armed, false, memory_order_seq_cst))
+		urgent = true;
+	if (UNLIKELY(urgent))
+		wake(s);
+	return rc;
+}
+
+/* --- numbers --- */
+
+const struct spool_stats *spool_stats(const struct spool *s)
+{
+	uint64_t records = 0, bytes = 0, lost = 0;
+	uint64_t acked = counter_get(&s->acked_bytes); /* before what it is taken from */
+
+	for (unsigned i = 0; i < s->n_writers; i++) {
+		records += counter_get(&s->writers[i].records);
+		bytes += counter_get(&s->writers[i].bytes);
+		lost += counter_get(&s->writers[i].lost);
+	}
+	counter_set(&s->stats->records, records);
+	counter_set(&s->stats->bytes, bytes);
+	counter_set(&s->stats->lost, lost);
+	counter_set(&s->stats->shipped, counter_get(&s->shipped));
+	counter_set(&s->stats->cut_bytes, counter_get(&s->cut_bytes));
+	counter_set(&s->stats->segments, counter_get(&s->n_segments));
+	bytes += counter_get(&s->found_bytes);
+	counter_set(&s->stats->pending_bytes, bytes > acked ? bytes - acked : 0);
+	return s->stats;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the spool share.  Who owns what: a writer's thread owns the struct writer's own part; the reading
+ * thread owns tracks, the list of segments and every file; between them stand atomics only:
+ *
+ *   ring       the reading thread puts prepared segments in, the writer takes them out
+ *   active     the writer's segment, for the reading thread to look at; the reading thread alone frees segments, and
+ * only sealed ones used       bytes of a segment that hold whole records (stored by the writer after each record)
+ *   sealed     stored by the writer as its last touch of a segment
+ *   touched    bytes of a segment that are mapped in (stored by the reading thread)
+ *   length     the first word of each record in the mapping: stored after the payload
+ *   armed      the reader may be asleep.  The writer stores a length and then loads armed; the reader stores armed and
+ * then loads lengths.  All four are sequentially consistent, so that one of the two sees the other.
+ */
+#pragma once
+#include <stdatomic.h>
+
+#include "serving/spool/spool.h"
+
+#define SEGMENT_MAGIC "MUSTRSEG"
+#define SEGMENT_VERSION 1u
+#define SPOOL_AHEAD 4u /* segments that may be ready for one writer */
+#define SPOOL_MIN_SEGMENT (1024u * 1024)
+#define SPOOL_MAX_SEGMENT (1024u * 1024 * 1024)
+#define SPOOL_DEFAULT_MAX_BYTES (4ull * 1024 * 1024 * 1024)
+
+struct segment {
+	struct segment *next; /* same track, later */
+	char *map;
+	size_t size; /* mapped, and of the file */
+	uint32_t writer;
+	uint64_t sequence;
+	/* the reading thread */
+	bool found;	   /* left by an earlier run */
+	bool ended;	   /* sealed, and `end` is final */
+	bool dropped;	   /* the pages were given back when it was sealed before its turn came */
+	size_t end;	   /* nothing is read from here on: the end, or a torn record; SIZE_MAX while unknown */
+	size_t seen;	   /* read at least once up to here */
+	size_t given_back; /* pages before this were given back */
+	/* shared */
+	_Atomic size_t used, touched;
+	atomic_bool sealed;
+};
+
+struct position {
+	uint64_t sequence, offset;
+};
+
+/* All segments of one writer number, oldest first; the reading thread's. */
+struct track {
+	struct segment *first, *last;
+	struct segment *reading; /* NULL only when the list is empty */
+	size_t offset;		 /* in `reading` */
+	struct position ack, mark;
+};
+
+struct writer {
+	/* the writer's thread */
+	struct segment *segment;
+	size_t signalled; /* `touched` that it asked to extend already */
+	bool starving;	  /* it said that no segment is ready */
+	struct counter records, bytes, lost;
+	/* shared */
+	_Atomic(struct segment *) active;
+	_Atomic(struct segment *) ring[SPOOL_AHEAD];
+	atomic_uint ring_put, ring_taken;
+} __attribute__((aligned(128)));
+
+struct spool {
+	char *directory;
+	int dir_fd, lock_fd, ack_fd, wake_fd;
+	unsigned n_writers;
+	size_t segment_bytes;
+	uint64_t max_bytes;
+	struct spool_stats *stats; /* the sums; its own memory so that reading them leaves the spool const */
+	struct writer *writers;
+	atomic_bool armed;
+	/* the reading thread */
+	struct track tracks[SPOOL_MAX_WRITERS];
+	unsigned next_track;
+	uint64_t next_sequence, ack_generation;
+	uint64_t allocated_bytes;
+	struct counter shipped, cut_bytes, n_segments, found_bytes, acked_bytes;
+};
+
+static inline size_t record_span(uint32_t length) /* with header and padding */
+{
+	return SPOOL_RECORD_HEADER + (((size_t)length + 7) & ~(size_t)7);
+}
+
+static inline _Atomic uint32_t *length_at(const struct segment *g, size_t offset)
+{
+	return (_Atomic uint32_t *)(void *)(g->map + offset);
+}
+
+/* --- segment.c --- */
+/* E_IO; the file is there with its header, or not at all. */
+int segment_create(struct spool *s, unsigned writer, struct segment **ret, struct err *err);
+/* Maps a file of an earlier run.  E_CORRUPT: its header does not check; E_UNSUPPORTED: a newer Muster's. */
+int segment_adopt(struct spool *s, const char *name, struct segment **ret, struct err *err);
+void segment_touch(struct segment *g, size_t upto);
+/* Unmaps and frees; the file stays. */
+void segment_free(struct segment *g);
+void segment_delete(struct spool *s, struct segment *g);       /* and its file */
+void segment_shrink(struct spool *s, const struct segment *g); /* cuts the unused end off the file */
+/* "<writer>-<sequence>.seg": false for any other name. */
+bool segment_parse_name(const char *name, uint32_t *ret_writer, uint64_t *ret_sequence);
+uint32_t segment_crc(uint32_t length, const char *payload);
+/* Bytes from offset on that something was written to. */
+size_t segment_tail(const struct segment *g, size_t offset);
+
+/* --- ack.c --- */
+int ack_open(struct spool *s, struct err *err); /* fills the tracks' positions and next_sequence */
+int ack_write(struct spool *s, struct err *err);
+
+/* --- reader.c --- */
+void track_append(struct spool *s, struct segment *g); /* takes it over */
+void track_reap(struct spool *s, struct track *t);     /* deletes what is acknowledged and sealed */
+/* One that was found and holds no record from `offset` on is at its end. */
+void track_skip_empty(struct spool *s, struct segment *g);
