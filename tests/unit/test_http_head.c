@@ -43,6 +43,9 @@ static const struct refusal bad_requests[] = {
 	{GET "Content-Length: 1 2\r\n\r\n", E_INVALID, 400, "decimal"},
 	{GET "Content-Length:\r\n\r\n", E_INVALID, 400, "digits"},
 	{GET "Content-Length: 1000000000000000000\r\n\r\n", E_INVALID, 400, "digits"},
+	{GET "Content-Length: 1\t\r\n\r\n", E_INVALID, 400, "tab"},
+	{GET "Content-Length: 1 \t \r\n\r\n", E_INVALID, 400, "tab"},
+	{GET "Transfer-Encoding: chunked\t\r\n\r\n", E_INVALID, 400, "tab"},
 	{GET "Transfer-Encoding: gzip\r\n\r\n", E_UNSUPPORTED, 501, "coding"},
 	{GET "Transfer-Encoding: gzip, chunked\r\n\r\n", E_UNSUPPORTED, 501, "coding"},
 	{GET "Transfer-Encoding: chunked, chunked\r\n\r\n", E_UNSUPPORTED, 501, "coding"},
@@ -329,6 +332,7 @@ TEST(an_answer_is_read_into_its_parts)
 	CHECK(h.status == 200 && h.reason.n == 0 && h.minor == 0 && !h.chunked && h.content_length == -1);
 	CHECK_INT(parse_str(http_parse_response, "HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n", &h, NULL), 0);
 	CHECK(h.status == 999 && h.reason.n == 0 && h.content_length == 0);
+	CHECK_INT(parse_str(http_parse_response, "HTTP/1.1 200 OK\r\nHost: a b\r\nHost: c\r\n\r\n", &h, NULL), 0);
 }
 
 /* GET with a header that makes the whole head n bytes long. */

@@ -136,12 +136,24 @@ static inline bool token_is(struct slice token, struct slice lower)
 	return true;
 }
 
+/* Whether a tab is among the white space behind a value: some parsers take it for a part of the value. */
+static bool has_tab_behind(struct slice value)
+{
+	const char *p = value.p + value.n;
+
+	while (*p == ' ')
+		p++;
+	return *p == '\t';
+}
+
 static int note_length(struct cursor *c, struct slice value)
 {
 	int64_t n = 0;
 
 	if (c->head->content_length >= 0)
 		return BAD(c, "there is more than one Content-Length");
+	if (has_tab_behind(value))
+		return BAD(c, "a tab follows the value of Content-Length");
 	if (value.n == 0 || value.n > MAX_LENGTH_DIGITS)
 		return BAD(c, "Content-Length must have 1 to %d digits, this one is %zu bytes long", MAX_LENGTH_DIGITS,
 			   value.n);
@@ -160,6 +172,8 @@ static int note_coding(struct cursor *c, struct slice value)
 {
 	if (c->n_codings++ > 0)
 		return BAD(c, "there is more than one Transfer-Encoding");
+	if (has_tab_behind(value))
+		return BAD(c, "a tab follows the value of Transfer-Encoding");
 	if (value.n == 0)
 		return BAD(c, "Transfer-Encoding is empty");
 	if (!token_is(value, SLICE_LIT("chunked")))
@@ -168,8 +182,11 @@ static int note_coding(struct cursor *c, struct slice value)
 	return 0;
 }
 
+/* An answer may say Host; it means nothing there. */
 static int note_host(struct cursor *c, struct slice value)
 {
+	if (c->head->status > 0)
+		return 0;
 	if (c->n_hosts++ > 0)
 		return BAD(c, "there is more than one Host");
 	if (scan_class(value.p, value.p + value.n, HOST) != value.p + value.n)

@@ -8,6 +8,7 @@
  * Stricter than RFC 9112 asks for, on purpose:
  *  - a second Content-Length is refused even when it says the same, and so is a list in one; at most 18 digits;
  *  - Transfer-Encoding is `chunked`, once, in one header; in HTTP/1.0 it is refused;
+ *  - a tab behind the value of these two is refused: there are parsers that take it for a part of the value;
  *  - a target is a path ("/..."), or "*" with OPTIONS; absolute form ("http://..."), authority form and '#' are not;
  *  - a target is visible ASCII: no control byte, no byte above 0x7e;
  *  - exactly one space between the parts of the first line; the version is HTTP/1.0 or HTTP/1.1, in upper case;
