@@ -11,9 +11,11 @@ static void store(struct err *err, const char *text, size_t n)
 {
 	if (n >= sizeof(err->text))
 		n = sizeof(err->text) - 1;
-	for (size_t i = 0; i < n; i++)
-		err->text[i] = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
+	memcpy(err->text, text, n);
 	err->text[n] = '\0';
+	for (char *p = err->text; *p; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
 }
 
 int err_set(struct err *err, int code, const char *fmt, ...)

@@ -79,7 +79,7 @@ static size_t put_char(struct line *l, struct slice rest)
 		return 1;
 	}
 	if (c == '\n' || c == '\t' || c == '\r') {
-		put(l, (const char[]){'\\', c == '\n' ? 'n' : c == '\t' ? 't' : 'r'}, 2);
+		puts_line(l, c == '\n' ? "\\n" : c == '\t' ? "\\t" : "\\r");
 		return 1;
 	}
 	if (c < 0x20 || c == 0x7f) {

@@ -32,8 +32,8 @@ void log_write(const struct log *l, enum log_level level, const char *fmt, ...) 
 #define log_error(l, ...) log_write(l, LOG_ERROR, __VA_ARGS__)
 
 /*
- * True when the caller may log now: state is a static of the call site, now_ms any monotonic clock.  n_dropped grows with
- * each line that was held back; whoever reports it sets it back.
+ * True when the caller may log now: state is a static of the call site, now_ms any monotonic clock.
+ * n_dropped grows with each line that was held back; whoever reports it sets it back.
  */
 struct log_limit {
 	int64_t window_start_ms;

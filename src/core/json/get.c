@@ -36,15 +36,15 @@ const char *json_type_name(enum json_type t)
 	return names[t];
 }
 
-/* *ret_member: NULL when absent or null. */
+/* *ret_member is left alone when the member is absent or null. */
 static int typed(const struct json *obj, const char *name, enum json_type type, const struct json **ret_member,
 		 struct err *err)
 {
 	const struct json *m = json_get(obj, name);
 
-	if (m && m->type == JSON_NULL)
-		m = NULL;
-	if (m && m->type != type)
+	if (!m || m->type == JSON_NULL)
+		return 0;
+	if (m->type != type)
 		return err_set(err, E_INVALID, "'%s' must be %s, not %s", name, with_article(type),
 			       with_article(m->type));
 	*ret_member = m;
@@ -53,7 +53,7 @@ static int typed(const struct json *obj, const char *name, enum json_type type, 
 
 int json_get_str(const struct json *obj, const char *name, struct slice *ret, struct err *err)
 {
-	const struct json *m;
+	const struct json *m = NULL;
 	int rc = typed(obj, name, JSON_STRING, &m, err);
 
 	if (!rc && m)
@@ -63,7 +63,7 @@ int json_get_str(const struct json *obj, const char *name, struct slice *ret, st
 
 int json_get_i64(const struct json *obj, const char *name, int64_t *ret, struct err *err)
 {
-	const struct json *m;
+	const struct json *m = NULL;
 	int rc = typed(obj, name, JSON_NUMBER, &m, err);
 
 	if (rc || !m)
@@ -76,7 +76,7 @@ int json_get_i64(const struct json *obj, const char *name, int64_t *ret, struct 
 
 int json_get_double(const struct json *obj, const char *name, double *ret, struct err *err)
 {
-	const struct json *m;
+	const struct json *m = NULL;
 	int rc = typed(obj, name, JSON_NUMBER, &m, err);
 
 	if (!rc && m)
@@ -86,7 +86,7 @@ int json_get_double(const struct json *obj, const char *name, double *ret, struc
 
 int json_get_bool(const struct json *obj, const char *name, bool *ret, struct err *err)
 {
-	const struct json *m;
+	const struct json *m = NULL;
 	int rc = typed(obj, name, JSON_BOOL, &m, err);
 
 	if (!rc && m)

@@ -68,7 +68,9 @@ static size_t token_start(const struct walk *w, size_t i)
 
 static char peek(const struct walk *w)
 {
-	return w->i < w->n ? w->text.p[w->at[w->i]] : '\0';
+	if (w->i >= w->n)
+		return '\0';
+	return w->text.p[w->at[w->i]];
 }
 
 static int bad_at(const struct walk *w, size_t offset, const char *what)
@@ -103,24 +105,30 @@ static struct slice token(const struct walk *w)
 	return (struct slice){w->text.p + start, end - start};
 }
 
-static int new_node(struct walk *w, struct json **ret)
+/* NULL, and the error set, is E_TOOBIG. */
+static struct json *new_node(struct walk *w)
 {
-	if (UNLIKELY(w->n_nodes >= w->max_nodes))
-		return err_set(w->err, E_TOOBIG, "at byte %zu: more than %u values", token_start(w, w->i),
-			       w->max_nodes);
+	struct json *node;
+
+	if (UNLIKELY(w->n_nodes >= w->max_nodes)) {
+		err_set(w->err, E_TOOBIG, "at byte %zu: more than %u values", token_start(w, w->i), w->max_nodes);
+		return NULL;
+	}
 	if (w->n_slab == 0) {
 		size_t n = min_size((w->n - min_size(w->i, w->n)) / 4 + 1, SLAB_MAX);
 
 		w->slab = arena_alloc(w->arena, n * sizeof(*w->slab));
-		if (!w->slab)
-			return full_at(w, token_start(w, w->i));
+		if (!w->slab) {
+			full_at(w, token_start(w, w->i));
+			return NULL;
+		}
 		w->n_slab = n;
 	}
 	w->n_slab--;
 	w->n_nodes++;
-	*ret = w->slab++;
-	memset(*ret, 0, sizeof(**ret));
-	return 0;
+	node = w->slab++;
+	memset(node, 0, sizeof(*node));
+	return node;
 }
 
 /* ---- strings ---- */
@@ -198,8 +206,9 @@ static int decode_escape(struct walk *w, const char **p, const char *end, char *
 		*p = at + 1 + n;
 		return 0;
 	}
-	**to = at < end ? simple_escape(*at) : '\0';
-	if (!**to)
+	if (at < end)
+		**to = simple_escape(*at);
+	if (at >= end || !**to)
 		return bad_at(w, (size_t)(*p - w->text.p), "no such escape in a string");
 	*to += 1;
 	*p = at + 1;
@@ -410,9 +419,9 @@ static int read_item(struct walk *w)
 			return expected(w, object ? "',' or '}'" : "',' or ']'");
 		w->i++;
 	}
-	rc = new_node(w, &child);
-	if (rc)
-		return rc;
+	child = new_node(w);
+	if (!child)
+		return E_TOOBIG;
 	if (object) {
 		rc = read_key(w, &child->key);
 		if (rc)
@@ -449,11 +458,9 @@ static int explain(const struct walk *w)
 
 static int walk(struct walk *w, struct json **ret_root)
 {
-	struct json *root;
-	int rc = new_node(w, &root);
+	struct json *root = new_node(w);
+	int rc = root ? read_value(w, root) : E_TOOBIG;
 
-	if (!rc)
-		rc = read_value(w, root);
 	while (!rc && w->depth)
 		rc = read_item(w);
 	if (!rc && w->i < w->n)

@@ -147,19 +147,12 @@ void jw_array_end(struct json_writer *w)
 
 void jw_key(struct json_writer *w, const char *key)
 {
-	size_t n = strlen(key);
-	char *to;
-
 	assert(w->depth > 0 && !w->after_key);
 	separate(w);
 	w->after_key = true;
-	to = buf_reserve(w->out, n + 3);
-	if (!to)
-		return;
-	to[0] = '"';
-	memcpy(to + 1, key, n);
-	memcpy(to + 1 + n, "\":", 2);
-	w->out->n += n + 3;
+	buf_addc(w->out, '"');
+	buf_adds(w->out, key);
+	buf_append(w->out, "\":", 2);
 }
 
 static void put_string(struct json_writer *w, struct slice s)
