@@ -55,15 +55,6 @@ enum next {
 	FINISHED, /* answered: the exchange may be gone */
 };
 
-/* The events of a stream that were received and may not leave yet. */
-struct held_event {
-	struct held_event *next;
-	uint64_t text_end[1]; /* where its text ends in its channel */
-	unsigned channel;
-	struct slice bytes;   /* as it would leave */
-	struct slice text;
-};
-
 struct channel {
 	struct guard_stream *guard;
 	uint64_t fed, safe;
@@ -80,7 +71,7 @@ struct stream {
 	bool stopped;	    /* guardrails ended it */
 	bool first_sent;
 	struct channel channel[CHANNELS_MAX];
-	struct buf held;    /* events that wait, as records: stream.c */
+	struct buf held;    /* events that wait, one entry after the other: stream.c */
 	struct buf out;	    /* what leaves at the end of this turn */
 	struct buf text;    /* all text so far, for the log */
 	bool text_cut;

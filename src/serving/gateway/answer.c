@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An answer that came whole: judged, put into the caller's protocol, recorded, sent. */
+#include "serving/gateway/exchange.h"
+
+#define ENCODED_MAX (64u * 1024 * 1024)
+
+static bool needs_decoding(const struct exchange *e, const struct protocol *back)
+{
+	return back != e->front || e->request.stream || e->log != LOG_NONE ||
+	       (e->policy && guard_policy_has(e->policy, GUARD_OUTPUT));
+}
+
+/* A rule of thumb for English: four bytes a token.  Marked as estimated wherever it shows. */
+static int64_t estimate_tokens(size_t bytes)
+{
+	return (int64_t)((bytes + 3) / 4);
+}
+
+static void complete_usage(struct exchange *e)
+{
+	struct chat_usage *u = &e->answer.usage;
+	size_t bytes = 0;
+
+	if (u->known)
+		return;
+	for (size_t i = 0; i < e->request.n_messages; i++)
+		bytes += e->request.messages[i].text.n;
+	*u = (struct chat_usage){.known = true,
+				 .estimated = true,
+				 .prompt_tokens = estimate_tokens(bytes),
+				 .completion_tokens = estimate_tokens(e->answer.text.n)};
+	u->total_tokens = u->prompt_tokens + u->completion_tokens;
+}
+
+static enum next send_encoded(struct exchange *e)
+{
+	struct answer_meta m;
+	struct buf out;
+
+	if (e->request.stream)
+		return stream_whole(e, &e->answer);
+	respond_meta(e, &m);
+	buf_init_arena(&out, &e->http->arena, ENCODED_MAX);
+	if (e->front->encode_answer(&out, &e->answer, &m) || buf_failed(&out)) {
+		snprintf(e->error_text, sizeof(e->error_text), "the answer does not fit");
+		return respond_error(e, &(struct api_error){.status = 502,
+							    .message = SLICE_LIT("The answer is too large."),
+							    .type = "upstream_error"});
+	}
+	return respond_whole(e, buf_slice(&out));
+}
+
+/* Nothing else serves, or a rule asks for it (why). */
+enum next answer_fallback_content(struct exchange *e, const char *why)
+{
+	struct slice content = e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
+										       : e->settings->fallback_content;
+
+	e->answer = (struct chat_answer){.text = content, .finish = CHAT_FINISH_STOP, .n_choices = 1};
+	e->have_answer = true;
+	e->i_candidate = e->n_candidates;
+	if (why && !e->error_text[0])
+		snprintf(e->error_text, sizeof(e->error_text), "%s", why);
+	complete_usage(e);
+	record_exchange(e, why ? RECORD_BLOCKED : RECORD_ERROR, 200);
+	return send_encoded(e);
+}
+
+static enum next answer_withheld(struct exchange *e)
+{
+	struct slice rule = exchange_blocking_rule(e, e->output_hits);
+	const char *text = arena_printf(&e->http->arena, "The answer was withheld by guardrail rule '" SLICE_FMT "'.", SLICE_ARG(rule));
+
+	snprintf(e->error_text, sizeof(e->error_text), "%s", text ? text : "withheld");
+	e->answer.text = SLICE_LIT("");
+	e->answer.refusal = slice_from(text);
+	e->answer.tool_calls = (struct slice){0};
+	e->answer.finish = CHAT_FINISH_CONTENT_FILTER;
+	record_exchange(e, RECORD_BLOCKED, 200);
+	return send_encoded(e);
+}
+
+static enum next next_candidate(struct exchange *e, const char *why)
+{
+	e->error_status = 502;
+	attempt_failed(e, why);
+	return NEXT;
+}
+
+enum next exchange_answer(struct exchange *e)
+{
+	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	struct err err = {0};
+	enum guard_action action;
+
+	if (e->call.first_byte_ms)
+		e->first_token_ms = e->call.first_byte_ms - e->start_ms;
+	if (needs_decoding(e, back)) {
+		if (back->decode_answer(&e->http->arena, e->g->json, buf_slice(&e->body), &e->answer, &err))
+			return next_candidate(e, err.text[0] ? err.text : "its answer cannot be read");
+	}
+	e->have_answer = true;
+	attempt_note(e, "ok");
+	action = exchange_judge_answer(e);
+	if (action == GUARD_BLOCK)
+		return answer_withheld(e);
+	if (action == GUARD_FALLBACK)
+		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
+	if (e->log != LOG_NONE || back != e->front)
+		complete_usage(e);
+	record_exchange(e, RECORD_OK, 200);
+	if (back == e->front && !e->request.stream && back->needs_model_splice)
+		return respond_whole(e, buf_slice(&e->body));
+	return send_encoded(e);
+}

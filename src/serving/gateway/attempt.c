@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One call to one upstream.  What comes back decides: an answer goes on to
+ * answer.c or stream.c; a failure that another model might not share moves to
+ * the next candidate; a request that was refused for what it says is passed to
+ * the caller.  Nothing has been sent to the caller when the next candidate is
+ * tried.
+ */
+#include "serving/gateway/exchange.h"
+
+#include <sys/uio.h>
+
+#define REQUEST_MAX (64u * 1024 * 1024)
+
+static int64_t first_set(int64_t a, int64_t b, int64_t c)
+{
+	return a ? a : b ? b : c;
+}
+
+static struct http_timeouts timeouts_of(const struct exchange *e, const struct target *t)
+{
+	static const struct use_case none;
+	const struct use_case *u = e->use_case ? &e->use_case->settings : &none;
+	const struct http_timeouts *d = &e->settings->timeouts;
+
+	return (struct http_timeouts){
+		.connect_ms = first_set(t->timeouts.connect_ms, u->connect_timeout_ms, d->connect_ms),
+		.first_byte_ms = first_set(t->timeouts.first_byte_ms, u->first_byte_timeout_ms, d->first_byte_ms),
+		.between_ms = first_set(t->timeouts.between_ms, u->between_timeout_ms, d->between_ms),
+		.total_ms = first_set(t->timeouts.total_ms, u->total_timeout_ms, d->total_ms),
+	};
+}
+
+/* {"model":..., "result":..., "ms":...} for the log; what does not fit is left out. */
+void attempt_note(struct exchange *e, const char *result)
+{
+	const struct candidate *c = exchange_served_by(e);
+	struct json_writer w;
+	size_t before = e->attempts.n;
+
+	if (!c)
+		return;
+	buf_addc(&e->attempts, before ? ',' : '[');
+	jw_init(&w, &e->attempts);
+	jw_object(&w);
+	jw_kstr(&w, "model", c->full_name);
+	jw_kcstr(&w, "result", result);
+	jw_ki64(&w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
+	jw_object_end(&w);
+	if (buf_failed(&e->attempts) || e->attempts.n + 2 > ATTEMPTS_JSON_MAX) {
+		e->attempts.n = before;
+		e->attempts.failed = false;
+	}
+}
+
+static void forget_attempt(struct exchange *e)
+{
+	if (e->stream)
+		stream_release(e);
+	e->stream = NULL;
+	e->upstream_is_stream = false;
+	e->body.n = 0;
+	e->dropped.n = 0;
+}
+
+void attempt_failed(struct exchange *e, const char *why)
+{
+	counter_add(&e->g->stats.upstream_errors, 1);
+	attempt_note(e, why);
+	snprintf(e->error_text, sizeof(e->error_text), "%s", why);
+	forget_attempt(e);
+	e->i_candidate++;
+	e->step = STEP_ATTEMPT;
+}
+
+static const char *upstream_name(struct exchange *e)
+{
+	const char *s = arena_printf(&e->http->arena, SLICE_FMT, SLICE_ARG(e->candidate[e->i_candidate].full_name));
+
+	return s ? s : "the model";
+}
+
+/* Whether another model might do better. 400, 413, 415, 422: the request itself is the matter. */
+static bool is_worth_next(int status)
+{
+	return status >= 500 || status == 429 || status == 408 || status == 409 || status == 401 || status == 402 || status == 403 ||
+	       status == 404 || status == 405 || status < 200 || (status >= 300 && status < 400);
+}
+
+/* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
+static enum next pass_refusal(struct exchange *e)
+{
+	const struct protocol *p = exchange_served_by(e)->target->protocol;
+	struct http_header h[RESPOND_MAX_HEADERS];
+	struct slice body = buf_slice(&e->body), message;
+	struct api_error error = {.status = e->upstream_status, .type = "invalid_request_error", .code = "upstream_refused"};
+
+	message = p->decode_error ? p->decode_error(&e->http->arena, e->g->json, body) : (struct slice){0};
+	snprintf(e->error_text, sizeof(e->error_text), "upstream answered %d: " SLICE_FMT, e->upstream_status,
+		 (int)min_size(message.n, 300), message.p ? message.p : "");
+	if (p == e->front && message.n) {
+		counter_add(&e->stats->errors, 1);
+		record_exchange(e, RECORD_ERROR, e->upstream_status);
+		e->step = STEP_DONE;
+		http_reply(e->http, e->upstream_status, h, respond_headers(e, h, SLICE_LIT("application/json")), body);
+		return FINISHED;
+	}
+	error.message = message.n ? message : slice_from(e->error_text);
+	return respond_error(e, &error);
+}
+
+static enum next answer_arrived(struct exchange *e)
+{
+	char why[64];
+
+	if (e->upstream_status >= 200 && e->upstream_status < 300) {
+		e->step = STEP_ANSWER;
+		return NEXT;
+	}
+	if (!is_worth_next(e->upstream_status)) {
+		snprintf(why, sizeof(why), "http %d", e->upstream_status);
+		attempt_note(e, why);
+		return pass_refusal(e);
+	}
+	snprintf(why, sizeof(why), "http %d", e->upstream_status);
+	e->error_status = e->upstream_status == 429 ? 429 : 502;
+	attempt_failed(e, why);
+	return NEXT;
+}
+
+/* --- callbacks of the call --- */
+
+static int on_head(struct http_call *c, const struct http_head *head)
+{
+	struct exchange *e = c->user;
+	struct slice type = http_header(head, "content-type");
+	bool ok = head->status >= 200 && head->status < 300;
+
+	e->upstream_status = head->status;
+	e->upstream_retry_after = head->status == 429 || head->status == 503
+					  ? arena_slice(&e->http->arena, http_header(head, "retry-after"))
+					  : (struct slice){0};
+	e->body.n = 0;
+	e->body_max = ok ? e->settings->max_answer_bytes : ERROR_BODY_MAX;
+	e->upstream_is_stream = ok && (slice_starts(type, SLICE_LIT("text/event-stream")) ||
+				       slice_starts(type, SLICE_LIT("application/x-ndjson")));
+	if (!e->upstream_is_stream)
+		return 0;
+	if (!e->request.stream)
+		return err_set(&c->err, E_INVALID, "it sent a stream although none was asked for");
+	return stream_begin(e);
+}
+
+static int on_body(struct http_call *c, struct slice piece, bool last)
+{
+	struct exchange *e = c->user;
+
+	(void)last;
+	if (e->upstream_is_stream)
+		return stream_feed(e, piece);
+	if (e->body.n + piece.n > e->body_max)
+		return err_set(&c->err, E_TOOBIG, "its answer is longer than %zu bytes", e->body_max);
+	buf_append(&e->body, piece.p, piece.n);
+	return buf_failed(&e->body) || !buf_reserve(&e->body, JSON_PADDING) ? E_TOOBIG : 0;
+}
+
+static void on_done(struct http_call *c, int rc)
+{
+	struct exchange *e = c->user;
+
+	e->call_active = false;
+	if (e->upstream_is_stream) {
+		stream_finish(e, rc);
+		return;
+	}
+	if (!rc) {
+		if (answer_arrived(e) == NEXT)
+			exchange_run(e);
+		return;
+	}
+	e->error_status = rc == E_TIMEOUT ? 504 : 502;
+	attempt_failed(e, c->err.text[0] ? c->err.text : err_name(rc));
+	exchange_run(e);
+}
+
+static const struct http_call_ops call_ops = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
+
+/* --- the request --- */
+
+static int encode_body(struct exchange *e, const struct target *t, struct iovec *iov, int max)
+{
+	struct upstream_params params = {.model = t->upstream_model,
+					 .stream = e->request.stream && t->protocol->framing != FRAMING_NONE,
+					 .parameters = t->parameters};
+	struct buf out;
+
+	if (t->protocol == e->front && t->protocol->needs_model_splice)
+		return protocol_splice_request(&e->http->arena, &e->request, &params, t->protocol, iov, max);
+	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
+	if (t->protocol->encode_request(&out, &e->request, &params, &e->dropped) || buf_failed(&out))
+		return E_TOOBIG;
+	iov[0] = (struct iovec){out.p, out.n};
+	return 1;
+}
+
+static int build_request(struct exchange *e, const struct target *t)
+{
+	int n = encode_body(e, t, e->request_iov + 1, (int)COUNT_OF(e->request_iov) - 1);
+	size_t length = 0;
+	struct buf head;
+
+	if (n < 0)
+		return n;
+	for (int i = 1; i <= n; i++)
+		length += e->request_iov[i].iov_len;
+	buf_init_arena(&head, &e->http->arena, t->head.n + 512);
+	buf_reserve(&head, t->head.n + 256);
+	buf_add(&head, t->head);
+	buf_adds(&head, "x-request-id: ");
+	buf_add(&head, e->request_id);
+	buf_adds(&head, "\r\nContent-Length: ");
+	buf_addu(&head, length);
+	buf_adds(&head, "\r\n\r\n");
+	if (buf_failed(&head))
+		return E_TOOBIG;
+	e->request_iov[0] = (struct iovec){head.p, head.n};
+	return n + 1;
+}
+
+static enum next nothing_left(struct exchange *e)
+{
+	struct api_error error = {.status = e->error_status, .type = "upstream_error", .code = "no_model_available"};
+	struct slice content = e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
+										       : e->settings->fallback_content;
+	const char *text;
+
+	if (!e->n_attempts && !e->error_text[0]) {
+		snprintf(e->error_text, sizeof(e->error_text), "use case '" SLICE_FMT "' has no current model and no fallback",
+			 SLICE_ARG(e->use_case_name));
+		error.status = 503;
+	}
+	if (!e->pinned && content.n)
+		return answer_fallback_content(e, NULL);
+	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.", SLICE_ARG(e->use_case_name), e->error_text);
+	error.message = slice_from(text ? text : e->error_text);
+	return respond_error(e, &error);
+}
+
+enum next exchange_attempt(struct exchange *e)
+{
+	const struct target *t;
+	char why[560];
+	int n;
+
+	if (e->i_candidate >= e->n_candidates)
+		return nothing_left(e);
+	t = e->candidate[e->i_candidate].target;
+	e->attempt_ms = loop_now_ms(e->g->loop);
+	e->n_attempts++;
+	if (t->missing.n) {
+		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
+		attempt_failed(e, why);
+		return NEXT;
+	}
+	n = build_request(e, t);
+	if (n < 0) {
+		attempt_failed(e, "the request is too large to be sent on");
+		return NEXT;
+	}
+	if (!e->body.max)
+		buf_init(&e->body, e->settings->max_answer_bytes + JSON_PADDING);
+	e->call = (struct http_call){.ops = &call_ops,
+				     .user = e,
+				     .origin = &t->origin,
+				     .request = e->request_iov,
+				     .n_request = n,
+				     .timeouts = timeouts_of(e, t)};
+	e->call_active = true;
+	http_call_start(e->g->client, &e->call);
+	return WAIT;
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What applications ask at request rate and the snapshot alone can answer: which models there are, which one is current, what the
+ * guardrails say of a text; and the log records that they hand in, which go through the spool like our own.
+ */
+#include "serving/gateway/exchange.h"
+
+#include "core/base/clock.h"
+#include "core/http/router.h"
+#include "core/http/url.h"
+
+#define ANSWER_MAX (16u * 1024 * 1024)
+#define CHECK_MAX_TEXTS 256
+
+typedef void direct_fn(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller);
+
+struct direct {
+	direct_fn *fn;
+};
+
+static void reply_json(struct http_exchange *x, int status, struct slice body)
+{
+	struct http_header h[2] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
+				   {SLICE_LIT("x-request-id"), http_header(&x->head, "x-request-id")}};
+
+	http_reply(x, status, h, h[1].value.n && h[1].value.n <= 128 ? 2 : 1, body);
+}
+
+static void refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text)
+{
+	respond_plain_error(x, &(struct api_error){.status = status,
+						   .message = slice_from(text ? text : "The request is not valid."),
+						   .type = "invalid_request_error",
+						   .param = param,
+						   .code = code});
+}
+
+/* --- GET /v1/models --- */
+
+static void write_entry(struct json_writer *w, struct slice id, int64_t created_us, struct slice owner)
+{
+	jw_object(w);
+	jw_kstr(w, "id", id);
+	jw_kcstr(w, "object", "model");
+	jw_ki64(w, "created", created_us / 1000000);
+	jw_kstr(w, "owned_by", owner);
+	jw_object_end(w);
+}
+
+static void list_models(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+{
+	struct json_writer w;
+	struct buf out;
+
+	(void)m;
+	(void)caller;
+	buf_init_arena(&out, &x->arena, ANSWER_MAX);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kcstr(&w, "object", "list");
+	jw_key(&w, "data");
+	jw_array(&w);
+	for (size_t i = 0; i < g->snapshot->n_use_cases; i++) {
+		const struct snapshot_use_case *u = &g->snapshot->use_cases[i];
+
+		write_entry(&w, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us, SLICE_LIT("muster"));
+	}
+	for (size_t i = 0; i < g->snapshot->n_models; i++) {
+		const struct snapshot_model *model = &g->snapshot->models[i];
+
+		write_entry(&w, model->full_name, model->model.created_us, model->model.provider);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	reply_json(x, 200, buf_slice(&out));
+}
+
+static void show_model(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+{
+	struct slice name = url_decode(&x->arena, m->param[0], false);
+	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
+	const struct snapshot_model *model = u ? u->current : snapshot_model(g->snapshot, name);
+	struct json_writer w;
+	struct buf out;
+
+	(void)caller;
+	if (!u && !model) {
+		refuse(x, 404, "model", "model_not_found",
+		       arena_printf(&x->arena, "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.", SLICE_ARG(name)));
+		return;
+	}
+	buf_init_arena(&out, &x->arena, ANSWER_MAX);
+	jw_init(&w, &out);
+	write_entry(&w, name, model ? model->model.created_us : 0, model ? model->model.provider : SLICE_LIT("muster"));
+	reply_json(x, 200, buf_slice(&out));
+}
+
+/* --- GET /api/v1/use-cases/{use_case}/current --- */
+
+static void show_current(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+{
+	struct slice name = url_decode(&x->arena, m->param[0], false);
+	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
+	struct slice near;
+
+	(void)caller;
+	counter_add(&g->stats.current_lookups, 1);
+	if (u && u->current_json.n) {
+		reply_json(x, 200, u->current_json);
+		return;
+	}
+	if (u) {
+		refuse(x, 404, "use_case", "no_current_model",
+		       arena_printf(&x->arena,
+				    "Use case '" SLICE_FMT "' has no current model: muster model promote NAME@VERSION --use-case " SLICE_FMT
+				    " --why ...",
+				    SLICE_ARG(name), SLICE_ARG(name)));
+		return;
+	}
+	near = snapshot_nearest(g->snapshot, name);
+	refuse(x, 404, "use_case", "use_case_not_found",
+	       near.n ? arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?", SLICE_ARG(name),
+				     SLICE_ARG(near))
+		      : arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'.", SLICE_ARG(name)));
+}
+
+/* --- bodies --- */
+
+static const struct json *read_body(struct gateway *g, struct http_exchange *x)
+{
+	struct json *root = NULL;
+	struct err err = {0};
+
+	if (!x->body.n) {
+		refuse(x, 400, NULL, NULL, "The request has no body: send a JSON object.");
+		return NULL;
+	}
+	if (json_parse(g->json, &x->arena, x->body, NULL, &root, &err)) {
+		refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "The body is not valid JSON: %s.", err.text));
+		return NULL;
+	}
+	if (root->type != JSON_OBJECT) {
+		refuse(x, 400, NULL, NULL, "The body must be a JSON object.");
+		return NULL;
+	}
+	return root;
+}
+
+/* A text member; ids may also be numbers.  False after having refused. */
+static bool text_member(struct http_exchange *x, const struct json *root, const char *name, struct slice *ret)
+{
+	struct err err = {0};
+
+	if (!json_get_str(root, name, ret, &err))
+		return true;
+	refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s.", err.text));
+	return false;
+}
+
+/* --- POST /api/v1/guardrails/check --- */
+
+struct check {
+	struct slice model_id, use_case, policy, side;
+	const struct json *outputs;
+	const struct guard_policy *compiled;
+	const char *policy_name;
+};
+
+static bool read_check(struct gateway *g, struct http_exchange *x, struct check *c)
+{
+	const struct json *root = read_body(g, x);
+
+	*c = (struct check){0};
+	if (!root)
+		return false;
+	if (!text_member(x, root, "model_id", &c->model_id) || !text_member(x, root, "use_case", &c->use_case) ||
+	    !text_member(x, root, "policy", &c->policy) || !text_member(x, root, "side", &c->side))
+		return false;
+	c->outputs = json_get(root, "outputs");
+	if (!c->outputs || c->outputs->type != JSON_ARRAY || c->outputs->n_items > CHECK_MAX_TEXTS) {
+		refuse(x, 400, "outputs", NULL, "outputs must be an array of at most 256 texts.");
+		return false;
+	}
+	for (const struct json *o = c->outputs->first; o; o = o->next)
+		if (o->type != JSON_STRING) {
+			refuse(x, 400, "outputs", NULL, "every item of outputs must be a string.");
+			return false;
+		}
+	if (c->side.p && !slice_eq_str(c->side, "input") && !slice_eq_str(c->side, "output")) {
+		refuse(x, 400, "side", NULL, "side must be 'input' or 'output'.");
+		return false;
+	}
+	return true;
+}
+
+static const struct snapshot_policy *find_policy(const struct gateway *g, const struct check *c)
+{
+	const struct snapshot_model *model = c->model_id.n ? snapshot_model(g->snapshot, c->model_id) : NULL;
+	const struct snapshot_use_case *u = c->use_case.n ? snapshot_use_case(g->snapshot, c->use_case)
+					    : model	   ? snapshot_use_case(g->snapshot, model->model.use_case)
+							   : NULL;
+	struct slice name = c->policy.n ? c->policy : SLICE_LIT("default");
+
+	if (!c->policy.n && u)
+		return u->policy;
+	for (size_t i = 0; i < g->snapshot->n_policies; i++)
+		if (slice_eq(g->snapshot->policies[i].policy.name, name))
+			return &g->snapshot->policies[i];
+	return NULL;
+}
+
+static void write_hit(struct json_writer *w, const struct guard_policy *p, size_t index, const struct guard_hit *hit, enum guard_side side)
+{
+	struct guard_rule_info rule = guard_rule(p, hit->rule);
+
+	jw_object(w);
+	jw_ki64(w, "index", (int64_t)index);
+	jw_kstr(w, "rule", rule.id);
+	jw_kstr(w, "category", rule.category);
+	jw_kcstr(w, "severity", guard_severity_name(rule.severity));
+	jw_kcstr(w, "action", guard_action_name(rule.action));
+	jw_kcstr(w, "side", guard_side_name(side));
+	jw_ki64(w, "start", (int64_t)hit->start);
+	jw_ki64(w, "length", (int64_t)(hit->end - hit->start));
+	jw_object_end(w);
+}
+
+static void write_output(struct http_exchange *x, struct json_writer *w, const struct guard_policy *p, const struct guard_result *r,
+			 struct slice text)
+{
+	struct buf masked;
+
+	jw_kcstr(w, "action", guard_action_name(r->action));
+	jw_key(w, "text");
+	if (r->action >= GUARD_FALLBACK || (r->overflow && r->action == GUARD_MASK)) {
+		jw_null(w);
+		return;
+	}
+	buf_init_arena(&masked, &x->arena, ANSWER_MAX);
+	if (r->action == GUARD_MASK && !guard_mask(p, r, 0, text, &masked))
+		text = buf_slice(&masked);
+	jw_str(w, text);
+}
+
+struct judged_text {
+	struct slice text;
+	struct guard_result result;
+};
+
+static struct judged_text *judge_outputs(struct gateway *g, struct http_exchange *x, const struct check *c, enum guard_side side)
+{
+	struct judged_text *t = ARENA_ARRAY(&x->arena, struct judged_text, c->outputs->n_items + 1);
+	size_t i = 0;
+
+	for (const struct json *o = c->outputs->first; t && o; o = o->next, i++) {
+		t[i].text = o->str;
+		guard_result_init(&t[i].result);
+		guard_check(c->compiled, g->scratch, side, o->str, &t[i].result);
+	}
+	return t;
+}
+
+static void answer_check(struct http_exchange *x, const struct check *c, const struct judged_text *t, enum guard_side side)
+{
+	enum guard_action action = GUARD_ALLOW;
+	bool compliant = true;
+	struct json_writer w;
+	struct buf out;
+
+	for (size_t i = 0; i < c->outputs->n_items; i++) {
+		compliant &= !t[i].result.n_hits && !t[i].result.failed;
+		if (t[i].result.action > action)
+			action = t[i].result.action;
+	}
+	buf_init_arena(&out, &x->arena, ANSWER_MAX);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kbool(&w, "compliant", compliant);
+	jw_kcstr(&w, "action", guard_action_name(action));
+	jw_kcstr(&w, "policy", guard_policy_name(c->compiled));
+	jw_key(&w, "violations");
+	jw_array(&w);
+	for (size_t i = 0; i < c->outputs->n_items; i++)
+		for (size_t k = 0; k < t[i].result.n_hits; k++)
+			write_hit(&w, c->compiled, i, &t[i].result.hit[k], side);
+	jw_array_end(&w);
+	jw_key(&w, "outputs");
+	jw_array(&w);
+	for (size_t i = 0; i < c->outputs->n_items; i++) {
+		jw_object(&w);
+		jw_ki64(&w, "index", (int64_t)i);
+		write_output(x, &w, c->compiled, &t[i].result, t[i].text);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	reply_json(x, buf_failed(&out) ? 500 : 200, buf_slice(&out));
+}
+
+static void check_outputs(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+{
+	const struct snapshot_policy *policy;
+	const struct judged_text *t;
+	enum guard_side side;
+	struct check c;
+
+	(void)m;
+	(void)caller;
+	if (!read_check(g, x, &c))
+		return;
+	counter_add(&g->stats.checks, 1);
+	policy = find_policy(g, &c);
+	if (!policy || !policy->compiled) {
+		refuse(x, 404, "policy", "policy_not_found",
+		       "No guardrail policy applies: name one that GET /api/v1/guardrails/policies lists.");
+		return;
+	}
+	c.compiled = policy->compiled;
+	side = slice_eq_str(c.side, "input") ? GUARD_INPUT : GUARD_OUTPUT;
+	t = judge_outputs(g, x, &c, side);
+	if (!t) {
+		refuse(x, 413, "outputs", NULL, "The texts are too large to be checked at once.");
+		return;
+	}
+	answer_check(x, &c, t, side);
+}
+
+/* --- POST /api/v1/logs --- */
+
+static bool read_numbers(struct http_exchange *x, const struct json *root, struct log_record *r)
+{
+	double latency_ms = -1;
+	struct err err = {0};
+	struct slice at = {0};
+
+	r->prompt_tokens = r->completion_tokens = r->first_token_us = -1;
+	if (json_get_i64(root, "prompt_tokens", &r->prompt_tokens, &err) ||
+	    json_get_i64(root, "completion_tokens", &r->completion_tokens, &err) ||
+	    json_get_double(root, "latency_ms", &latency_ms, &err) || json_get_str(root, "created_at", &at, &err)) {
+		refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "%s.", err.text));
+		return false;
+	}
+	r->latency_us = latency_ms < 0 || latency_ms > 1e12 ? -1 : (int64_t)(latency_ms * 1000);
+	if (at.p && clock_parse(at, r->created_us, &r->created_us)) {
+		refuse(x, 400, "created_at", NULL, "created_at must be a time such as 2026-11-23T04:50:20Z.");
+		return false;
+	}
+	return true;
+}
+
+static bool read_json_member(struct http_exchange *x, const struct json *root, const char *name, struct slice *ret)
+{
+	const struct json *v = json_get(root, name);
+
+	if (!v || v->type == JSON_NULL)
+		return true;
+	if (v->type != JSON_OBJECT && v->type != JSON_ARRAY) {
+		refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s must be a JSON object.", name));
+		return false;
+	}
+	*ret = v->raw;
+	return true;
+}
+
+static bool read_log(struct http_exchange *x, const struct json *root, struct log_record *r)
+{
+	struct slice status = {0}, output = {0};
+
+	if (!text_member(x, root, "model_id", &r->model_id) || !text_member(x, root, "model_name", &r->model_name) ||
+	    !text_member(x, root, "use_case", &r->use_case) || !text_member(x, root, "prompt", &r->prompt) ||
+	    !text_member(x, root, "output", &output) || !text_member(x, root, "generated_output", &output) ||
+	    !text_member(x, root, "status", &status) || !text_member(x, root, "error", &r->error) ||
+	    !read_json_member(x, root, "context", &r->context) || !read_json_member(x, root, "parameters", &r->parameters) ||
+	    !read_numbers(x, root, r))
+		return false;
+	r->output = output;
+	if (!r->model_id.n || r->model_id.n > 256) {
+		refuse(x, 400, "model_id", NULL, "model_id is required: a registered model's id, or any name of up to 256 bytes.");
+		return false;
+	}
+	if (!r->use_case.n || r->use_case.n > 256) {
+		refuse(x, 400, "use_case", NULL, "use_case is required, of up to 256 bytes.");
+		return false;
+	}
+	if (status.p && record_status_parse(status, &r->status)) {
+		refuse(x, 400, "status", NULL,
+		       "status must be one of ok, error, blocked, truncated, client_disconnect, timeout.");
+		return false;
+	}
+	return true;
+}
+
+static void take_log(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+{
+	const struct json *root = read_body(g, x);
+	struct log_record r = {.source = RECORD_APPLICATION, .guard_skipped = true};
+	char id[UUID_STR_SIZE];
+	struct json_writer w;
+	struct buf out;
+
+	(void)m;
+	if (!root)
+		return;
+	r.created_us = loop_wall_us(g->loop);
+	r.id = uuid_v7(&g->ids, r.created_us);
+	r.caller = caller;
+	r.request_id = http_header(&x->head, "x-request-id");
+	if (!read_log(x, root, &r))
+		return;
+	if (spool_append(g->spool, g->writer, &r)) {
+		respond_plain_error(x, &(struct api_error){.status = 503,
+							   .message = SLICE_LIT("The log cannot take a record now: its disk is full. Try again."),
+							   .type = "server_error",
+							   .code = "log_unavailable"});
+		return;
+	}
+	counter_add(&g->stats.app_logs, 1);
+	buf_init_arena(&out, &x->arena, 256);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kcstr(&w, "log_id", uuid_format(&r.id, id));
+	jw_object_end(&w);
+	reply_json(x, 201, buf_slice(&out));
+}
+
+/* --- the table --- */
+
+static const struct direct list_models_d = {list_models}, show_model_d = {show_model}, show_current_d = {show_current},
+			   check_d = {check_outputs}, take_log_d = {take_log};
+
+static const struct route routes[] = {
+	{HTTP_GET, "/v1/models", &list_models_d},
+	{HTTP_GET, "/v1/models/{id}", &show_model_d},
+	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &show_current_d},
+	{HTTP_POST, "/api/v1/guardrails/check", &check_d},
+	{HTTP_POST, "/api/v1/logs", &take_log_d},
+};
+
+bool direct_handle(struct gateway *g, struct http_exchange *x, struct slice caller)
+{
+	struct route_match m;
+	const struct direct *d;
+
+	if (route_find(routes, COUNT_OF(routes), &x->head, &m))
+		return false;
+	d = m.route->target;
+	if (d->fn == show_current && query_get(&x->arena, x->head.query, "at").p)
+		return false; /* the past is the control plane's */
+	d->fn(g, x, &m, caller);
+	return true;
+}

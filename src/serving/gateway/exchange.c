@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a request.  An exchange walks through the table of steps below; a step that has to wait for an upstream returns WAIT,
+ * and the callback that ends the waiting calls exchange_run() again.  Everything an exchange allocates lives in its arena, which
+ * the server takes back when the answer has been sent.
+ *
+ *   authenticate -> decode -> route -> guard input -> attempt -> answer
+ *                                                     ^    |
+ *                                                     +----+  next candidate
+ */
+#include "serving/gateway/exchange.h"
+
+#include <stdlib.h>
+
+#define TURN_BYTES (64u * 1024)
+#define TURN_MAX_BYTES (64u * 1024 * 1024)
+#define ANSWER_SLACK 64
+
+static enum next authenticate(struct exchange *e)
+{
+	e->step = STEP_DECODE;
+	return NEXT; /* gateway_on_request has refused who may not */
+}
+
+static enum next done(struct exchange *e)
+{
+	(void)e;
+	return FINISHED;
+}
+
+static const struct step {
+	const char *name;
+	enum next (*run)(struct exchange *e);
+} steps[] = {
+	[STEP_AUTHENTICATE] = {"authenticate", authenticate},
+	[STEP_DECODE] = {"decode", exchange_decode},
+	[STEP_ROUTE] = {"route", exchange_route},
+	[STEP_GUARD_INPUT] = {"guard input", exchange_guard_input},
+	[STEP_ATTEMPT] = {"attempt", exchange_attempt},
+	[STEP_ANSWER] = {"answer", exchange_answer},
+	[STEP_DONE] = {"done", done},
+};
+
+void exchange_run(struct exchange *e)
+{
+	while (steps[e->step].run(e) == NEXT)
+		;
+}
+
+/* --- the caller's side --- */
+
+static void on_abort(struct http_exchange *x)
+{
+	struct exchange *e = x->user;
+
+	if (e->call_active) {
+		e->call_active = false;
+		http_call_cancel(&e->call);
+	}
+	if (e->stats)
+		counter_add(&e->stats->disconnects, 1);
+	snprintf(e->error_text, sizeof(e->error_text), "the caller went away");
+	record_exchange(e, RECORD_CLIENT_DISCONNECT, 499);
+	e->step = STEP_DONE;
+	http_stream_cut(x);
+}
+
+static void on_drain(struct http_exchange *x)
+{
+	struct exchange *e = x->user;
+
+	if (e->call_active)
+		http_call_resume(&e->call);
+}
+
+static void on_free(struct http_exchange *x)
+{
+	exchange_release(x->user);
+}
+
+static const struct http_exchange_ops exchange_ops = {.on_abort = on_abort, .on_drain = on_drain, .on_free = on_free};
+
+static struct slice pick_request_id(const struct http_head *head, struct slice fallback)
+{
+	struct slice id = http_header(head, "x-request-id");
+
+	if (!id.n || id.n > 128)
+		return fallback;
+	for (size_t i = 0; i < id.n; i++)
+		if (id.p[i] <= 0x20 || id.p[i] >= 0x7f)
+			return fallback;
+	return id;
+}
+
+struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const struct protocol *front)
+{
+	struct exchange *e = arena_alloc(&x->arena, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	memset(e, 0, sizeof(*e));
+	e->g = g;
+	e->http = x;
+	e->front = front;
+	e->snapshot = snapshot_ref(g->snapshot);
+	e->settings = gateway_settings_ref(g->settings);
+	e->start_ms = loop_now_ms(g->loop);
+	e->start_us = loop_wall_us(g->loop);
+	e->log_id = uuid_v7(&g->ids, e->start_us);
+	uuid_format(&e->log_id, e->log_id_text);
+	e->request_id = pick_request_id(&x->head, slice_from(e->log_id_text));
+	e->first_token_ms = -1;
+	e->error_status = 502;
+	buf_init_arena(&e->attempts, &x->arena, ATTEMPTS_JSON_MAX);
+	x->user = e;
+	x->ops = &exchange_ops;
+	return e;
+}
+
+void exchange_release(struct exchange *e)
+{
+	if (e->stream)
+		stream_release(e);
+	buf_release(&e->body);
+	snapshot_unref(e->snapshot);
+	gateway_settings_unref(e->settings);
+}
+
+const struct candidate *exchange_served_by(const struct exchange *e)
+{
+	return e->i_candidate < e->n_candidates ? &e->candidate[e->i_candidate] : NULL;
+}
+
+/* --- the gateway of a loop --- */
+
+struct gateway *gateway_new(const struct gateway_options *o)
+{
+	struct gateway *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		abort();
+	g->loop = o->loop;
+	g->spool = o->spool;
+	g->writer = o->writer;
+	g->control = o->control;
+	g->control_arg = o->control_arg;
+	g->client = http_client_new(o->loop, &o->client);
+	g->scratch = guard_scratch_new();
+	g->json = json_parser_new();
+	arena_init(&g->turn, TURN_BYTES, TURN_MAX_BYTES);
+	uuid_gen_init(&g->ids);
+	return g;
+}
+
+void gateway_free(struct gateway *g)
+{
+	if (!g)
+		return;
+	http_client_free(g->client);
+	guard_scratch_free(g->scratch);
+	json_parser_free(g->json);
+	arena_release(&g->turn);
+	snapshot_unref(g->snapshot);
+	gateway_settings_unref(g->settings);
+	free(g);
+}
+
+void gateway_set_snapshot(struct gateway *g, struct snapshot *s)
+{
+	struct snapshot *old = g->snapshot;
+
+	g->snapshot = snapshot_ref(s);
+	counter_set(&g->stats.generation, s->generation);
+	if (old)
+		snapshot_unref(old);
+}
+
+void gateway_set_settings(struct gateway *g, struct gateway_settings *s)
+{
+	struct gateway_settings *old = g->settings;
+
+	g->settings = gateway_settings_ref(s);
+	gateway_settings_unref(old);
+}
+
+const struct gateway_stats *gateway_stats(const struct gateway *g)
+{
+	return &g->stats;
+}
+
+const struct http_client_stats *gateway_client_stats(const struct gateway *g)
+{
+	return http_client_stats(g->client);
+}
+
+/* Inference endpoints, and the protocol that each speaks. */
+static const struct front {
+	const char *path;
+	const struct protocol *protocol;
+} fronts[] = {
+	{"/v1/chat/completions", &protocol_openai},
+	{"/api/v1/generate", &protocol_generate},
+};
+
+static bool is_open_to_all(struct slice path)
+{
+	return slice_starts(path, SLICE_LIT("/health")) || slice_eq_str(path, "/");
+}
+
+static void refuse_method(struct http_exchange *x)
+{
+	respond_plain_error(x, &(struct api_error){.status = 405,
+						   .message = SLICE_LIT("This endpoint takes POST with a JSON body."),
+						   .type = "invalid_request_error",
+						   .code = "method_not_allowed"});
+}
+
+static void start_exchange(struct gateway *g, struct http_exchange *x, const struct protocol *front, struct slice caller)
+{
+	struct exchange *e = exchange_new(g, x, front);
+
+	if (!e) {
+		respond_plain_error(x, &(struct api_error){.status = 503,
+							   .message = SLICE_LIT("Out of memory for this request."),
+							   .type = "server_error"});
+		return;
+	}
+	e->caller = caller;
+	exchange_run(e);
+}
+
+void gateway_on_request(struct http_exchange *x, void *gateway)
+{
+	struct gateway *g = gateway;
+	struct slice caller = settings_authenticate(g->settings, &x->head);
+
+	if (!caller.n && !is_open_to_all(x->head.path)) {
+		counter_add(&g->stats.unauthorized, 1);
+		respond_plain_error(x, &(struct api_error){.status = 401,
+							   .message = SLICE_LIT("No valid API key: send 'Authorization: Bearer KEY' with a key of the "
+										"file that auth.key_file names."),
+							   .type = "authentication_error",
+							   .code = "invalid_api_key"});
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(fronts); i++) {
+		if (!slice_eq_str(x->head.path, fronts[i].path))
+			continue;
+		if (x->head.method != HTTP_POST)
+			refuse_method(x);
+		else
+			start_exchange(g, x, fronts[i].protocol, caller);
+		return;
+	}
+	if (!direct_handle(g, x, caller))
+		g->control(x, caller, g->control_arg);
+}
+
+void gateway_on_refused(struct http_exchange *x, int status, const char *why, void *gateway)
+{
+	const char *code = status == 413 ? "request_too_large" : status == 431 ? "headers_too_large" : status == 408 ? "request_timeout" : NULL;
+
+	(void)gateway;
+	respond_plain_error(x, &(struct api_error){.status = status,
+						   .message = slice_from(why),
+						   .type = status >= 500 ? "server_error" : "invalid_request_error",
+						   .code = code});
+}

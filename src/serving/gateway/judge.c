@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guardrails on whole texts: what the caller sends, and answers that are not
+ * streamed (stream.c judges those).  What would break it: a text that leaves
+ * without having been in `judged`.
+ */
+#include "serving/gateway/exchange.h"
+
+/* A masked body can be longer than the one that came: masks are up to 64 bytes for a match of one. */
+#define MASKED_MAX (32u * 1024 * 1024)
+
+/* Texts of one body, and what replaces those that have to change. */
+struct judgement {
+	enum guard_side side;
+	struct guard_result *total; /* hits of all texts; NULL until the first */
+	struct slice *masked;	    /* one per text; absent: unchanged */
+	bool any_masked;
+};
+
+struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r)
+{
+	for (size_t i = 0; r && i < r->n_hits; i++) {
+		struct guard_rule_info rule = guard_rule(e->policy, r->hit[i].rule);
+
+		if (rule.action == r->action)
+			return rule.id;
+	}
+	return r && r->failed ? SLICE_LIT("on_error") : SLICE_LIT("policy");
+}
+
+void exchange_take_action(struct exchange *e, enum guard_action action)
+{
+	if (action > e->action)
+		e->action = action;
+}
+
+static void add_hits(struct exchange *e, struct judgement *j, const struct guard_result *r)
+{
+	if (!j->total) {
+		j->total = arena_alloc(&e->http->arena, sizeof(*j->total));
+		if (!j->total)
+			return;
+		guard_result_init(j->total);
+	}
+	for (size_t i = 0; i < r->n_hits && j->total->n_hits < GUARD_MAX_HITS; i++)
+		j->total->hit[j->total->n_hits++] = r->hit[i];
+	j->total->overflow |= r->overflow;
+	j->total->failed |= r->failed;
+	if (r->action > j->total->action)
+		j->total->action = r->action;
+}
+
+static struct slice mask_text(struct exchange *e, const struct guard_result *r, struct slice text)
+{
+	struct buf out;
+
+	buf_init_arena(&out, &e->http->arena, MASKED_MAX);
+	if (guard_mask(e->policy, r, 0, text, &out) || buf_failed(&out))
+		return (struct slice){0};
+	return out.n ? buf_slice(&out) : SLICE_LIT("");
+}
+
+static enum guard_action judge_one(struct exchange *e, struct judgement *j, struct slice text, struct slice *ret_masked)
+{
+	struct guard_result r;
+
+	guard_result_init(&r);
+	guard_check(e->policy, e->g->scratch, j->side, text, &r);
+	if (r.failed)
+		counter_add(&e->g->stats.guard_failures, 1);
+	if (!r.n_hits && !r.failed)
+		return GUARD_ALLOW;
+	/* More matches than can be listed: not all could be replaced. */
+	if (r.overflow && r.action == GUARD_MASK)
+		r.action = GUARD_BLOCK;
+	if (r.action == GUARD_MASK) {
+		*ret_masked = mask_text(e, &r, text);
+		if (!ret_masked->p)
+			r.action = GUARD_BLOCK;
+		j->any_masked = true;
+	}
+	add_hits(e, j, &r);
+	return r.action;
+}
+
+static enum guard_action judge_all(struct exchange *e, struct judgement *j, const struct chat_text *texts, size_t n)
+{
+	enum guard_action strongest = GUARD_ALLOW;
+
+	j->masked = n ? ARENA_ARRAY(&e->http->arena, struct slice, n) : NULL;
+	if (n && !j->masked)
+		return GUARD_BLOCK;
+	for (size_t i = 0; i < n; i++) {
+		enum guard_action action = judge_one(e, j, texts[i].text, &j->masked[i]);
+
+		if (action > strongest)
+			strongest = action;
+	}
+	exchange_take_action(e, strongest);
+	return strongest;
+}
+
+/* The body with every masked text in its place; absent when it does not fit. */
+static struct slice replace_texts(struct exchange *e, struct slice body, const struct chat_text *texts, size_t n,
+				  const struct slice *masked)
+{
+	struct buf out;
+	const char *at = body.p, *end = body.p + body.n;
+
+	buf_init_arena(&out, &e->http->arena, MASKED_MAX);
+	for (size_t i = 0; i < n; i++) {
+		if (!masked[i].p)
+			continue;
+		if (!texts[i].raw.p || texts[i].raw.p < at || texts[i].raw.p + texts[i].raw.n > end)
+			return (struct slice){0};
+		buf_append(&out, at, (size_t)(texts[i].raw.p - at));
+		buf_addc(&out, '"');
+		json_escape(&out, masked[i]);
+		buf_addc(&out, '"');
+		at = texts[i].raw.p + texts[i].raw.n;
+	}
+	buf_append(&out, at, (size_t)(end - at));
+	if (!buf_reserve(&out, JSON_PADDING) || buf_failed(&out))
+		return (struct slice){0};
+	return buf_slice(&out);
+}
+
+static bool redecode(struct exchange *e, struct slice body)
+{
+	const char *param;
+
+	if (!body.p || json_parse(e->g->json, &e->http->arena, body, NULL, &e->root, NULL))
+		return false;
+	memset(&e->request, 0, sizeof(e->request));
+	return !e->front->decode_request(&e->http->arena, e->root, body, &e->request, &param, NULL);
+}
+
+static enum next refuse_input(struct exchange *e, struct slice rule)
+{
+	struct api_error error = {.status = 400, .type = "guardrail_violation", .code = "content_filter"};
+	const char *text = arena_printf(&e->http->arena, "The request was refused by guardrail rule '" SLICE_FMT "'.", SLICE_ARG(rule));
+
+	error.message = slice_from(text ? text : "The request was refused by a guardrail.");
+	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	record_exchange(e, RECORD_BLOCKED, error.status);
+	return respond_error(e, &error);
+}
+
+enum next exchange_guard_input(struct exchange *e)
+{
+	struct judgement j = {.side = GUARD_INPUT};
+	enum guard_action action;
+
+	e->step = STEP_ATTEMPT;
+	if (!e->policy || !guard_policy_has(e->policy, GUARD_INPUT))
+		return NEXT;
+	action = judge_all(e, &j, e->request.judged, e->request.n_judged);
+	e->input_hits = j.total;
+	if (action == GUARD_BLOCK)
+		return refuse_input(e, exchange_blocking_rule(e, j.total));
+	if (action == GUARD_FALLBACK)
+		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
+	if (j.any_masked &&
+	    !redecode(e, replace_texts(e, e->request.body, e->request.judged, e->request.n_judged, j.masked)))
+		return refuse_input(e, SLICE_LIT("mask"));
+	return NEXT;
+}
+
+enum guard_action exchange_judge_answer(struct exchange *e)
+{
+	struct judgement j = {.side = GUARD_OUTPUT};
+	struct chat_answer *answer = &e->answer;
+	struct slice body = buf_slice(&e->body);
+	enum guard_action action;
+
+	if (!e->policy || !guard_policy_has(e->policy, GUARD_OUTPUT))
+		return GUARD_ALLOW;
+	action = judge_all(e, &j, answer->judged, answer->n_judged);
+	e->output_hits = j.total;
+	if (action != GUARD_MASK || !j.any_masked)
+		return action;
+	body = replace_texts(e, body, answer->judged, answer->n_judged, j.masked);
+	for (size_t i = 0; i < answer->n_judged; i++)
+		if (j.masked[i].p && answer->judged[i].text.p == answer->text.p)
+			answer->text = j.masked[i];
+	if (!body.p)
+		return GUARD_BLOCK;
+	buf_release(&e->body);
+	e->body = (struct buf){.p = arena_strndup(&e->http->arena, body.p, body.n), .n = body.n, .cap = body.n, .max = body.n,
+			       .arena = &e->http->arena};
+	return e->body.p ? GUARD_MASK : GUARD_BLOCK;
+}

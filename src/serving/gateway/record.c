@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The durable record of an exchange, written before the last byte of the answer leaves; and its counters.
+ */
+#include "serving/gateway/exchange.h"
+
+static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits, enum guard_side side)
+{
+	for (size_t i = 0; hits && i < hits->n_hits && r->n_violations < RECORD_MAX_VIOLATIONS; i++) {
+		struct guard_rule_info rule = guard_rule(e->policy, hits->hit[i].rule);
+
+		r->violations[r->n_violations++] = (struct record_violation){
+			.policy = slice_from(guard_policy_name(e->policy)),
+			.rule = rule.id,
+			.category = rule.category,
+			.action = rule.action,
+			.severity = rule.severity,
+			.side = side,
+			.start = (uint32_t)hits->hit[i].start,
+			.length = (uint32_t)(hits->hit[i].end - hits->hit[i].start)};
+	}
+}
+
+static void count_violations(struct exchange *e, const struct log_record *r)
+{
+	for (size_t i = 0; i < r->n_violations; i++)
+		counter_add(&e->g->stats.violations[r->violations[i].severity], 1);
+}
+
+static void add_texts(const struct exchange *e, struct log_record *r)
+{
+	if (e->log == LOG_METADATA)
+		return;
+	r->prompt = e->request.prompt;
+	r->context = e->request.context;
+	r->output = e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text;
+}
+
+/* What the caller asked for beside the text. */
+static struct slice parameters_of(struct exchange *e)
+{
+	const struct chat_request *q = &e->request;
+	struct json_writer w;
+	struct buf b;
+
+	if (!q->has_max_tokens && !q->has_temperature && !q->has_top_p && !q->has_seed)
+		return (struct slice){0};
+	buf_init_arena(&b, &e->http->arena, 512);
+	jw_init(&w, &b);
+	jw_object(&w);
+	if (q->has_max_tokens)
+		jw_ki64(&w, "max_tokens", q->max_tokens);
+	if (q->has_temperature)
+		jw_kdouble(&w, "temperature", q->temperature);
+	if (q->has_top_p)
+		jw_kdouble(&w, "top_p", q->top_p);
+	if (q->has_seed)
+		jw_ki64(&w, "seed", q->seed);
+	jw_object_end(&w);
+	return buf_failed(&b) ? (struct slice){0} : buf_slice(&b);
+}
+
+static void add_usage(const struct exchange *e, struct log_record *r)
+{
+	const struct chat_usage *u = &e->answer.usage;
+
+	r->prompt_tokens = u->known ? u->prompt_tokens : -1;
+	r->completion_tokens = u->known ? u->completion_tokens : -1;
+	r->tokens_estimated = u->estimated;
+}
+
+static void fill(struct exchange *e, struct log_record *r)
+{
+	const struct candidate *c = exchange_served_by(e);
+
+	r->id = e->log_id;
+	r->created_us = e->start_us;
+	r->source = RECORD_GATEWAY;
+	r->request_id = e->request_id;
+	r->use_case = e->use_case_name;
+	r->caller = e->caller;
+	r->stream = e->request.stream;
+	r->error = slice_from(e->error_text);
+	r->guard_action = e->action;
+	r->guard_skipped = !e->policy;
+	if (c) {
+		r->model_id = c->id;
+		r->model_name = c->full_name;
+		r->provider = c->provider;
+		r->fallback = c->kind;
+	} else if (e->have_answer) {
+		r->fallback = RECORD_FALLBACK_CONTENT;
+	}
+	r->finish_reason = slice_from(chat_finish_name(e->answer.finish));
+	r->latency_us = (loop_now_ms(e->g->loop) - e->start_ms) * 1000;
+	r->first_token_us = e->first_token_ms < 0 ? -1 : e->first_token_ms * 1000;
+	if (e->attempts.n) {
+		buf_addc(&e->attempts, ']');
+		r->attempts = buf_slice(&e->attempts);
+	}
+}
+
+static void count(struct exchange *e, const struct log_record *r)
+{
+	struct gateway_use_case_stats *s = e->stats;
+
+	if (!s)
+		return;
+	if (r->status == RECORD_OK && r->fallback == RECORD_FALLBACK_NONE)
+		counter_add(&s->answered, 1);
+	if (r->fallback != RECORD_FALLBACK_NONE)
+		counter_add(&s->fallback[r->fallback - 1], 1);
+	if (r->status == RECORD_TRUNCATED)
+		counter_add(&s->truncated, 1);
+	if (e->policy)
+		counter_add(&s->guard[e->action], 1);
+	if (r->prompt_tokens > 0)
+		counter_add(&s->input_tokens, (uint64_t)r->prompt_tokens);
+	if (r->completion_tokens > 0)
+		counter_add(&s->output_tokens, (uint64_t)r->completion_tokens);
+	histogram_observe_us(&s->duration, (uint64_t)r->latency_us);
+	if (r->first_token_us >= 0)
+		histogram_observe_us(&s->first_token, (uint64_t)r->first_token_us);
+}
+
+void record_exchange(struct exchange *e, enum record_status status, int http_status)
+{
+	struct log_record r;
+
+	if (e->recorded)
+		return;
+	e->recorded = true;
+	memset(&r, 0, offsetof(struct log_record, violations));
+	r.n_violations = 0;
+	r.status = status;
+	r.http_status = http_status;
+	fill(e, &r);
+	add_usage(e, &r);
+	add_violations(e, &r, e->input_hits, GUARD_INPUT);
+	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
+	count_violations(e, &r);
+	count(e, &r);
+	if (e->log == LOG_NONE || !e->use_case_name.n)
+		return;
+	add_texts(e, &r);
+	r.parameters = parameters_of(e);
+	(void)spool_append(e->g->spool, e->g->writer, &r); /* a failure is counted there as lost, and shown by /health */
+}

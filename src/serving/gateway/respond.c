@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers and errors in the caller's protocol, with the headers that say what happened. */
+#include "serving/gateway/exchange.h"
+
+#define ERROR_MAX_BYTES (16u * 1024)
+
+static const char *const fallback_names[] = {
+	[RECORD_FALLBACK_NONE] = "", [RECORD_FALLBACK_MODEL] = "model", [RECORD_FALLBACK_ENDPOINT] = "endpoint",
+	[RECORD_FALLBACK_CONTENT] = "content"};
+
+static void put(struct http_header *h, size_t *n, struct slice name, struct slice value)
+{
+	if (value.n && *n < RESPOND_MAX_HEADERS)
+		h[(*n)++] = (struct http_header){name, value};
+}
+
+static struct slice dropped_list(struct exchange *e)
+{
+	struct buf b;
+
+	if (!e->dropped.n)
+		return (struct slice){0};
+	buf_init_arena(&b, &e->http->arena, 2048);
+	for (size_t i = 0; i < e->dropped.n; i++) {
+		if (i)
+			buf_adds(&b, ", ");
+		buf_add(&b, e->dropped.name[i]);
+	}
+	return buf_slice(&b);
+}
+
+size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type)
+{
+	const struct candidate *c = exchange_served_by(e);
+	static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"};
+	size_t n = 0;
+
+	put(h, &n, SLICE_LIT("Content-Type"), content_type);
+	put(h, &n, SLICE_LIT("x-request-id"), e->request_id);
+	put(h, &n, SLICE_LIT("x-muster-log-id"), slice_from(e->log_id_text));
+	if (c) {
+		put(h, &n, SLICE_LIT("x-muster-model"), c->full_name);
+		put(h, &n, SLICE_LIT("x-muster-model-id"), c->id);
+		put(h, &n, SLICE_LIT("x-muster-fallback"), slice_from(fallback_names[c->kind]));
+	} else if (e->have_answer) {
+		put(h, &n, SLICE_LIT("x-muster-fallback"), SLICE_LIT("content"));
+	}
+	put(h, &n, SLICE_LIT("x-muster-guardrail"),
+	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
+	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(digits[min_size(e->n_attempts, COUNT_OF(digits) - 1)]));
+	put(h, &n, SLICE_LIT("x-muster-dropped-params"), dropped_list(e));
+	if (e->stream)
+		put(h, &n, SLICE_LIT("Cache-Control"), SLICE_LIT("no-cache"));
+	return n;
+}
+
+void respond_meta(const struct exchange *e, struct answer_meta *m)
+{
+	const struct candidate *c = exchange_served_by(e);
+
+	*m = (struct answer_meta){.answer_id = slice_from(e->log_id_text),
+				  .created_s = e->start_us / 1000000,
+				  .layer = e->request.layer,
+				  .use_case = e->use_case_name,
+				  .log_id = slice_from(e->log_id_text),
+				  .latency_ms = loop_now_ms(e->g->loop) - e->start_ms,
+				  .fallback_used = !c || c->kind != RECORD_FALLBACK_NONE,
+				  .include_usage = e->request.include_usage};
+	if (c) {
+		m->model = c->full_name;
+		m->model_id = c->id;
+		m->model_name = c->name;
+	}
+}
+
+enum next respond_whole(struct exchange *e, struct slice body)
+{
+	struct http_header h[RESPOND_MAX_HEADERS];
+	size_t n = respond_headers(e, h, SLICE_LIT("application/json"));
+
+	e->step = STEP_DONE;
+	http_reply(e->http, 200, h, n, body);
+	return FINISHED;
+}
+
+enum next respond_error(struct exchange *e, const struct api_error *error)
+{
+	struct http_header h[RESPOND_MAX_HEADERS + 1];
+	struct buf body;
+	size_t n;
+
+	if (e->stats && !e->recorded)
+		counter_add(&e->stats->errors, 1);
+	if (e->use_case_name.n)
+		record_exchange(e, error->status == 504 ? RECORD_TIMEOUT : RECORD_ERROR, error->status);
+	buf_init_arena(&body, &e->http->arena, ERROR_MAX_BYTES);
+	e->front->encode_error(&body, error);
+	n = respond_headers(e, h, SLICE_LIT("application/json"));
+	if (e->upstream_retry_after.n)
+		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
+	e->step = STEP_DONE;
+	http_reply(e->http, error->status, h, n, buf_slice(&body));
+	return FINISHED;
+}
+
+void respond_plain_error(struct http_exchange *x, const struct api_error *error)
+{
+	const struct protocol *p = slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
+	struct http_header h[3] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")}};
+	size_t n = 1;
+	struct buf body;
+
+	if (error->status == 405)
+		h[n++] = (struct http_header){SLICE_LIT("Allow"), SLICE_LIT("POST")};
+	if (error->status == 401)
+		h[n++] = (struct http_header){SLICE_LIT("WWW-Authenticate"), SLICE_LIT("Bearer")};
+	buf_init(&body, ERROR_MAX_BYTES);
+	p->encode_error(&body, error);
+	http_reply(x, error->status, h, n, buf_slice(&body));
+	buf_release(&body);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which models may serve a request, in which order. */
+#include "serving/gateway/exchange.h"
+
+static void add_model(struct exchange *e, const struct snapshot_model *m, enum record_fallback kind)
+{
+	struct candidate *c = &e->candidate[e->n_candidates];
+
+	if (e->n_candidates == CANDIDATES_MAX || !m->target)
+		return;
+	*c = (struct candidate){.target = m->target,
+				.full_name = m->full_name,
+				.name = m->model.name,
+				.id = m->id_text,
+				.provider = m->model.provider,
+				.kind = kind};
+	e->n_candidates++;
+}
+
+static void add_endpoint(struct exchange *e)
+{
+	const struct settings_endpoint *endpoint = settings_endpoint(e->settings, e->use_case_name);
+
+	if (!endpoint || e->n_candidates == CANDIDATES_MAX)
+		return;
+	e->candidate[e->n_candidates++] = (struct candidate){.target = &endpoint->target,
+							     .full_name = endpoint->url,
+							     .name = endpoint->url,
+							     .provider = SLICE_LIT("endpoint"),
+							     .kind = RECORD_FALLBACK_ENDPOINT};
+}
+
+static enum next refuse_unknown(struct exchange *e, struct slice wanted)
+{
+	struct slice near = snapshot_nearest(e->snapshot, wanted);
+	struct api_error error = {.status = 404,
+				  .type = "invalid_request_error",
+				  .param = e->request.layer.p ? "layer" : e->request.use_case.p ? "use_case" : "model",
+				  .code = "model_not_found"};
+	const char *text;
+
+	if (near.n)
+		text = arena_printf(&e->http->arena,
+				    "No use case, layer or model is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?", SLICE_ARG(wanted),
+				    SLICE_ARG(near));
+	else
+		text = arena_printf(&e->http->arena,
+				    "No use case, layer or model is called '" SLICE_FMT
+				    "'. See GET /v1/models, or register one: muster model register --help.",
+				    SLICE_ARG(wanted));
+	error.message = slice_from(text ? text : "No such use case, layer or model.");
+	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	return respond_error(e, &error);
+}
+
+static struct gateway_use_case_stats *stats_of(struct gateway *g, const struct snapshot_use_case *u)
+{
+	unsigned slot = u && u->slot < GATEWAY_SLOTS ? u->slot : GATEWAY_SLOTS - 1;
+
+	return &g->stats.use_case[slot];
+}
+
+/* A use case that only the configuration file knows: no models yet, a hardcoded endpoint. */
+static bool route_configured(struct exchange *e, struct slice name)
+{
+	if (!settings_endpoint(e->settings, name))
+		return false;
+	e->use_case_name = name;
+	e->log = LOG_FULL;
+	return true;
+}
+
+static bool find_use_case(struct exchange *e, struct slice wanted)
+{
+	const struct snapshot_use_case *u = snapshot_use_case(e->snapshot, wanted);
+	char layer[USE_CASE_MAX + 8];
+
+	if (u) {
+		e->use_case = u;
+		e->use_case_name = u->settings.name;
+		e->log = u->settings.log;
+		return true;
+	}
+	if (wanted.n > USE_CASE_MAX)
+		return false;
+	return route_configured(e, wanted) || route_configured(e, arena_slice(&e->http->arena, use_case_of_layer(wanted, layer)));
+}
+
+static void choose_policy(struct exchange *e)
+{
+	const struct snapshot_policy *p = e->use_case ? e->use_case->policy : NULL;
+
+	if (!e->use_case && e->snapshot->n_policies)
+		for (size_t i = 0; i < e->snapshot->n_policies && !p; i++)
+			if (slice_eq_str(e->snapshot->policies[i].policy.name, "default"))
+				p = &e->snapshot->policies[i];
+	e->policy = p && e->settings->guardrails ? p->compiled : NULL;
+}
+
+static void list_candidates(struct exchange *e)
+{
+	if (!e->use_case) {
+		add_endpoint(e);
+		return;
+	}
+	for (size_t i = 0; i < e->use_case->n_chain; i++) {
+		const struct snapshot_model *m = e->use_case->chain[i];
+
+		add_model(e, m, m == e->use_case->current ? RECORD_FALLBACK_NONE : RECORD_FALLBACK_MODEL);
+	}
+	add_endpoint(e);
+}
+
+enum next exchange_route(struct exchange *e)
+{
+	struct slice wanted = e->request.use_case.n ? e->request.use_case : e->request.model;
+	const struct snapshot_model *m;
+
+	if (find_use_case(e, wanted)) {
+		list_candidates(e);
+	} else {
+		m = e->request.use_case.n ? NULL : snapshot_model(e->snapshot, wanted);
+		if (!m)
+			return refuse_unknown(e, wanted);
+		e->use_case = snapshot_use_case(e->snapshot, m->model.use_case);
+		e->use_case_name = m->model.use_case;
+		e->log = e->use_case ? e->use_case->settings.log : LOG_FULL;
+		e->pinned = true;
+		add_model(e, m, RECORD_FALLBACK_NONE);
+	}
+	if (!e->settings->history)
+		e->log = LOG_NONE;
+	choose_policy(e);
+	e->stats = stats_of(e->g, e->use_case);
+	counter_add(&e->stats->requests, 1);
+	e->step = STEP_GUARD_INPUT;
+	return NEXT;
+}
