@@ -16,7 +16,7 @@ static int64_t estimate_tokens(size_t bytes)
 	return (int64_t)((bytes + 3) / 4);
 }
 
-static void complete_usage(struct exchange *e)
+void exchange_complete_usage(struct exchange *e, size_t answer_bytes)
 {
 	struct chat_usage *u = &e->answer.usage;
 	size_t bytes = 0;
@@ -28,7 +28,7 @@ static void complete_usage(struct exchange *e)
 	*u = (struct chat_usage){.known = true,
 				 .estimated = true,
 				 .prompt_tokens = estimate_tokens(bytes),
-				 .completion_tokens = estimate_tokens(e->answer.text.n)};
+				 .completion_tokens = estimate_tokens(answer_bytes)};
 	u->total_tokens = u->prompt_tokens + u->completion_tokens;
 }
 
@@ -61,7 +61,7 @@ enum next answer_fallback_content(struct exchange *e, const char *why)
 	e->i_candidate = e->n_candidates;
 	if (why && !e->error_text[0])
 		snprintf(e->error_text, sizeof(e->error_text), "%s", why);
-	complete_usage(e);
+	exchange_complete_usage(e, e->answer.text.n);
 	record_exchange(e, why ? RECORD_BLOCKED : RECORD_ERROR, 200);
 	return send_encoded(e);
 }
@@ -107,7 +107,7 @@ enum next exchange_answer(struct exchange *e)
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
 	if (e->log != LOG_NONE || back != e->front)
-		complete_usage(e);
+		exchange_complete_usage(e, e->answer.text.n);
 	record_exchange(e, RECORD_OK, 200);
 	if (back == e->front && !e->request.stream && back->needs_model_splice)
 		return respond_whole(e, buf_slice(&e->body));

@@ -191,9 +191,11 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 {
 	struct upstream_params params = {.model = t->upstream_model,
 					 .stream = e->request.stream && t->protocol->framing != FRAMING_NONE,
-					 .parameters = t->parameters};
+					 .parameters = t->parameters,
+					 .leave_usage = e->log == LOG_NONE};
 	struct buf out;
 
+	e->usage_asked = t->protocol == e->front && protocol_adds_usage(&e->request, &params, t->protocol);
 	if (t->protocol == e->front && t->protocol->needs_model_splice)
 		return protocol_splice_request(&e->http->arena, &e->request, &params, t->protocol, iov, max);
 	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
@@ -268,7 +270,7 @@ enum next exchange_attempt(struct exchange *e)
 		return NEXT;
 	}
 	if (!e->body.max)
-		buf_init(&e->body, e->settings->max_answer_bytes + JSON_PADDING);
+		buf_init_arena(&e->body, &e->http->arena, e->settings->max_answer_bytes + JSON_PADDING);
 	e->call = (struct http_call){.ops = &call_ops,
 				     .user = e,
 				     .origin = &t->origin,

@@ -10,7 +10,8 @@
 
 #define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 1)
 #define ATTEMPTS_JSON_MAX 4096
-#define CHANNELS_MAX 8
+/* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
+#define CHANNELS_MAX 16
 /* A stream's text is kept for the log up to here; what comes after is counted, not kept. */
 #define LOG_TEXT_MAX (4u * 1024 * 1024)
 #define ERROR_BODY_MAX (64u * 1024)
@@ -56,8 +57,12 @@ enum next {
 };
 
 struct channel {
+	unsigned id; /* as the codec numbers it; the first is 0 */
+	bool used;
 	struct guard_stream *guard;
-	uint64_t fed, safe;
+	struct guard_result *hits; /* of this channel, that have not left yet */
+	size_t n_told;		   /* how many of them the exchange has noted */
+	uint64_t fed, safe, left;  /* bytes: received, decided, sent */
 };
 
 struct stream {
@@ -114,6 +119,7 @@ struct exchange {
 	int upstream_status;
 	struct slice upstream_retry_after;
 	bool upstream_is_stream;
+	bool usage_asked; /* by us: the caller did not, and does not get it */
 	struct buf body; /* of an answer that is held whole, or of an error */
 	size_t body_max;
 
@@ -152,6 +158,7 @@ void attempt_note(struct exchange *e, const char *result);
 /* The call failed or its answer is no good: goes on with the next candidate. */
 void attempt_failed(struct exchange *e, const char *why);
 /* answer.c: a whole answer */
+void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */
 enum next exchange_answer(struct exchange *e);
 enum next answer_fallback_content(struct exchange *e, const char *why);
 /* stream.c */

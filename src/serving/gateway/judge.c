@@ -100,27 +100,29 @@ static enum guard_action judge_all(struct exchange *e, struct judgement *j, cons
 	return strongest;
 }
 
-/* The body with every masked text in its place; absent when it does not fit. */
-static struct slice replace_texts(struct exchange *e, struct slice body, const struct chat_text *texts, size_t n,
-				  const struct slice *masked)
+/* The body with every masked text in its place, and null for what repeats it; absent when that cannot be done. */
+static struct slice replace_texts(struct exchange *e, struct slice body, const struct judgement *j, const struct chat_text *texts,
+				  size_t n, struct slice logprobs_raw)
 {
-	struct buf out;
-	const char *at = body.p, *end = body.p + body.n;
+	struct splice splices[PROTOCOL_MAX_SPLICES];
+	struct buf out, json;
+	size_t k = 0;
 
-	buf_init_arena(&out, &e->http->arena, MASKED_MAX);
 	for (size_t i = 0; i < n; i++) {
-		if (!masked[i].p)
+		if (!j->masked[i].p)
 			continue;
-		if (!texts[i].raw.p || texts[i].raw.p < at || texts[i].raw.p + texts[i].raw.n > end)
+		if (!texts[i].raw.p || k + 1 >= PROTOCOL_MAX_SPLICES)
 			return (struct slice){0};
-		buf_append(&out, at, (size_t)(texts[i].raw.p - at));
-		buf_addc(&out, '"');
-		json_escape(&out, masked[i]);
-		buf_addc(&out, '"');
-		at = texts[i].raw.p + texts[i].raw.n;
+		buf_init_arena(&json, &e->http->arena, MASKED_MAX);
+		buf_addc(&json, '"');
+		json_escape(&json, j->masked[i]);
+		buf_addc(&json, '"');
+		splices[k++] = (struct splice){texts[i].raw, buf_slice(&json)};
 	}
-	buf_append(&out, at, (size_t)(end - at));
-	if (!buf_reserve(&out, JSON_PADDING) || buf_failed(&out))
+	splices[k++] = (struct splice){logprobs_raw, SLICE_LIT("null")};
+	buf_init_arena(&out, &e->http->arena, MASKED_MAX);
+	buf_reserve(&out, body.n + 1024);
+	if (protocol_splice(&out, body, splices, k) || !buf_reserve(&out, JSON_PADDING) || buf_failed(&out))
 		return (struct slice){0};
 	return buf_slice(&out);
 }
@@ -161,7 +163,7 @@ enum next exchange_guard_input(struct exchange *e)
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
 	if (j.any_masked &&
-	    !redecode(e, replace_texts(e, e->request.body, e->request.judged, e->request.n_judged, j.masked)))
+	    !redecode(e, replace_texts(e, e->request.body, &j, e->request.judged, e->request.n_judged, (struct slice){0})))
 		return refuse_input(e, SLICE_LIT("mask"));
 	return NEXT;
 }
@@ -170,8 +172,8 @@ enum guard_action exchange_judge_answer(struct exchange *e)
 {
 	struct judgement j = {.side = GUARD_OUTPUT};
 	struct chat_answer *answer = &e->answer;
-	struct slice body = buf_slice(&e->body);
 	enum guard_action action;
+	struct slice body;
 
 	if (!e->policy || !guard_policy_has(e->policy, GUARD_OUTPUT))
 		return GUARD_ALLOW;
@@ -179,14 +181,12 @@ enum guard_action exchange_judge_answer(struct exchange *e)
 	e->output_hits = j.total;
 	if (action != GUARD_MASK || !j.any_masked)
 		return action;
-	body = replace_texts(e, body, answer->judged, answer->n_judged, j.masked);
 	for (size_t i = 0; i < answer->n_judged; i++)
 		if (j.masked[i].p && answer->judged[i].text.p == answer->text.p)
 			answer->text = j.masked[i];
+	body = replace_texts(e, buf_slice(&e->body), &j, answer->judged, answer->n_judged, answer->logprobs_raw);
 	if (!body.p)
 		return GUARD_BLOCK;
-	buf_release(&e->body);
-	e->body = (struct buf){.p = arena_strndup(&e->http->arena, body.p, body.n), .n = body.n, .cap = body.n, .max = body.n,
-			       .arena = &e->http->arena};
-	return e->body.p ? GUARD_MASK : GUARD_BLOCK;
+	buf_clear(&e->body);
+	return buf_add(&e->body, body) ? GUARD_BLOCK : GUARD_MASK;
 }

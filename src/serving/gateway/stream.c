@@ -24,9 +24,11 @@
 /* One waiting event: this, then its bytes (same protocol) and its text. */
 struct held {
 	struct chat_event event; /* slices are not valid: they are rebuilt from the offsets */
+	unsigned channel;	 /* index into the stream's */
 	uint64_t start, end;	 /* of its text in its channel */
 	size_t n_bytes, n_text;
-	size_t raw_offset, n_raw; /* of the text's token in its bytes */
+	size_t raw_offset, n_raw;	    /* of the text's token in its bytes */
+	size_t logprobs_offset, n_logprobs; /* they repeat the text */
 	bool split;		  /* part of its text has left */
 	size_t size;		  /* of the whole entry: stays when the text is split */
 };
@@ -72,7 +74,7 @@ int stream_begin(struct exchange *e)
 
 	e->stream = stream_new(e);
 	e->stream->same_protocol = back == e->front;
-	e->stream->usage_injected = e->stream->same_protocol && !e->request.include_usage;
+	e->stream->usage_injected = e->usage_asked;
 	e->answer = (struct chat_answer){0};
 	if (e->policy && guard_policy_has(e->policy, GUARD_OUTPUT) && !e->output_hits) {
 		e->output_hits = arena_alloc(&e->http->arena, sizeof(*e->output_hits));
@@ -106,20 +108,25 @@ static void send_out(struct exchange *e)
 
 static void encode(struct exchange *e, const struct chat_event *event)
 {
+	struct chat_event whole = *event;
 	struct answer_meta m;
 
 	respond_meta(e, &m);
-	e->front->encode_event(&e->stream->out, event, &m, !e->stream->first_sent);
+	if (event->type == CHAT_EVENT_END) { /* some protocols tell there how it all went */
+		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
+		whole.finish = e->answer.finish ? e->answer.finish : CHAT_FINISH_STOP;
+		whole.usage = e->answer.usage;
+	}
+	e->front->encode_event(&e->stream->out, &whole, &m, !e->stream->first_sent);
 	e->stream->first_sent = true;
 }
 
-/* The part [start, end) of a channel's text as it may leave: mask hits replaced. */
-static int masked_part(struct exchange *e, struct slice text, uint64_t start, struct buf *out)
+/* The part of a channel's text that begins at start, as it may leave: mask hits replaced. */
+static int masked_part(struct exchange *e, const struct guard_result *r, struct slice text, uint64_t start, struct buf *out)
 {
-	const struct guard_result *r = e->output_hits;
 	uint64_t at = start, end = start + text.n;
 
-	for (size_t i = 0; r && i < r->n_hits && at < end; i++) {
+	for (size_t i = 0; i < r->n_hits && at < end; i++) {
 		const struct guard_hit *hit = &r->hit[i];
 		struct guard_rule_info rule = guard_rule(e->policy, hit->rule);
 
@@ -136,16 +143,32 @@ static int masked_part(struct exchange *e, struct slice text, uint64_t start, st
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
-static bool has_mask_in(const struct exchange *e, unsigned channel, uint64_t start, uint64_t end)
+static bool has_mask_in(const struct exchange *e, uint64_t start, uint64_t end, const struct guard_result *r)
 {
-	const struct guard_result *r = e->output_hits;
-
-	if (channel || !r)
+	if (!r)
 		return false;
 	for (size_t i = 0; i < r->n_hits; i++)
 		if (guard_rule(e->policy, r->hit[i].rule).action == GUARD_MASK && r->hit[i].start < end && r->hit[i].end > start)
 			return true;
 	return false;
+}
+
+/* The event's own bytes with another text in them. An event whose text has no single place cannot be mended: it is left out. */
+static void splice_event(struct exchange *e, const struct held *h, struct slice text)
+{
+	const char *bytes = (const char *)(h + 1);
+	struct splice splices[2];
+	struct buf json;
+
+	if (!h->n_raw)
+		return;
+	buf_init_arena(&json, &e->g->turn, EVENT_MAX * 4);
+	buf_addc(&json, '"');
+	json_escape(&json, text);
+	buf_addc(&json, '"');
+	splices[0] = (struct splice){{bytes + h->raw_offset, h->n_raw}, buf_slice(&json)};
+	splices[1] = (struct splice){{h->n_logprobs ? bytes + h->logprobs_offset : NULL, h->n_logprobs}, SLICE_LIT("null")};
+	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, COUNT_OF(splices));
 }
 
 /* Puts one event, or the first n bytes of its text, into `out`. */
@@ -155,23 +178,26 @@ static void release_event(struct exchange *e, const struct held *h, size_t n)
 	const char *bytes = (const char *)(h + 1);
 	struct slice text = {bytes + h->n_bytes, n};
 	struct chat_event event = h->event;
+	struct channel *c = &s->channel[h->channel];
 	struct buf masked;
 	bool changed = h->split || n < h->n_text;
 
 	buf_init_arena(&masked, &e->g->turn, EVENT_MAX * 2);
-	if (has_mask_in(e, h->event.channel, h->start, h->start + n)) {
-		masked_part(e, text, h->start, &masked);
+	if (has_mask_in(e, h->start, h->start + n, c->hits)) {
+		masked_part(e, c->hits, text, h->start, &masked);
 		text = masked.n ? buf_slice(&masked) : SLICE_LIT("");
 		changed = true;
 	}
+	if (n)
+		c->left = h->start + n;
 	if (!s->same_protocol) {
 		event.text = text;
 		encode(e, &event);
 		return;
 	}
 	s->first_sent = true;
-	if (changed && h->n_raw)
-		protocol_splice_text(&s->out, (struct slice){bytes, h->n_bytes}, (struct slice){bytes + h->raw_offset, h->n_raw}, text);
+	if (changed)
+		splice_event(e, h, text);
 	else
 		buf_append(&s->out, bytes, h->n_bytes);
 }
@@ -189,7 +215,7 @@ static void release_decided(struct exchange *e)
 	while (s->held.n) {
 		struct held *h = (struct held *)(void *)s->held.p;
 
-		if (h->n_text && h->end > s->channel[h->event.channel].safe)
+		if (h->n_text && h->end > s->channel[h->channel].safe)
 			break;
 		release_event(e, h, h->n_text);
 		drop_first(s, h);
@@ -208,9 +234,9 @@ static void split_first(struct exchange *e)
 	char *text;
 	size_t n;
 
-	if (!s->held.n || h->event.type != CHAT_EVENT_TEXT || h->event.finish || s->channel[h->event.channel].safe <= h->start)
+	if (!s->held.n || h->event.type != CHAT_EVENT_TEXT || h->event.finish || s->channel[h->channel].safe <= h->start)
 		return;
-	n = (size_t)(s->channel[h->event.channel].safe - h->start);
+	n = (size_t)(s->channel[h->channel].safe - h->start);
 	text = (char *)(h + 1) + h->n_bytes;
 	if (n >= h->n_text)
 		return;
@@ -226,18 +252,35 @@ static void split_first(struct exchange *e)
 
 /* --- what comes --- */
 
-static int hold(struct exchange *e, const struct chat_event *event, struct slice raw, uint64_t start)
+/* Where an event's text stands. */
+struct place {
+	unsigned channel;
+	uint64_t start;
+};
+
+/* The offset of a part within whole; *ret_n is 0 when it is none of it. */
+static size_t offset_in(struct slice whole, struct slice part, size_t *ret_n)
+{
+	bool inside = part.p && part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
+
+	*ret_n = inside ? part.n : 0;
+	return inside ? (size_t)(part.p - whole.p) : 0;
+}
+
+static int hold(struct exchange *e, const struct chat_event *event, struct slice raw, struct place at)
 {
 	struct stream *s = e->stream;
-	struct held h = {.event = *event, .start = start, .end = start + event->text.n, .n_text = event->text.n};
+	struct held h = {.event = *event,
+			 .channel = at.channel,
+			 .start = at.start,
+			 .end = at.start + event->text.n,
+			 .n_text = event->text.n};
 	char *p;
 
 	if (s->same_protocol) {
 		h.n_bytes = raw.n;
-		if (event->text_raw.p >= raw.p && event->text_raw.p + event->text_raw.n <= raw.p + raw.n) {
-			h.raw_offset = (size_t)(event->text_raw.p - raw.p);
-			h.n_raw = event->text_raw.n;
-		}
+		h.raw_offset = offset_in(raw, event->text_raw, &h.n_raw);
+		h.logprobs_offset = offset_in(raw, event->logprobs_raw, &h.n_logprobs);
 	}
 	h.size = (sizeof(h) + h.n_bytes + h.n_text + 15) & ~(size_t)15;
 	p = buf_reserve(&s->held, h.size);
@@ -258,23 +301,95 @@ static void keep_text(struct exchange *e, const struct chat_event *event)
 
 	if (e->first_token_ms < 0 && event->text.n)
 		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
-	if (event->channel || e->log != LOG_FULL || s->text_cut)
+	if (event->channel || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
 		return;
 	if (buf_add(&s->text, event->text))
 		s->text_cut = true;
 }
 
-static void judge_event(struct exchange *e, const struct chat_event *event)
+/* Where a channel of the codec is kept; NULL when there are too many. */
+static struct channel *channel_of(struct stream *s, unsigned id)
 {
-	struct channel *c = &e->stream->channel[event->channel];
+	for (size_t i = 0; i < CHANNELS_MAX; i++) {
+		struct channel *c = &s->channel[i];
 
-	if (!c->guard)
-		c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
-	c->fed += event->text.n;
-	if (c->guard)
-		guard_stream_feed(c->guard, event->text, e->output_hits, &c->safe);
-	else
-		c->safe = c->fed;
+		if (!c->used) {
+			/* The first place is the content's, which may come later. */
+			if (!i && id)
+				continue;
+			c->used = true;
+			c->id = id;
+		}
+		if (c->id == id)
+			return c;
+	}
+	return NULL;
+}
+
+/* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number. */
+static void note_hits(struct exchange *e, struct channel *c)
+{
+	struct guard_result *all = e->output_hits, *r = c->hits;
+	size_t kept = 0;
+
+	for (; c->n_told < r->n_hits; c->n_told++) {
+		if (all->n_hits < GUARD_MAX_HITS)
+			all->hit[all->n_hits++] = r->hit[c->n_told];
+		else
+			all->overflow = true;
+	}
+	if (r->failed && !all->failed)
+		counter_add(&e->g->stats.guard_failures, 1);
+	all->failed |= r->failed;
+	if (r->action > all->action)
+		all->action = r->action;
+	for (size_t i = 0; i < r->n_hits; i++)
+		if (r->hit[i].end > c->left)
+			r->hit[kept++] = r->hit[i];
+	r->n_hits = c->n_told = kept;
+}
+
+static int open_guard(struct exchange *e, struct channel *c)
+{
+	c->hits = arena_alloc(&e->http->arena, sizeof(*c->hits));
+	c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
+	if (!c->hits || !c->guard)
+		return err_set(&e->call.err, E_TOOBIG, "its answer is too large to be judged");
+	guard_result_init(c->hits);
+	return 0;
+}
+
+/* Texts that stand beside the first one in one event are judged whole, each by itself. */
+static void judge_others(struct exchange *e, const struct chat_event *event)
+{
+	struct guard_result r;
+
+	for (size_t i = 0; i < event->n_judged; i++) {
+		if (event->judged[i].raw.p && event->judged[i].raw.p == event->text_raw.p)
+			continue;
+		guard_result_init(&r);
+		guard_check(e->policy, e->g->scratch, GUARD_OUTPUT, event->judged[i].text, &r);
+		/* They cannot be mended one by one. */
+		if (r.action == GUARD_MASK)
+			r.action = GUARD_BLOCK;
+		if (r.action > e->output_hits->action)
+			e->output_hits->action = r.action;
+	}
+}
+
+static int judge_event(struct exchange *e, struct channel *c, const struct chat_event *event)
+{
+	if (!c->guard) {
+		int rc = open_guard(e, c);
+
+		if (rc)
+			return rc;
+	}
+	guard_stream_feed(c->guard, event->text, c->hits, &c->safe);
+	note_hits(e, c);
+	if (event->n_judged > 1)
+		judge_others(e, event);
+	return 0;
 }
 
 static void take_result(struct exchange *e, const struct chat_event *event)
@@ -298,39 +413,44 @@ static bool is_for_caller(const struct exchange *e, const struct chat_event *eve
 	       !(event->type == CHAT_EVENT_USAGE && !e->request.include_usage);
 }
 
+static int take_text(struct exchange *e, struct channel *c, const struct chat_event *event)
+{
+	int rc = 0;
+
+	if (!event->text.n)
+		return 0;
+	keep_text(e, event);
+	c->fed += event->text.n;
+	if (e->output_hits)
+		rc = judge_event(e, c, event);
+	else
+		c->safe = c->fed;
+	return rc;
+}
+
 static int take_event(struct exchange *e, struct chat_event *event, struct slice raw)
 {
 	struct stream *s = e->stream;
+	struct chat_event end = {.type = CHAT_EVENT_END};
+	struct channel *c = channel_of(s, event->channel);
 	uint64_t start;
+	int rc;
 
-	if (event->channel >= CHANNELS_MAX)
-		event->channel = CHANNELS_MAX - 1;
+	if (!c)
+		return err_set(&e->call.err, E_TOOBIG, "its answer interleaves more than %d texts", CHANNELS_MAX);
 	take_result(e, event);
 	if (event->type == CHAT_EVENT_ERROR)
 		return err_set(&e->call.err, E_IO, "the model gave up: " SLICE_FMT, (int)min_size(event->text.n, 300),
 			       event->text.p ? event->text.p : "");
 	if (event->type == CHAT_EVENT_END || event->end)
 		s->ended = true;
-	start = s->channel[event->channel].fed;
-	if (event->text.n) {
-		keep_text(e, event);
-		if (e->output_hits)
-			judge_event(e, event);
-		else
-			s->channel[event->channel].fed = s->channel[event->channel].safe = start + event->text.n;
-	}
-	if (is_for_caller(e, event)) {
-		int rc = hold(e, event, raw, start);
-
-		if (rc)
-			return rc;
-	}
-	if (event->end && event->type != CHAT_EVENT_END && !s->same_protocol) {
-		struct chat_event end = {.type = CHAT_EVENT_END};
-
-		return hold(e, &end, (struct slice){0}, 0);
-	}
-	return 0;
+	start = c->fed;
+	rc = take_text(e, c, event);
+	if (!rc && is_for_caller(e, event))
+		rc = hold(e, event, raw, (struct place){(unsigned)(c - s->channel), start});
+	if (!rc && event->end && event->type != CHAT_EVENT_END && !s->same_protocol)
+		rc = hold(e, &end, (struct slice){0}, (struct place){0});
+	return rc;
 }
 
 /* Guardrails ended the stream: what is decided leaves, then an honest end. */
@@ -365,7 +485,12 @@ static bool must_stop(const struct exchange *e)
 {
 	const struct guard_result *r = e->output_hits;
 
-	return r && !e->stream->stopped && (r->action >= GUARD_FALLBACK || (r->overflow && r->action == GUARD_MASK));
+	if (!r || e->stream->stopped)
+		return false;
+	for (size_t i = 0; i < CHANNELS_MAX; i++) /* more matches at once than can be listed: not all could be replaced */
+		if (e->stream->channel[i].hits && e->stream->channel[i].hits->overflow && r->action == GUARD_MASK)
+			return true;
+	return r->action >= GUARD_FALLBACK;
 }
 
 static int decode_block(struct exchange *e, struct slice payload, struct slice raw)
@@ -426,10 +551,12 @@ static void finish_channels(struct exchange *e)
 	for (size_t i = 0; i < CHANNELS_MAX; i++) {
 		struct channel *c = &e->stream->channel[i];
 
-		if (c->guard)
-			guard_stream_end(c->guard, e->output_hits, &c->safe);
-		else
+		if (c->guard) {
+			guard_stream_end(c->guard, c->hits, &c->safe);
+			note_hits(e, c);
+		} else {
 			c->safe = c->fed;
+		}
 	}
 }
 

@@ -241,7 +241,7 @@ int generate_encode_event(struct buf *out, const struct chat_event *e, const str
 		jw_kstr(&w, "text", e->text);
 	} else {
 		jw_kbool(&w, "done", true);
-		jw_kbool(&w, "success", true);
+		jw_kbool(&w, "success", e->finish != CHAT_FINISH_CONTENT_FILTER);
 		write_facts(&w, e->finish, &e->usage, m);
 	}
 	jw_object_end(&w);
