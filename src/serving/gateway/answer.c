@@ -53,8 +53,9 @@ static enum next send_encoded(struct exchange *e)
 /* Nothing else serves, or a rule asks for it (why). */
 enum next answer_fallback_content(struct exchange *e, const char *why)
 {
-	struct slice content = e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
-										       : e->settings->fallback_content;
+	struct slice content = e->use_case && e->use_case->settings.fallback_content.p
+				       ? e->use_case->settings.fallback_content
+				       : e->settings->fallback_content;
 
 	e->answer = (struct chat_answer){.text = content, .finish = CHAT_FINISH_STOP, .n_choices = 1};
 	e->have_answer = true;
@@ -69,7 +70,8 @@ enum next answer_fallback_content(struct exchange *e, const char *why)
 static enum next answer_withheld(struct exchange *e)
 {
 	struct slice rule = exchange_blocking_rule(e, e->output_hits);
-	const char *text = arena_printf(&e->http->arena, "The answer was withheld by guardrail rule '" SLICE_FMT "'.", SLICE_ARG(rule));
+	const char *text = arena_printf(&e->http->arena, "The answer was withheld by guardrail rule '" SLICE_FMT "'.",
+					SLICE_ARG(rule));
 
 	snprintf(e->error_text, sizeof(e->error_text), "%s", text ? text : "withheld");
 	e->answer.text = SLICE_LIT("");

@@ -83,8 +83,8 @@ static const char *upstream_name(struct exchange *e)
 /* Whether another model might do better. 400, 413, 415, 422: the request itself is the matter. */
 static bool is_worth_next(int status)
 {
-	return status >= 500 || status == 429 || status == 408 || status == 409 || status == 401 || status == 402 || status == 403 ||
-	       status == 404 || status == 405 || status < 200 || (status >= 300 && status < 400);
+	return status >= 500 || status == 429 || status == 408 || status == 409 || status == 401 || status == 402 ||
+	       status == 403 || status == 404 || status == 405 || status < 200 || (status >= 300 && status < 400);
 }
 
 /* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
@@ -93,7 +93,8 @@ static enum next pass_refusal(struct exchange *e)
 	const struct protocol *p = exchange_served_by(e)->target->protocol;
 	struct http_header h[RESPOND_MAX_HEADERS];
 	struct slice body = buf_slice(&e->body), message;
-	struct api_error error = {.status = e->upstream_status, .type = "invalid_request_error", .code = "upstream_refused"};
+	struct api_error error = {
+		.status = e->upstream_status, .type = "invalid_request_error", .code = "upstream_refused"};
 
 	message = p->decode_error ? p->decode_error(&e->http->arena, e->g->json, body) : (struct slice){0};
 	snprintf(e->error_text, sizeof(e->error_text), "upstream answered %d: " SLICE_FMT, e->upstream_status,
@@ -232,18 +233,20 @@ static int build_request(struct exchange *e, const struct target *t)
 static enum next nothing_left(struct exchange *e)
 {
 	struct api_error error = {.status = e->error_status, .type = "upstream_error", .code = "no_model_available"};
-	struct slice content = e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
-										       : e->settings->fallback_content;
+	struct slice content = e->use_case && e->use_case->settings.fallback_content.p
+				       ? e->use_case->settings.fallback_content
+				       : e->settings->fallback_content;
 	const char *text;
 
 	if (!e->n_attempts && !e->error_text[0]) {
-		snprintf(e->error_text, sizeof(e->error_text), "use case '" SLICE_FMT "' has no current model and no fallback",
-			 SLICE_ARG(e->use_case_name));
+		snprintf(e->error_text, sizeof(e->error_text),
+			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
 		error.status = 503;
 	}
 	if (!e->pinned && content.n)
 		return answer_fallback_content(e, NULL);
-	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.", SLICE_ARG(e->use_case_name), e->error_text);
+	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.",
+			    SLICE_ARG(e->use_case_name), e->error_text);
 	error.message = slice_from(text ? text : e->error_text);
 	return respond_error(e, &error);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What applications ask at request rate and the snapshot alone can answer: which models there are, which one is current, what the
- * guardrails say of a text; and the log records that they hand in, which go through the spool like our own.
+ * What applications ask at request rate and the snapshot alone can answer: which models there are, which one is
+ * current, what the guardrails say of a text; and the log records that they hand in, which go through the spool like
+ * our own.
  */
 #include "serving/gateway/exchange.h"
 
@@ -63,7 +64,8 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 	for (size_t i = 0; i < g->snapshot->n_use_cases; i++) {
 		const struct snapshot_use_case *u = &g->snapshot->use_cases[i];
 
-		write_entry(&w, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us, SLICE_LIT("muster"));
+		write_entry(&w, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us,
+			    SLICE_LIT("muster"));
 	}
 	for (size_t i = 0; i < g->snapshot->n_models; i++) {
 		const struct snapshot_model *model = &g->snapshot->models[i];
@@ -86,7 +88,8 @@ static void show_model(struct gateway *g, struct http_exchange *x, const struct 
 	(void)caller;
 	if (!u && !model) {
 		refuse(x, 404, "model", "model_not_found",
-		       arena_printf(&x->arena, "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.", SLICE_ARG(name)));
+		       arena_printf(&x->arena, "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.",
+				    SLICE_ARG(name)));
 		return;
 	}
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
@@ -112,15 +115,16 @@ static void show_current(struct gateway *g, struct http_exchange *x, const struc
 	if (u) {
 		refuse(x, 404, "use_case", "no_current_model",
 		       arena_printf(&x->arena,
-				    "Use case '" SLICE_FMT "' has no current model: muster model promote NAME@VERSION --use-case " SLICE_FMT
+				    "Use case '" SLICE_FMT
+				    "' has no current model: muster model promote NAME@VERSION --use-case " SLICE_FMT
 				    " --why ...",
 				    SLICE_ARG(name), SLICE_ARG(name)));
 		return;
 	}
 	near = snapshot_nearest(g->snapshot, name);
 	refuse(x, 404, "use_case", "use_case_not_found",
-	       near.n ? arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?", SLICE_ARG(name),
-				     SLICE_ARG(near))
+	       near.n ? arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?",
+				     SLICE_ARG(name), SLICE_ARG(near))
 		      : arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'.", SLICE_ARG(name)));
 }
 
@@ -197,8 +201,8 @@ static const struct snapshot_policy *find_policy(const struct gateway *g, const 
 {
 	const struct snapshot_model *model = c->model_id.n ? snapshot_model(g->snapshot, c->model_id) : NULL;
 	const struct snapshot_use_case *u = c->use_case.n ? snapshot_use_case(g->snapshot, c->use_case)
-					    : model	   ? snapshot_use_case(g->snapshot, model->model.use_case)
-							   : NULL;
+					    : model	  ? snapshot_use_case(g->snapshot, model->model.use_case)
+							  : NULL;
 	struct slice name = c->policy.n ? c->policy : SLICE_LIT("default");
 
 	if (!c->policy.n && u)
@@ -209,7 +213,8 @@ static const struct snapshot_policy *find_policy(const struct gateway *g, const 
 	return NULL;
 }
 
-static void write_hit(struct json_writer *w, const struct guard_policy *p, size_t index, const struct guard_hit *hit, enum guard_side side)
+static void write_hit(struct json_writer *w, const struct guard_policy *p, size_t index, const struct guard_hit *hit,
+		      enum guard_side side)
 {
 	struct guard_rule_info rule = guard_rule(p, hit->rule);
 
@@ -225,8 +230,8 @@ static void write_hit(struct json_writer *w, const struct guard_policy *p, size_
 	jw_object_end(w);
 }
 
-static void write_output(struct http_exchange *x, struct json_writer *w, const struct guard_policy *p, const struct guard_result *r,
-			 struct slice text)
+static void write_output(struct http_exchange *x, struct json_writer *w, const struct guard_policy *p,
+			 const struct guard_result *r, struct slice text)
 {
 	struct buf masked;
 
@@ -247,7 +252,8 @@ struct judged_text {
 	struct guard_result result;
 };
 
-static struct judged_text *judge_outputs(struct gateway *g, struct http_exchange *x, const struct check *c, enum guard_side side)
+static struct judged_text *judge_outputs(struct gateway *g, struct http_exchange *x, const struct check *c,
+					 enum guard_side side)
 {
 	struct judged_text *t = ARENA_ARRAY(&x->arena, struct judged_text, c->outputs->n_items + 1);
 	size_t i = 0;
@@ -260,7 +266,8 @@ static struct judged_text *judge_outputs(struct gateway *g, struct http_exchange
 	return t;
 }
 
-static void answer_check(struct http_exchange *x, const struct check *c, const struct judged_text *t, enum guard_side side)
+static void answer_check(struct http_exchange *x, const struct check *c, const struct judged_text *t,
+			 enum guard_side side)
 {
 	enum guard_action action = GUARD_ALLOW;
 	bool compliant = true;
@@ -370,12 +377,13 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 	    !text_member(x, root, "use_case", &r->use_case) || !text_member(x, root, "prompt", &r->prompt) ||
 	    !text_member(x, root, "output", &output) || !text_member(x, root, "generated_output", &output) ||
 	    !text_member(x, root, "status", &status) || !text_member(x, root, "error", &r->error) ||
-	    !read_json_member(x, root, "context", &r->context) || !read_json_member(x, root, "parameters", &r->parameters) ||
-	    !read_numbers(x, root, r))
+	    !read_json_member(x, root, "context", &r->context) ||
+	    !read_json_member(x, root, "parameters", &r->parameters) || !read_numbers(x, root, r))
 		return false;
 	r->output = output;
 	if (!r->model_id.n || r->model_id.n > 256) {
-		refuse(x, 400, "model_id", NULL, "model_id is required: a registered model's id, or any name of up to 256 bytes.");
+		refuse(x, 400, "model_id", NULL,
+		       "model_id is required: a registered model's id, or any name of up to 256 bytes.");
 		return false;
 	}
 	if (!r->use_case.n || r->use_case.n > 256) {
@@ -408,10 +416,13 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	if (!read_log(x, root, &r))
 		return;
 	if (spool_append(g->spool, g->writer, &r)) {
-		respond_plain_error(x, &(struct api_error){.status = 503,
-							   .message = SLICE_LIT("The log cannot take a record now: its disk is full. Try again."),
-							   .type = "server_error",
-							   .code = "log_unavailable"});
+		respond_plain_error(
+			x,
+			&(struct api_error){
+				.status = 503,
+				.message = SLICE_LIT("The log cannot take a record now: its disk is full. Try again."),
+				.type = "server_error",
+				.code = "log_unavailable"});
 		return;
 	}
 	counter_add(&g->stats.app_logs, 1);

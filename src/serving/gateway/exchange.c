@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a request.  An exchange walks through the table of steps below; a step that has to wait for an upstream returns WAIT,
- * and the callback that ends the waiting calls exchange_run() again.  Everything an exchange allocates lives in its arena, which
- * the server takes back when the answer has been sent.
+ * The life of a request.  An exchange walks through the table of steps below; a step that has to wait for an upstream
+ * returns WAIT, and the callback that ends the waiting calls exchange_run() again.  Everything an exchange allocates
+ * lives in its arena, which the server takes back when the answer has been sent.
  *
  *   authenticate -> decode -> route -> guard input -> attempt -> answer
  *                                                     ^    |
@@ -215,7 +215,8 @@ static void refuse_method(struct http_exchange *x)
 						   .code = "method_not_allowed"});
 }
 
-static void start_exchange(struct gateway *g, struct http_exchange *x, const struct protocol *front, struct slice caller)
+static void start_exchange(struct gateway *g, struct http_exchange *x, const struct protocol *front,
+			   struct slice caller)
 {
 	struct exchange *e = exchange_new(g, x, front);
 
@@ -236,11 +237,14 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 
 	if (!caller.n && !is_open_to_all(x->head.path)) {
 		counter_add(&g->stats.unauthorized, 1);
-		respond_plain_error(x, &(struct api_error){.status = 401,
-							   .message = SLICE_LIT("No valid API key: send 'Authorization: Bearer KEY' with a key of the "
-										"file that auth.key_file names."),
-							   .type = "authentication_error",
-							   .code = "invalid_api_key"});
+		respond_plain_error(
+			x, &(struct api_error){
+				   .status = 401,
+				   .message = SLICE_LIT(
+					   "No valid API key: send 'Authorization: Bearer KEY' with a key of the "
+					   "file that auth.key_file names."),
+				   .type = "authentication_error",
+				   .code = "invalid_api_key"});
 		return;
 	}
 	for (size_t i = 0; i < COUNT_OF(fronts); i++) {
@@ -258,7 +262,10 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 
 void gateway_on_refused(struct http_exchange *x, int status, const char *why, void *gateway)
 {
-	const char *code = status == 413 ? "request_too_large" : status == 431 ? "headers_too_large" : status == 408 ? "request_timeout" : NULL;
+	const char *code = status == 413   ? "request_too_large"
+			   : status == 431 ? "headers_too_large"
+			   : status == 408 ? "request_timeout"
+					   : NULL;
 
 	(void)gateway;
 	respond_plain_error(x, &(struct api_error){.status = status,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One caller request and all the upstream attempts made for it.  Private to the gateway. */
 #pragma once
+#include "core/http/ndjson.h"
+#include "core/http/sse.h"
 #include "domain/record.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
-#include "core/http/ndjson.h"
-#include "core/http/sse.h"
 
 #define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 1)
 #define ATTEMPTS_JSON_MAX 4096
@@ -41,18 +41,18 @@ struct candidate {
 };
 
 enum exchange_step { /* exchange.c has the table */
-	STEP_AUTHENTICATE,
-	STEP_DECODE,
-	STEP_ROUTE,
-	STEP_GUARD_INPUT,
-	STEP_ATTEMPT,
-	STEP_ANSWER,
-	STEP_DONE,
+		     STEP_AUTHENTICATE,
+		     STEP_DECODE,
+		     STEP_ROUTE,
+		     STEP_GUARD_INPUT,
+		     STEP_ATTEMPT,
+		     STEP_ANSWER,
+		     STEP_DONE,
 };
 
 enum next {
-	NEXT,	/* go on with the step that e->step says */
-	WAIT,	/* an upstream or a timer goes on */
+	NEXT,	  /* go on with the step that e->step says */
+	WAIT,	  /* an upstream or a timer goes on */
 	FINISHED, /* answered: the exchange may be gone */
 };
 
@@ -71,14 +71,14 @@ struct stream {
 	bool begun;	    /* head of the answer has been given to the server */
 	bool same_protocol; /* events leave as they came */
 	bool usage_injected;
-	bool ended;	    /* the terminator was seen */
+	bool ended; /* the terminator was seen */
 	bool finish_seen;
-	bool stopped;	    /* guardrails ended it */
+	bool stopped; /* guardrails ended it */
 	bool first_sent;
 	struct channel channel[CHANNELS_MAX];
-	struct buf held;    /* events that wait, one entry after the other: stream.c */
-	struct buf out;	    /* what leaves at the end of this turn */
-	struct buf text;    /* all text so far, for the log */
+	struct buf held; /* events that wait, one entry after the other: stream.c */
+	struct buf out;	 /* what leaves at the end of this turn */
+	struct buf text; /* all text so far, for the log */
 	bool text_cut;
 	struct timer flush; /* splits an event whose end is still undecided */
 };
@@ -120,7 +120,7 @@ struct exchange {
 	struct slice upstream_retry_after;
 	bool upstream_is_stream;
 	bool usage_asked; /* by us: the caller did not, and does not get it */
-	struct buf body; /* of an answer that is held whole, or of an error */
+	struct buf body;  /* of an answer that is held whole, or of an error */
 	size_t body_max;
 
 	struct chat_answer answer;

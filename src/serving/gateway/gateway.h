@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The data plane of one loop: it takes requests from the HTTP server, finds what serves them, calls it, judges what goes in and
- * out, answers, and leaves a record in the spool.  It reads the snapshot and the settings it was last given, and nothing else:
- * no line here can reach a database.
+ * The data plane of one loop: it takes requests from the HTTP server, finds what serves them, calls it, judges what
+ * goes in and out, answers, and leaves a record in the spool.  It reads the snapshot and the settings it was last
+ * given, and nothing else: no line here can reach a database.
  *
  * exchange.c is the file to read first.
  */
@@ -24,8 +24,8 @@ struct gateway_key {
 	struct slice name, secret;
 };
 struct gateway_settings_source {
-	struct http_timeouts timeouts; /* where neither model nor use case says */
-	struct slice fallback_content; /* empty: an error instead */
+	struct http_timeouts timeouts;		  /* where neither model nor use case says */
+	struct slice fallback_content;		  /* empty: an error instead */
 	const struct gateway_endpoint *endpoints; /* hardcoded: what serves when no model does */
 	size_t n_endpoints;
 	const struct gateway_key *keys; /* none: everybody may call */
@@ -39,8 +39,8 @@ void gateway_settings_unref(struct gateway_settings *s); /* any thread */
 /* The hardcoded endpoint of a use case, or absent. */
 struct slice gateway_settings_endpoint(const struct gateway_settings *s, struct slice use_case);
 
-/* Compiles what requests need of a snapshot: targets of models, guardrail policies. The simulator's address goes into models
- * of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */
+/* Compiles what requests need of a snapshot: targets of models, guardrail policies. The simulator's address goes into
+ * models of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */
 struct gateway_prepare_arg {
 	const char *sim_host;
 	uint16_t sim_port; /* 0: no simulator runs: models of provider sim cannot serve */

@@ -101,8 +101,8 @@ static enum guard_action judge_all(struct exchange *e, struct judgement *j, cons
 }
 
 /* The body with every masked text in its place, and null for what repeats it; absent when that cannot be done. */
-static struct slice replace_texts(struct exchange *e, struct slice body, const struct judgement *j, const struct chat_text *texts,
-				  size_t n, struct slice logprobs_raw)
+static struct slice replace_texts(struct exchange *e, struct slice body, const struct judgement *j,
+				  const struct chat_text *texts, size_t n, struct slice logprobs_raw)
 {
 	struct splice splices[PROTOCOL_MAX_SPLICES];
 	struct buf out, json;
@@ -140,7 +140,8 @@ static bool redecode(struct exchange *e, struct slice body)
 static enum next refuse_input(struct exchange *e, struct slice rule)
 {
 	struct api_error error = {.status = 400, .type = "guardrail_violation", .code = "content_filter"};
-	const char *text = arena_printf(&e->http->arena, "The request was refused by guardrail rule '" SLICE_FMT "'.", SLICE_ARG(rule));
+	const char *text = arena_printf(&e->http->arena, "The request was refused by guardrail rule '" SLICE_FMT "'.",
+					SLICE_ARG(rule));
 
 	error.message = slice_from(text ? text : "The request was refused by a guardrail.");
 	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
@@ -162,8 +163,8 @@ enum next exchange_guard_input(struct exchange *e)
 		return refuse_input(e, exchange_blocking_rule(e, j.total));
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
-	if (j.any_masked &&
-	    !redecode(e, replace_texts(e, e->request.body, &j, e->request.judged, e->request.n_judged, (struct slice){0})))
+	if (j.any_masked && !redecode(e, replace_texts(e, e->request.body, &j, e->request.judged, e->request.n_judged,
+						       (struct slice){0})))
 		return refuse_input(e, SLICE_LIT("mask"));
 	return NEXT;
 }

@@ -4,20 +4,21 @@
  */
 #include "serving/gateway/exchange.h"
 
-static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits, enum guard_side side)
+static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits,
+			   enum guard_side side)
 {
 	for (size_t i = 0; hits && i < hits->n_hits && r->n_violations < RECORD_MAX_VIOLATIONS; i++) {
 		struct guard_rule_info rule = guard_rule(e->policy, hits->hit[i].rule);
 
-		r->violations[r->n_violations++] = (struct record_violation){
-			.policy = slice_from(guard_policy_name(e->policy)),
-			.rule = rule.id,
-			.category = rule.category,
-			.action = rule.action,
-			.severity = rule.severity,
-			.side = side,
-			.start = (uint32_t)hits->hit[i].start,
-			.length = (uint32_t)(hits->hit[i].end - hits->hit[i].start)};
+		r->violations[r->n_violations++] =
+			(struct record_violation){.policy = slice_from(guard_policy_name(e->policy)),
+						  .rule = rule.id,
+						  .category = rule.category,
+						  .action = rule.action,
+						  .severity = rule.severity,
+						  .side = side,
+						  .start = (uint32_t)hits->hit[i].start,
+						  .length = (uint32_t)(hits->hit[i].end - hits->hit[i].start)};
 	}
 }
 
@@ -144,5 +145,6 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 		return;
 	add_texts(e, &r);
 	r.parameters = parameters_of(e);
-	(void)spool_append(e->g->spool, e->g->writer, &r); /* a failure is counted there as lost, and shown by /health */
+	(void)spool_append(e->g->spool, e->g->writer,
+			   &r); /* a failure is counted there as lost, and shown by /health */
 }

@@ -4,9 +4,10 @@
 
 #define ERROR_MAX_BYTES (16u * 1024)
 
-static const char *const fallback_names[] = {
-	[RECORD_FALLBACK_NONE] = "", [RECORD_FALLBACK_MODEL] = "model", [RECORD_FALLBACK_ENDPOINT] = "endpoint",
-	[RECORD_FALLBACK_CONTENT] = "content"};
+static const char *const fallback_names[] = {[RECORD_FALLBACK_NONE] = "",
+					     [RECORD_FALLBACK_MODEL] = "model",
+					     [RECORD_FALLBACK_ENDPOINT] = "endpoint",
+					     [RECORD_FALLBACK_CONTENT] = "content"};
 
 static void put(struct http_header *h, size_t *n, struct slice name, struct slice value)
 {
@@ -105,7 +106,8 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 
 void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 {
-	const struct protocol *p = slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
+	const struct protocol *p =
+		slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
 	struct http_header h[3] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")}};
 	size_t n = 1;
 	struct buf body;

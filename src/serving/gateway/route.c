@@ -35,14 +35,17 @@ static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 	struct slice near = snapshot_nearest(e->snapshot, wanted);
 	struct api_error error = {.status = 404,
 				  .type = "invalid_request_error",
-				  .param = e->request.layer.p ? "layer" : e->request.use_case.p ? "use_case" : "model",
+				  .param = e->request.layer.p	   ? "layer"
+					   : e->request.use_case.p ? "use_case"
+								   : "model",
 				  .code = "model_not_found"};
 	const char *text;
 
 	if (near.n)
 		text = arena_printf(&e->http->arena,
-				    "No use case, layer or model is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?", SLICE_ARG(wanted),
-				    SLICE_ARG(near));
+				    "No use case, layer or model is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT
+				    "'?",
+				    SLICE_ARG(wanted), SLICE_ARG(near));
 	else
 		text = arena_printf(&e->http->arena,
 				    "No use case, layer or model is called '" SLICE_FMT
@@ -83,7 +86,8 @@ static bool find_use_case(struct exchange *e, struct slice wanted)
 	}
 	if (wanted.n > USE_CASE_MAX)
 		return false;
-	return route_configured(e, wanted) || route_configured(e, arena_slice(&e->http->arena, use_case_of_layer(wanted, layer)));
+	return route_configured(e, wanted) ||
+	       route_configured(e, arena_slice(&e->http->arena, use_case_of_layer(wanted, layer)));
 }
 
 static void choose_policy(struct exchange *e)

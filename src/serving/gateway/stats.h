@@ -8,14 +8,14 @@
 
 struct gateway_use_case_stats {
 	struct counter requests;
-	struct counter answered;      /* by the current model */
-	struct counter fallback[3];   /* by the next model, the hardcoded endpoint, fallback content */
-	struct counter errors;	      /* answered with an error */
-	struct counter disconnects;   /* the caller left first */
-	struct counter truncated;     /* answers that ended early, and were marked so */
-	struct counter guard[5];      /* by enum guard_action: what was done */
+	struct counter answered;    /* by the current model */
+	struct counter fallback[3]; /* by the next model, the hardcoded endpoint, fallback content */
+	struct counter errors;	    /* answered with an error */
+	struct counter disconnects; /* the caller left first */
+	struct counter truncated;   /* answers that ended early, and were marked so */
+	struct counter guard[5];    /* by enum guard_action: what was done */
 	struct counter input_tokens, output_tokens;
-	struct histogram duration;    /* whole exchanges */
+	struct histogram duration; /* whole exchanges */
 	struct histogram first_token;
 };
 

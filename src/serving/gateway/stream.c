@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streamed answers.  Events are cut from what the upstream sends, their texts are fed to the guardrails, and an event leaves when
- * every byte of its text is decided: events that are not wait in `held`, in order.  An event that stays undecided for SPLIT_MS is
- * split: the part that is decided leaves, in an event of its own.  Nothing has been sent to the caller before the first event
- * leaves: until then another model can still take over.
+ * Streamed answers.  Events are cut from what the upstream sends, their texts are fed to the guardrails, and an event
+ * leaves when every byte of its text is decided: events that are not wait in `held`, in order.  An event that stays
+ * undecided for SPLIT_MS is split: the part that is decided leaves, in an event of its own.  Nothing has been sent to
+ * the caller before the first event leaves: until then another model can still take over.
  *
- * What would break it: sending from `held` past a channel's `safe`, or ending a stream as if it were complete when the upstream
- * did not say so.
+ * What would break it: sending from `held` past a channel's `safe`, or ending a stream as if it were complete when the
+ * upstream did not say so.
  */
 #include "serving/gateway/exchange.h"
 
@@ -29,8 +29,8 @@ struct held {
 	size_t n_bytes, n_text;
 	size_t raw_offset, n_raw;	    /* of the text's token in its bytes */
 	size_t logprobs_offset, n_logprobs; /* they repeat the text */
-	bool split;		  /* part of its text has left */
-	size_t size;		  /* of the whole entry: stays when the text is split */
+	bool split;			    /* part of its text has left */
+	size_t size;			    /* of the whole entry: stays when the text is split */
 };
 
 void stream_release(struct exchange *e)
@@ -122,7 +122,8 @@ static void encode(struct exchange *e, const struct chat_event *event)
 }
 
 /* The part of a channel's text that begins at start, as it may leave: mask hits replaced. */
-static int masked_part(struct exchange *e, const struct guard_result *r, struct slice text, uint64_t start, struct buf *out)
+static int masked_part(struct exchange *e, const struct guard_result *r, struct slice text, uint64_t start,
+		       struct buf *out)
 {
 	uint64_t at = start, end = start + text.n;
 
@@ -148,12 +149,14 @@ static bool has_mask_in(const struct exchange *e, uint64_t start, uint64_t end, 
 	if (!r)
 		return false;
 	for (size_t i = 0; i < r->n_hits; i++)
-		if (guard_rule(e->policy, r->hit[i].rule).action == GUARD_MASK && r->hit[i].start < end && r->hit[i].end > start)
+		if (guard_rule(e->policy, r->hit[i].rule).action == GUARD_MASK && r->hit[i].start < end &&
+		    r->hit[i].end > start)
 			return true;
 	return false;
 }
 
-/* The event's own bytes with another text in them. An event whose text has no single place cannot be mended: it is left out. */
+/* The event's own bytes with another text in them. An event whose text has no single place cannot be mended: it is left
+ * out. */
 static void splice_event(struct exchange *e, const struct held *h, struct slice text)
 {
 	const char *bytes = (const char *)(h + 1);
@@ -167,7 +170,8 @@ static void splice_event(struct exchange *e, const struct held *h, struct slice 
 	json_escape(&json, text);
 	buf_addc(&json, '"');
 	splices[0] = (struct splice){{bytes + h->raw_offset, h->n_raw}, buf_slice(&json)};
-	splices[1] = (struct splice){{h->n_logprobs ? bytes + h->logprobs_offset : NULL, h->n_logprobs}, SLICE_LIT("null")};
+	splices[1] =
+		(struct splice){{h->n_logprobs ? bytes + h->logprobs_offset : NULL, h->n_logprobs}, SLICE_LIT("null")};
 	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, COUNT_OF(splices));
 }
 
@@ -234,7 +238,8 @@ static void split_first(struct exchange *e)
 	char *text;
 	size_t n;
 
-	if (!s->held.n || h->event.type != CHAT_EVENT_TEXT || h->event.finish || s->channel[h->channel].safe <= h->start)
+	if (!s->held.n || h->event.type != CHAT_EVENT_TEXT || h->event.finish ||
+	    s->channel[h->channel].safe <= h->start)
 		return;
 	n = (size_t)(s->channel[h->channel].safe - h->start);
 	text = (char *)(h + 1) + h->n_bytes;
@@ -285,7 +290,8 @@ static int hold(struct exchange *e, const struct chat_event *event, struct slice
 	h.size = (sizeof(h) + h.n_bytes + h.n_text + 15) & ~(size_t)15;
 	p = buf_reserve(&s->held, h.size);
 	if (!p)
-		return err_set(&e->call.err, E_TOOBIG, "more than %u bytes of its answer wait for the guardrails", HELD_MAX);
+		return err_set(&e->call.err, E_TOOBIG, "more than %u bytes of its answer wait for the guardrails",
+			       HELD_MAX);
 	memcpy(p, &h, sizeof(h));
 	if (h.n_bytes)
 		memcpy(p + sizeof(h), raw.p, h.n_bytes);
@@ -326,7 +332,8 @@ static struct channel *channel_of(struct stream *s, unsigned id)
 	return NULL;
 }
 
-/* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number. */
+/* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number.
+ */
 static void note_hits(struct exchange *e, struct channel *c)
 {
 	struct guard_result *all = e->output_hits, *r = c->hits;
@@ -487,7 +494,8 @@ static bool must_stop(const struct exchange *e)
 
 	if (!r || e->stream->stopped)
 		return false;
-	for (size_t i = 0; i < CHANNELS_MAX; i++) /* more matches at once than can be listed: not all could be replaced */
+	for (size_t i = 0; i < CHANNELS_MAX;
+	     i++) /* more matches at once than can be listed: not all could be replaced */
 		if (e->stream->channel[i].hits && e->stream->channel[i].hits->overflow && r->action == GUARD_MASK)
 			return true;
 	return r->action >= GUARD_FALLBACK;
@@ -641,7 +649,8 @@ int stream_feed(struct exchange *e, struct slice piece)
 static void truncated(struct exchange *e, int rc)
 {
 	struct stream *s = e->stream;
-	struct api_error error = {.status = rc == E_TIMEOUT ? 504 : 502, .type = "upstream_error", .code = "stream_truncated"};
+	struct api_error error = {
+		.status = rc == E_TIMEOUT ? 504 : 502, .type = "upstream_error", .code = "stream_truncated"};
 	char text[600];
 
 	snprintf(text, sizeof(text), "The answer broke off: %s.",
@@ -705,7 +714,9 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 {
 	struct chat_event events[] = {
 		{.type = CHAT_EVENT_TEXT, .text = answer->text},
-		{.type = CHAT_EVENT_FINISH, .finish = answer->finish ? answer->finish : CHAT_FINISH_STOP, .usage = answer->usage},
+		{.type = CHAT_EVENT_FINISH,
+		 .finish = answer->finish ? answer->finish : CHAT_FINISH_STOP,
+		 .usage = answer->usage},
 		{.type = CHAT_EVENT_USAGE, .usage = answer->usage},
 		{.type = CHAT_EVENT_END},
 	};

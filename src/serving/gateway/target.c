@@ -26,7 +26,8 @@ static struct slice read_key_file(struct arena *a, struct slice path, struct sli
 	ssize_t n;
 
 	if (fd < 0) {
-		*ret_missing = slice_from(arena_printf(a, "its key file '" SLICE_FMT "' cannot be read", SLICE_ARG(path)));
+		*ret_missing =
+			slice_from(arena_printf(a, "its key file '" SLICE_FMT "' cannot be read", SLICE_ARG(path)));
 		return (struct slice){0};
 	}
 	n = read(fd, key, sizeof(key));
@@ -54,7 +55,8 @@ static struct slice find_key(struct arena *a, const struct provider_target *pt, 
 	if (value && *value)
 		return arena_slice(a, slice_from(value));
 	if (pt->auth == PROVIDER_AUTH_BEARER || config->api_key_env.n)
-		*ret_missing = slice_from(arena_printf(a, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env)));
+		*ret_missing = slice_from(
+			arena_printf(a, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env)));
 	return (struct slice){0};
 }
 
@@ -91,8 +93,8 @@ static void add_sim_header(struct arena *a, struct buf *b, const struct json *si
 		add_header(b, SLICE_LIT("x-muster-sim"), (struct slice){copy, sim->raw.n});
 }
 
-static void write_head(struct arena *a, struct buf *b, const struct provider_target *pt, const struct model_config *config,
-		       struct slice authority, struct slice key)
+static void write_head(struct arena *a, struct buf *b, const struct provider_target *pt,
+		       const struct model_config *config, struct slice authority, struct slice key)
 {
 	buf_adds(b, "POST ");
 	buf_add(b, pt->path);
@@ -148,7 +150,8 @@ int target_init(struct arena *a, struct target *ret, struct slice provider, cons
 	buf_init_arena(&head, a, HEAD_MAX);
 	write_head(a, &head, &pt, config, url.authority, key);
 	if (buf_failed(&head))
-		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %d bytes", HEAD_MAX);
+		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %d bytes",
+			       HEAD_MAX);
 	ret->head = buf_slice(&head);
 	ret->protocol = pt.protocol;
 	ret->upstream_model = config->upstream_model.n ? config->upstream_model : model_name;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model made ready to be called: where, in which protocol, with which head.  Immutable; lives as long as its snapshot or settings. */
+/* A model made ready to be called: where, in which protocol, with which head.  Immutable; lives as long as its snapshot
+ * or settings. */
 #pragma once
 #include "core/http/client.h"
 #include "serving/provider/provider.h"
@@ -9,12 +10,13 @@ struct target {
 	const struct protocol *protocol;
 	struct slice upstream_model;
 	const struct json *parameters;
-	struct slice head; /* request line and every header but Content-Length and those of the request */
+	struct slice head;	       /* request line and every header but Content-Length and those of the request */
 	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
-	struct slice missing; /* why it cannot be called ("environment variable X is not set"), or absent */
+	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
 };
 
 struct gateway_prepare_arg;
-/* Fills *ret; strings go to the arena.  A key that is not there is not an error: ret->missing says so when it is called. */
-int target_init(struct arena *a, struct target *ret, struct slice provider, const struct model_config *config, struct slice model_name,
-		const struct gateway_prepare_arg *sim, struct err *err);
+/* Fills *ret; strings go to the arena.  A key that is not there is not an error: ret->missing says so when it is
+ * called. */
+int target_init(struct arena *a, struct target *ret, struct slice provider, const struct model_config *config,
+		struct slice model_name, const struct gateway_prepare_arg *sim, struct err *err);

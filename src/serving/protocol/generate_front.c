@@ -219,7 +219,7 @@ int generate_encode_answer(struct buf *out, const struct chat_answer *answer, co
 
 	jw_init(&w, out);
 	jw_object(&w);
-	jw_kbool(&w, "success", true);
+	jw_kbool(&w, "success", answer->finish != CHAT_FINISH_CONTENT_FILTER);
 	/* a model that refuses says so in words: those are the text here */
 	jw_kstr(&w, "text", answer->text.n || !answer->refusal.n ? answer->text : answer->refusal);
 	write_facts(&w, answer->finish, &answer->usage, m);
