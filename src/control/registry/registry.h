@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The model registry: the only place where what serves what is changed.  Every change is one transaction that also appends to
- * registry_events; then a new snapshot is built and published.  All calls block and may come from any thread but a loop's.
+ * The model registry: the only place where what serves what is changed.  Every change is one transaction that also
+ * appends to registry_events; then a new snapshot is built and published.  All calls block and may come from any thread
+ * but a loop's.
  */
 #pragma once
 #include "control/store/entities.h"
@@ -16,46 +17,56 @@ struct registry_hooks {
 	/* Hands it to every loop; returns when all have it, or after a second. Borrowed: takes its own references. */
 	void (*publish)(struct snapshot *s, void *arg);
 	void *arg;
+	/* The policy "default" for a store that has none (guard_default_policy): parsed into the arena.  NULL: there is
+	 * none then. */
+	int (*default_policy)(struct arena *a, struct policy *ret, struct err *err);
 };
 
 /* snapshot_path: where the last published snapshot is kept on disk; NULL: nowhere. */
-int registry_new(struct store *store, const struct registry_hooks *hooks, const char *snapshot_path, struct registry **ret,
-		 struct err *err);
+int registry_new(struct store *store, const struct registry_hooks *hooks, const char *snapshot_path,
+		 struct registry **ret, struct err *err);
 void registry_free(struct registry *r);
 
 enum registry_origin { REGISTRY_FROM_DATABASE, REGISTRY_FROM_DISK, REGISTRY_EMPTY };
-/* Builds and publishes the first snapshot: from the database; when that is away from disk; else empty.  Fails only when the
- * database holds what cannot be served (the error says which row). */
+/* Builds and publishes the first snapshot: from the database; when that is away or damaged from disk; else empty. Fails
+ * only when the database holds what cannot be served (the error says which row).  registry_problem says why it was not
+ * the database. */
 int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err);
 /* Builds from the database again and publishes. */
 int registry_refresh(struct registry *r, struct err *err);
-struct snapshot *registry_snapshot(struct registry *r); /* the last published, with a reference for the caller; or NULL */
+struct snapshot *
+registry_snapshot(struct registry *r); /* the last published, with a reference for the caller; or NULL */
+/* What is wrong although the registry works: the database could not be read at the last load or refresh, the snapshot
+ * could not be saved.  One sentence, or "": copies into buf. */
+void registry_problem(struct registry *r, char *buf, size_t size);
 
 struct registry_who {
 	struct slice actor;  /* "cli@host", name of a key */
 	struct slice reason; /* why; may be empty */
 };
 
-/* Fills m->id, times and status (candidate unless set). E_EXISTS names the model that is there: its id is in m->id then. */
+/* Fills m->id, times and status (candidate unless set). E_EXISTS names the model that is there: its id is in m->id
+ * then. */
 int registry_register(struct registry *r, struct model *m, const struct registry_who *who, struct err *err);
 /*
- * Promoting to current demotes the other to deprecated in the same transaction (with an event of its own); *ret_demoted (may be NULL)
- * is its id or nil.  The same status again changes nothing and appends nothing.  E_NOTFOUND.
+ * Promoting to current demotes the other to deprecated in the same transaction (with an event of its own); *ret_demoted
+ * (may be NULL) is its id or nil.  The same status again changes nothing and appends nothing.  E_NOTFOUND.
  */
-int registry_set_status(struct registry *r, const struct uuid *id, enum model_status status, const struct registry_who *who,
-			struct uuid *ret_demoted, struct err *err);
-int registry_set_configuration(struct registry *r, const struct uuid *id, struct slice json, const struct registry_who *who,
-			       struct err *err);
+int registry_set_status(struct registry *r, const struct uuid *id, enum model_status status,
+			const struct registry_who *who, struct uuid *ret_demoted, struct err *err);
+int registry_set_configuration(struct registry *r, const struct uuid *id, struct slice json,
+			       const struct registry_who *who, struct err *err);
 int registry_set_metrics(struct registry *r, const struct uuid *id, struct slice json, const struct registry_who *who,
 			 struct err *err);
 /* settings: a JSON object as domain/use_case.h reads it; replaces what was there. */
 int registry_put_use_case(struct registry *r, struct slice name, struct slice settings, const struct registry_who *who,
 			  struct err *err);
+/* document: as domain/policy.h reads it; `name` may be left out of it.  A policy that does not compile is refused. */
 int registry_put_policy(struct registry *r, struct slice name, struct slice document, const struct registry_who *who,
 			struct err *err);
 
-/* What was current for a use case at a time, from the events: fills *ret from the `after` of the event that made it so (the
- * model as registered, status as it was then).  E_NOTFOUND: nothing was. *ret_since_us: since when. */
+/* What was current for a use case at a time, from the events: fills *ret from the `after` of the event that made it so
+ * (the model as registered, status as it was then).  E_NOTFOUND: nothing was. *ret_since_us: since when. */
 int registry_current_at(struct registry *r, struct arena *a, struct slice use_case, int64_t at_us, struct model *ret,
 			int64_t *ret_since_us, struct err *err);
 

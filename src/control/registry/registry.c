@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the database to what is served.  The order is everything: a snapshot is published only after what it shows is
+ * committed, and nothing is committed that could not be made into a snapshot.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/registry/registry_internal.h"
+#include "core/base/clock.h"
+#include "core/json/writer.h"
+
+int registry_new(struct store *store, const struct registry_hooks *hooks, const char *snapshot_path,
+		 struct registry **ret, struct err *err)
+{
+	struct registry *r;
+
+	if (snapshot_path && !*snapshot_path)
+		return err_set(err, E_INVALID, "the path of the snapshot is empty");
+	r = calloc(1, sizeof(*r));
+	if (!r || (snapshot_path && !(r->snapshot_path = strdup(snapshot_path))))
+		abort();
+	r->store = store;
+	if (hooks)
+		r->hooks = *hooks;
+	pthread_mutex_init(&r->change_lock, NULL);
+	pthread_mutex_init(&r->view_lock, NULL);
+	map_init(&r->slots);
+	uuid_gen_init(&r->ids);
+	*ret = r;
+	return 0;
+}
+
+static void free_slots(struct map *slots)
+{
+	struct map_entry *e;
+
+	for (size_t i = 0; map_next(slots, &i, &e);)
+		free(e->value);
+	map_release(slots);
+}
+
+void registry_free(struct registry *r)
+{
+	if (!r)
+		return;
+	snapshot_unref(r->published);
+	free_slots(&r->slots);
+	pthread_mutex_destroy(&r->view_lock);
+	pthread_mutex_destroy(&r->change_lock);
+	free(r->snapshot_path);
+	free(r);
+}
+
+static unsigned slot_of(struct slice use_case, void *arg)
+{
+	struct map *slots = arg;
+	struct slot *slot = map_get(slots, use_case);
+
+	if (slot)
+		return slot->index;
+	slot = malloc(sizeof(*slot) + use_case.n);
+	if (!slot)
+		abort();
+	slot->index = (unsigned)slots->n;
+	slot->n = use_case.n;
+	memcpy(slot->name, use_case.p, use_case.n);
+	(void)map_put(slots, (struct slice){slot->name, slot->n}, slot); /* it was not there */
+	return slot->index;
+}
+
+static int read_use_cases(struct db *db, struct arena *a, struct json_parser *parser, struct snapshot_source *src,
+			  struct err *err)
+{
+	struct use_case_row *rows = NULL;
+	struct use_case *list;
+	size_t n = 0;
+	int rc = store_use_case_list(db, a, &rows, &n, err);
+
+	if (rc)
+		return rc;
+	list = ARENA_ARRAY(a, struct use_case, n);
+	if (!list)
+		return err_set(err, E_TOOBIG, "too many use cases");
+	for (size_t i = 0; i < n; i++) {
+		struct json *root = NULL;
+		struct err why = {0};
+
+		if (json_parse_copy(parser, a, rows[i].settings, NULL, &root, &why) ||
+		    use_case_parse(a, rows[i].name, root, &list[i], &why))
+			return err_set(err, E_INVALID,
+				       "the stored settings of use case " SLICE_FMT " cannot be used: %s",
+				       SLICE_ARG(slice_sub(rows[i].name, 0, 64)), why.text);
+		list[i].created_us = rows[i].created_us;
+		list[i].updated_us = rows[i].updated_us;
+	}
+	src->use_cases = list;
+	src->n_use_cases = n;
+	return 0;
+}
+
+static int add_default_policy(struct registry *r, struct arena *a, struct policy *list, size_t *n, struct err *err)
+{
+	int rc;
+
+	for (size_t i = 0; i < *n; i++) {
+		if (slice_eq_str(list[i].name, "default"))
+			return 0;
+	}
+	if (!r->hooks.default_policy)
+		return 0;
+	rc = r->hooks.default_policy(a, &list[*n], err);
+	if (!rc)
+		++*n;
+	return rc;
+}
+
+static int read_policies(struct registry *r, struct db *db, struct arena *a, struct json_parser *parser,
+			 struct snapshot_source *src, struct err *err)
+{
+	struct policy_row *rows = NULL;
+	struct policy *list;
+	size_t n = 0;
+	int rc = db ? store_policy_list(db, a, &rows, &n, err) : 0;
+
+	if (rc)
+		return rc;
+	list = ARENA_ARRAY(a, struct policy, n + 1);
+	if (!list)
+		return err_set(err, E_TOOBIG, "too many guardrail policies");
+	for (size_t i = 0; i < n; i++) {
+		struct json *root = NULL;
+		struct err why = {0};
+
+		if (json_parse_copy(parser, a, rows[i].document, NULL, &root, &why) ||
+		    policy_parse(a, root, &list[i], &why))
+			return err_set(err, E_INVALID, "the stored guardrail policy " SLICE_FMT " cannot be used: %s",
+				       SLICE_ARG(slice_sub(rows[i].name, 0, 64)), why.text);
+	}
+	rc = add_default_policy(r, a, list, &n, err);
+	src->policies = list;
+	src->n_policies = n;
+	return rc;
+}
+
+/*
+ * db NULL: an empty store.  No transaction is needed, and none is taken, for it would hold the write lock: what refers
+ * (use cases) is read before the policies it refers to, and a fallback that is not there yet is only left out of the
+ * chain.
+ */
+static int read_source(struct registry *r, struct db *db, struct arena *a, struct snapshot_source *ret, struct err *err)
+{
+	const struct model_filter all = {.status = -1};
+	struct json_parser *parser = json_parser_new();
+	struct model *models = NULL;
+	int rc = 0;
+
+	if (db)
+		rc = store_model_list(db, a, &all, &models, &ret->n_models, err);
+	ret->models = models;
+	if (!rc && db)
+		rc = read_use_cases(db, a, parser, ret, err);
+	if (!rc)
+		rc = read_policies(r, db, a, parser, ret, err);
+	json_parser_free(parser);
+	return rc;
+}
+
+static int prepare(struct registry *r, struct snapshot *s, struct err *err)
+{
+	s->generation = ++r->generation;
+	return r->hooks.prepare ? r->hooks.prepare(s, r->hooks.arg, err) : 0;
+}
+
+int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err)
+{
+	struct snapshot_source src = {0};
+	struct snapshot *s = NULL;
+	int rc = read_source(r, db, a, &src, err);
+
+	if (!rc)
+		rc = snapshot_build(&src, slot_of, &r->slots, &s, err);
+	if (rc)
+		return rc;
+	s->built_us = clock_wall_us();
+	rc = prepare(r, s, err);
+	if (rc)
+		snapshot_unref(s);
+	else
+		*ret = s;
+	return rc;
+}
+
+static void set_problem(struct registry *r, const char *text)
+{
+	pthread_mutex_lock(&r->view_lock);
+	(void)snprintf(r->problem, sizeof(r->problem), "%s", text); /* both are as long as an error can be */
+	pthread_mutex_unlock(&r->view_lock);
+}
+
+static void publish(struct registry *r, struct snapshot *s)
+{
+	struct snapshot *old;
+
+	pthread_mutex_lock(&r->view_lock);
+	old = r->published;
+	r->published = s;
+	pthread_mutex_unlock(&r->view_lock);
+	if (r->hooks.publish)
+		r->hooks.publish(s, r->hooks.arg);
+	snapshot_unref(old);
+}
+
+/* What was published is committed: when it cannot be saved as well, that is worth a word, not an error. */
+void registry_publish_locked(struct registry *r, struct snapshot *s)
+{
+	struct err why = {0};
+
+	publish(r, s);
+	if (r->snapshot_path && snapshot_save(s, r->snapshot_path, &why))
+		(void)err_prefix(&why, "the snapshot for a start without database is old");
+	set_problem(r, why.text);
+}
+
+static int from_database(struct registry *r, struct snapshot **ret, struct err *err)
+{
+	CLEANUP(arena_release) struct arena a;
+	struct db *db = NULL;
+	int rc;
+
+	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
+	rc = store_acquire(r->store, &db, err);
+	if (!rc)
+		rc = registry_candidate(r, db, &a, ret, err);
+	store_release(r->store, db);
+	return rc;
+}
+
+static bool is_away(int rc)
+{
+	return rc == E_UNAVAILABLE || rc == E_BUSY || rc == E_IO || rc == E_TIMEOUT || rc == E_CORRUPT;
+}
+
+static int from_disk(struct registry *r, struct snapshot **ret, struct err *err)
+{
+	struct snapshot *s = NULL;
+	int rc;
+
+	if (!r->snapshot_path)
+		return err_set(err, E_NOTFOUND, "no snapshot is kept on disk");
+	rc = snapshot_load(r->snapshot_path, slot_of, &r->slots, &s, err);
+	if (!rc)
+		rc = prepare(r, s, err);
+	if (rc)
+		snapshot_unref(s);
+	else
+		*ret = s;
+	return rc;
+}
+
+static int from_nothing(struct registry *r, struct snapshot **ret, struct err *err)
+{
+	CLEANUP(arena_release) struct arena a;
+
+	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
+	return registry_candidate(r, NULL, &a, ret, err);
+}
+
+static int load_without_database(struct registry *r, const struct err *why_not, enum registry_origin *ret_origin,
+				 struct err *err)
+{
+	enum registry_origin origin = REGISTRY_FROM_DISK;
+	struct err why = {0}, both = *why_not;
+	struct snapshot *s = NULL;
+	int rc = from_disk(r, &s, &why);
+
+	if (rc && rc != E_NOTFOUND)
+		(void)err_set(&both, why_not->code, "%.240s; %.240s", why_not->text, why.text);
+	if (rc) {
+		origin = REGISTRY_EMPTY;
+		rc = from_nothing(r, &s, err);
+	}
+	if (rc)
+		return rc;
+	publish(r, s); /* what lies on disk stays as it is: it is the best that is known */
+	set_problem(r, both.text);
+	*ret_origin = origin;
+	return 0;
+}
+
+int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err)
+{
+	struct snapshot *s = NULL;
+	struct err why = {0};
+	int rc;
+
+	pthread_mutex_lock(&r->change_lock);
+	rc = from_database(r, &s, &why);
+	if (!rc) {
+		registry_publish_locked(r, s);
+		*ret_origin = REGISTRY_FROM_DATABASE;
+	} else if (is_away(rc)) {
+		rc = load_without_database(r, &why, ret_origin, err);
+	} else {
+		(void)err_set(err, rc, "%s", why.text); /* rc says it */
+	}
+	pthread_mutex_unlock(&r->change_lock);
+	return rc;
+}
+
+int registry_refresh(struct registry *r, struct err *err)
+{
+	struct snapshot *s = NULL;
+	struct err why = {0};
+	int rc;
+
+	pthread_mutex_lock(&r->change_lock);
+	rc = from_database(r, &s, &why);
+	if (!rc)
+		registry_publish_locked(r, s);
+	else
+		set_problem(r, why.text);
+	pthread_mutex_unlock(&r->change_lock);
+	return rc ? err_set(err, rc, "%s", why.text) : 0;
+}
+
+struct snapshot *registry_snapshot(struct registry *r)
+{
+	struct snapshot *s;
+
+	pthread_mutex_lock(&r->view_lock);
+	s = r->published ? snapshot_ref(r->published) : NULL;
+	pthread_mutex_unlock(&r->view_lock);
+	return s;
+}
+
+void registry_problem(struct registry *r, char *buf, size_t size)
+{
+	pthread_mutex_lock(&r->view_lock);
+	(void)snprintf(buf, size, "%s", r->problem); /* cut to what the caller has room for */
+	pthread_mutex_unlock(&r->view_lock);
+}
