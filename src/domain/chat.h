@@ -32,7 +32,7 @@ struct chat_request {
 	struct slice layer;	/* as the caller wrote it */
 	struct chat_message *messages;
 	size_t n_messages;
-	struct slice prompt; /* text of the last user message */
+	struct slice prompt; /* text of the last user message; of the last one when none is a user's */
 	struct slice
 		context; /* raw JSON: the caller's context object, or the messages before the prompt; absent if none */
 	bool stream;

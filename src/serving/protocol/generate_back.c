@@ -48,11 +48,9 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 	size_t prompt = messages_prompt_index(r);
 	struct json_writer w;
 
-	if (prompt == r->n_messages && r->n_messages)
-		prompt = r->n_messages - 1; /* no word of a user: the last message has to do */
 	jw_init(&w, out);
 	jw_object(&w);
-	jw_kstr(&w, "prompt", prompt < r->n_messages ? r->messages[prompt].text : r->prompt);
+	jw_kstr(&w, "prompt", r->messages[prompt].text);
 	write_context(&w, r, prompt);
 	if (r->has_max_tokens)
 		jw_ki64(&w, "max_tokens", r->max_tokens);

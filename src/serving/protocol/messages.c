@@ -224,7 +224,7 @@ size_t messages_prompt_index(const struct chat_request *r)
 		if (r->messages[i - 1].role == CHAT_USER)
 			return i - 1;
 	}
-	return r->n_messages;
+	return r->n_messages - 1;
 }
 
 int messages_set_prompt(struct front *f)
@@ -234,7 +234,7 @@ int messages_set_prompt(struct front *f)
 	const char *from;
 	char *to;
 
-	r->prompt = at < r->n_messages ? r->messages[at].text : SLICE_LIT("");
+	r->prompt = r->messages[at].text;
 	if (at == 0)
 		return 0;
 	from = r->messages[0].node->raw.p;

@@ -52,11 +52,11 @@ int front_wrong_type(struct front *f, const struct json *v, const char *wanted);
 
 /* Fills f->r->messages from an array of messages; *ret_param and the error name the message and its member. */
 int messages_read(struct front *f, const struct json *v);
-/* Sets prompt (the last user message's text) and context (the messages before it). */
+/* Sets prompt (the text of messages_prompt_index) and context (the messages before it). */
 int messages_set_prompt(struct front *f);
 /* [{"role","content"}...] of n messages. */
 void messages_write(struct json_writer *w, const struct chat_message *messages, size_t n);
-/* The last user message, or n_messages when there is none. */
+/* The last user message, or the last message when there is none.  There is at least one message. */
 size_t messages_prompt_index(const struct chat_request *r);
 
 /* --- back: an upstream's body --- */

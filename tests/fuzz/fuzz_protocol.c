@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every decoder on arbitrary bytes.  The first byte chooses the protocol and the side, the rest is the body.  What is
+ * decoded is also used: spliced, translated and encoded, and every place that it names must lie inside the body.
+ */
+#include <assert.h>
+#include <sys/uio.h>
+
+#include "serving/protocol/protocol.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate};
+
+static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
+
+static struct arena arena;
+static struct json_parser *parser;
+static struct buf out;
+
+static void inside(struct slice body, struct slice raw)
+{
+	assert(!raw.p || (raw.p >= body.p && raw.p + raw.n <= body.p + body.n));
+}
+
+static void judged_inside(struct slice body, const struct chat_text *t, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		inside(body, t[i].raw);
+		assert(t[i].raw.n >= 2 && t[i].raw.p[0] == '"' && t[i].raw.p[t[i].raw.n - 1] == '"');
+		assert(i == 0 || t[i].raw.p >= t[i - 1].raw.p + t[i - 1].raw.n);
+	}
+}
+
+static void parses(struct slice text)
+{
+	struct json *root;
+	int rc = json_parse_copy(parser, &arena, text, NULL, &root, NULL);
+
+	assert(rc == 0 || rc == E_TOOBIG);
+}
+
+static void use_request(const struct protocol *p, const struct chat_request *r)
+{
+	struct upstream_params params = {.model = {"up", 2}, .stream = r->n_messages % 2 == 0, .parameters = r->root};
+	struct iovec v[PROTOCOL_SPLICE_PIECES];
+	int n = protocol_splice_request(&arena, r, &params, p, v, PROTOCOL_SPLICE_PIECES);
+
+	assert(n > 0 || n == E_TOOBIG);
+	buf_clear(&out);
+	for (int i = 0; i < n; i++)
+		buf_append(&out, v[i].iov_base, v[i].iov_len);
+	if (n > 0 && !buf_failed(&out))
+		parses(buf_slice(&out));
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		struct dropped_params dropped = {.n = 0};
+
+		buf_clear(&out);
+		if (protocols[i]->encode_request(&out, r, &params, &dropped) == 0)
+			parses(buf_slice(&out));
+	}
+}
+
+static void request(const struct protocol *p, struct slice body)
+{
+	struct chat_request r;
+	struct json *root;
+	const char *param;
+	struct err err;
+
+	if (!p->decode_request || json_parse(parser, &arena, body, NULL, &root, &err) < 0)
+		return;
+	if (p->decode_request(&arena, root, body, &r, &param, &err) < 0)
+		return;
+	assert(r.n_messages > 0);
+	inside(body, r.model_raw);
+	judged_inside(body, r.judged, r.n_judged);
+	use_request(p, &r);
+}
+
+static void answer(const struct protocol *p, struct slice body)
+{
+	struct chat_answer a;
+	struct err err;
+
+	(void)p->decode_error(&arena, parser, body);
+	if (p->decode_answer(&arena, parser, body, &a, &err) < 0)
+		return;
+	inside(body, a.text_raw);
+	inside(body, a.logprobs_raw);
+	judged_inside(body, a.judged, a.n_judged);
+	buf_clear(&out);
+	if (a.text_raw.p && protocol_splice_text(&out, body, a.text_raw, SLICE_LIT("\"m\n")) == 0)
+		parses(buf_slice(&out));
+	buf_clear(&out);
+	if (p->encode_answer && p->encode_answer(&out, &a, &meta) == 0)
+		parses(buf_slice(&out));
+}
+
+static void event(const struct protocol *p, struct slice payload)
+{
+	struct chat_event e;
+	struct err err;
+
+	if (!p->decode_event || p->decode_event(&arena, parser, payload, &e, &err) < 0)
+		return;
+	inside(payload, e.text_raw);
+	inside(payload, e.logprobs_raw);
+	judged_inside(payload, e.judged, e.n_judged);
+	assert(e.n_judged != 1);
+	buf_clear(&out);
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		if (protocols[i]->encode_event)
+			(void)protocols[i]->encode_event(&out, &e, &meta, true); /* may be full */
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct protocol *p;
+	struct slice body;
+	char *copy;
+
+	if (!parser) {
+		parser = json_parser_new();
+		arena_init(&arena, 64 * 1024, 8u << 20);
+		buf_init(&out, 4u << 20);
+	}
+	arena_reset(&arena);
+	if (size < 1 || size > 64 * 1024)
+		return 0;
+	p = protocols[(data[0] & 3) % COUNT_OF(protocols)];
+	copy = arena_zalloc(&arena, size - 1 + JSON_PADDING);
+	if (!copy)
+		return 0;
+	memcpy(copy, data + 1, size - 1);
+	body = (struct slice){copy, size - 1};
+	if (data[0] & 4)
+		request(p, body);
+	else if (data[0] & 8)
+		answer(p, body);
+	else
+		event(p, body);
+	return 0;
+}
