@@ -137,6 +137,22 @@ TEST(an_event_of_bare_carriage_returns_does_not_wait_for_the_next)
 	sse_release(&s);
 }
 
+TEST(a_stream_may_go_on_after_its_end_was_asked_for)
+{
+	struct slice in = SLICE_LIT("data: a long line that was cut");
+	struct sse s;
+	struct sse_event ev;
+
+	sse_init(&s, MAX);
+	CHECK_INT(sse_next(&s, &in, &ev), 0);
+	CHECK_INT(sse_finish(&s, &ev), 1);
+	CHECK_INT(sse_finish(&s, &ev), 0);
+	in = SLICE_LIT("data: b\n\n");
+	CHECK_INT(sse_next(&s, &in, &ev), 1);
+	CHECK(slice_eq_str(ev.data, "b"));
+	sse_release(&s);
+}
+
 static const struct {
 	const char *in;
 	size_t max;

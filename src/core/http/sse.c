@@ -130,6 +130,7 @@ static void add_data(struct sse *s, struct slice value, struct sse_event *ev, un
 	ev->data = buf_slice(&s->joined);
 }
 
+/* Reads the lines of a block that is whole, and makes ready for the next. */
 static void read_block(struct sse *s, struct slice block, struct sse_event *ret)
 {
 	const char *p = block.p + skip_blank(s, block, 0), *end = block.p + block.n;
@@ -147,6 +148,8 @@ static void read_block(struct sse *s, struct slice block, struct sse_event *ret)
 		p = line_end < end ? line_end + 1 : end; /* the LF of a CRLF is then an empty line, which is no field */
 	}
 	s->started = true;
+	s->scanned = 0;
+	s->in_block = false;
 }
 
 /* Drops what the last event took. */
@@ -182,8 +185,6 @@ static ptrdiff_t read_event(struct sse *s, struct slice bytes, struct sse_event 
 	if (n == 0)
 		return 0;
 	read_block(s, (struct slice){bytes.p, n}, ret_event);
-	s->scanned = 0;
-	s->in_block = false;
 	return (ptrdiff_t)n;
 }
 
