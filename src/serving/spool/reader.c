@@ -9,7 +9,7 @@
 #include "serving/spool/record.h"
 #include "serving/spool/spool_internal.h"
 
-#define GIVE_BACK_BYTES (256u * 1024)
+#define GIVE_BACK_BYTES ((size_t)256 << 10)
 #define PAGE 4096u
 
 /* --- tracks --- */

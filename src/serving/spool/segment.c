@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -147,7 +149,7 @@ int segment_adopt(struct spool *s, const char *name, struct segment **ret, struc
 	uint64_t sequence;
 	uint32_t writer;
 	struct stat st;
-	char *map;
+	char *map = NULL;
 	int fd, rc;
 
 	if (!segment_parse_name(name, &writer, &sequence))

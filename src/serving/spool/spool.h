@@ -19,7 +19,7 @@
 
 /* Disk taken at start is n_writers of these: 16 MiB keeps a small installation small, and there are up to four ahead of
  * a busy writer. */
-#define SPOOL_SEGMENT_BYTES (16u * 1024 * 1024)
+#define SPOOL_SEGMENT_BYTES ((size_t)16 << 20)
 /* What precedes the records of a segment, and each record. */
 #define SPOOL_SEGMENT_HEADER 64u
 #define SPOOL_RECORD_HEADER 8u
@@ -27,7 +27,7 @@
  * ones. */
 #define SPOOL_RECORD_MAX (SPOOL_SEGMENT_BYTES - SPOOL_SEGMENT_HEADER - SPOOL_RECORD_HEADER)
 #define SPOOL_MAX_WRITERS 128u
-#define SPOOL_WINDOW_BYTES (512u * 1024)
+#define SPOOL_WINDOW_BYTES ((size_t)512 << 10)
 
 struct spool;
 

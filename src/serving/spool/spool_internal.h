@@ -20,8 +20,8 @@
 #define SEGMENT_MAGIC "MUSTRSEG"
 #define SEGMENT_VERSION 1u
 #define SPOOL_AHEAD 4u /* segments that may be ready for one writer */
-#define SPOOL_MIN_SEGMENT (1024u * 1024)
-#define SPOOL_MAX_SEGMENT (1024u * 1024 * 1024)
+#define SPOOL_MIN_SEGMENT ((size_t)1 << 20)
+#define SPOOL_MAX_SEGMENT ((size_t)1 << 30)
 #define SPOOL_DEFAULT_MAX_BYTES (4ull * 1024 * 1024 * 1024)
 
 struct segment {
