@@ -139,6 +139,11 @@ int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
 
 /* --- numbers --- */
 
+const char *spool_directory(const struct spool *s)
+{
+	return s->directory;
+}
+
 const struct spool_stats *spool_stats(const struct spool *s)
 {
 	uint64_t records = 0, bytes = 0, lost = 0;

@@ -55,6 +55,7 @@ struct spool_stats {
 int spool_open(const struct spool_options *o, struct spool **ret, struct err *err);
 /* Keeps what is not acknowledged.  No writer may append any more. */
 void spool_close(struct spool *s);
+const char *spool_directory(const struct spool *s);
 /* Summed up at each call; any thread. */
 const struct spool_stats *spool_stats(const struct spool *s);
 
