@@ -45,6 +45,12 @@ static bool pattern_match(const char *pattern, struct slice path, struct route_m
 	return p == end;
 }
 
+/* False when the byte after the first slash tells already that the path does not fit: most routes of another plane. */
+static inline bool may_match(const char *pattern, struct slice path)
+{
+	return path.n < 2 || pattern[1] == path.p[1] || pattern[1] == '{';
+}
+
 static unsigned method_bits(enum http_method m)
 {
 	return m == HTTP_GET ? 1U << HTTP_GET | 1U << HTTP_HEAD : 1U << m;
@@ -60,7 +66,7 @@ int route_find(const struct route *table, size_t n, const struct http_head *head
 		struct route_match m;
 		uint32_t rank;
 
-		if (!pattern_match(table[i].pattern, head->path, &m, &rank))
+		if (!may_match(table[i].pattern, head->path) || !pattern_match(table[i].pattern, head->path, &m, &rank))
 			continue;
 		allowed |= method_bits(table[i].method);
 		if (head->method == HTTP_OTHER || !(method_bits(table[i].method) & 1U << head->method))

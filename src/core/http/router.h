@@ -18,5 +18,10 @@ struct route_match {
 	unsigned allowed; /* on E_DENIED: a bit per enum http_method that the path does have */
 };
 
-/* 0; E_NOTFOUND: no such path (404); E_DENIED: the path is there, but not for this method (405).  HEAD matches GET. */
+/*
+ * 0; E_NOTFOUND: no such path (404); E_DENIED: the path is there, but not for this method (405).  HEAD matches GET
+ * unless it has a route of its own.  Of several patterns that fit, the one wins that is literal in the first segment
+ * where they differ; a trailing slash makes another path.  The scan ends at a pattern without parameters: busy ones
+ * belong to the front of the table.
+ */
 int route_find(const struct route *table, size_t n, const struct http_head *head, struct route_match *ret);
