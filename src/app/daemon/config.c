@@ -22,7 +22,7 @@
 #define DAY (24 * HOUR)
 
 const struct conf_key config_keys[CONFIG_N_KEYS] = {
-#define KEY(key, kind, field) .name = key, .type = kind, .offset = offsetof(struct config, field)
+#define KEY(key, kind, field) .name = (key), .type = (kind), .offset = offsetof(struct config, field)
 	{KEY("listen", CONF_ADDR, listen), "127.0.0.1:8080",
 	 "Where the gateway and the control API answer. Beyond loopback it needs auth.key_file. Port 0 takes any free "
 	 "one."},
@@ -173,23 +173,30 @@ static void endpoints_copy(struct config_endpoints *to, const struct config_endp
 }
 
 /* "a=URL,b=URL": for flags and environment. */
-static int parse_endpoints(struct config_endpoints *field, struct slice value, struct err *err)
+static int split_endpoints(struct config_endpoints *e, struct slice value, struct err *err)
 {
-	CLEANUP(conf_endpoints_release) struct config_endpoints parsed = {0};
 	struct slice item, use_case;
-	int rc;
+	int rc = 0;
 
-	while (value.n && slice_split(&value, ',', &item)) {
+	while (rc == 0 && value.n && slice_split(&value, ',', &item)) {
 		item = slice_trim(item);
 		if (slice_chr(item, '=') <= 0)
 			return err_set(err, E_INVALID, "'" SLICE_FMT "' is no USE_CASE=URL", SLICE_ARG(item));
 		(void)slice_split(&item, '=', &use_case); /* there is one: found above */
-		rc = conf_endpoint_add(&parsed, slice_trim(use_case), slice_trim(item), err);
-		if (rc < 0)
-			return rc;
+		rc = conf_endpoint_add(e, slice_trim(use_case), slice_trim(item), err);
 	}
-	endpoints_copy(field, &parsed);
-	return 0;
+	return rc;
+}
+
+static int parse_endpoints(struct config_endpoints *field, struct slice value, struct err *err)
+{
+	struct config_endpoints parsed = {0};
+	int rc = split_endpoints(&parsed, value, err);
+
+	if (rc == 0)
+		endpoints_copy(field, &parsed);
+	conf_endpoints_release(&parsed);
+	return rc;
 }
 
 static int parse_str(char **field, struct slice value, struct err *err)
