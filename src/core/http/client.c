@@ -400,6 +400,7 @@ void http_call_resume(struct http_call *call)
 		up_watch(u);
 	}
 	/* Bytes that no poll will tell of. */
-	if (u->at < u->n_in || u->sock->more || u->broken)
+	u->kept = u->at < u->n_in;
+	if (u->kept || u->sock->more || u->broken)
 		up_read_soon(u);
 }

@@ -61,7 +61,7 @@ void up_begin_request(struct up *u)
 	u->to_send = iov_total(call->request, call->n_request);
 	u->send_broken = false;
 	u->at = u->n_in = u->seen = 0;
-	u->got_byte = u->whole = u->keep_alive = false;
+	u->got_byte = u->whole = u->keep_alive = u->kept = false;
 	u->got_bytes = 0;
 	up_after(u, call->timeouts.first_byte_ms);
 	up_send(u);

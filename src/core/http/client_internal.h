@@ -68,6 +68,7 @@ struct up {
 	bool keep_alive;
 	bool whole;  /* the last byte of the answer has been handed on */
 	bool paused; /* by the caller */
+	bool kept;   /* bytes came before the pause that have not been handed on */
 	bool read_off;
 	bool broken;  /* libuv has stopped watching: read until the error shows */
 	bool counted; /* in client->n_open */

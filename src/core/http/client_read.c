@@ -248,7 +248,8 @@ void up_read(struct up *u)
 		return;
 	}
 	up_hold(u);
-	if (u->at < u->n_in) { /* kept while it was paused */
+	if (u->kept) {
+		u->kept = false;
 		process(u);
 		tidy(u);
 		again = !u->dead && u->gen == gen && u->sock && !u->paused && (u->sock->more || u->broken);

@@ -61,7 +61,7 @@ static void head_clear(struct http_head *h)
 {
 	h->method = HTTP_OTHER;
 	h->method_name = h->target = h->path = h->query = h->reason = (struct slice){NULL, 0};
-	h->status = 0;
+	h->status = h->refuse_status = 0;
 	h->minor = 1;
 	h->n_headers = 0;
 	h->content_length = -1;
@@ -87,16 +87,6 @@ void conn_refuse(struct conn *c, int status, const char *why)
 		http_reply(&x->pub, status, NULL, 0, (struct slice){"", 0});
 	assert(c->x != x || x->finished);
 	conn_put(c);
-}
-
-static void refuse_head(struct conn *c, int rc, const struct err *err)
-{
-	if (rc == E_TOOBIG)
-		conn_refuse(c, 431, err->text);
-	else if (rc == E_UNSUPPORTED)
-		conn_refuse(c, strstr(err->text, "version") ? 505 : 501, err->text);
-	else
-		conn_refuse(c, 400, err->text);
 }
 
 /* --- the way of a request: each step returns true when the next one can be taken at once --- */
@@ -193,7 +183,7 @@ static bool step_head(struct conn *c)
 	if (rc == 0)
 		return begin_body(c);
 	if (rc != E_AGAIN) {
-		refuse_head(c, rc, &err);
+		conn_refuse(c, h->refuse_status ? h->refuse_status : 400, err.text);
 		return false;
 	}
 	c->seen = c->n_in;
