@@ -42,7 +42,7 @@ ALL_CXXFLAGS = -std=c++17 $(COMMON)
 ALL_LDFLAGS  = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS         = $(PKG_LIBS) -lpthread -lm
 
-SRC    := $(filter-out src/app/daemon/main.c,$(shell find src clients/c -name '*.c' | sort))
+SRC    := $(filter-out src/app/daemon/main.c,$(shell find src clients -name '*.c' 2>/dev/null | sort))
 CCSRC  := $(shell find src -name '*.cc' | sort)
 OBJ    := $(SRC:%.c=$B/%.o) $(CCSRC:%.cc=$B/%.o)
 TESTS  := $(patsubst tests/%.c,$B/%,$(wildcard tests/unit/test_*.c tests/conformance/test_*.c))

@@ -36,8 +36,8 @@ struct gateway_settings_source {
 int gateway_settings_new(const struct gateway_settings_source *src, struct gateway_settings **ret, struct err *err);
 struct gateway_settings *gateway_settings_ref(struct gateway_settings *s);
 void gateway_settings_unref(struct gateway_settings *s); /* any thread */
-/* The hardcoded endpoint of a use case, or absent. */
-struct slice gateway_settings_endpoint(const struct gateway_settings *s, struct slice use_case);
+size_t gateway_settings_n_endpoints(const struct gateway_settings *s);
+struct gateway_endpoint gateway_settings_endpoint_at(const struct gateway_settings *s, size_t i);
 
 /* Compiles what requests need of a snapshot: targets of models, guardrail policies. The simulator's address goes into
  * models of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */

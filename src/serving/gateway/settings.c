@@ -92,11 +92,14 @@ const struct settings_endpoint *settings_endpoint(const struct gateway_settings 
 	return NULL;
 }
 
-struct slice gateway_settings_endpoint(const struct gateway_settings *s, struct slice use_case)
+size_t gateway_settings_n_endpoints(const struct gateway_settings *s)
 {
-	const struct settings_endpoint *e = settings_endpoint(s, use_case);
+	return s->n_endpoints;
+}
 
-	return e ? e->url : (struct slice){0};
+struct gateway_endpoint gateway_settings_endpoint_at(const struct gateway_settings *s, size_t i)
+{
+	return (struct gateway_endpoint){s->endpoints[i].use_case, s->endpoints[i].url};
 }
 
 static struct slice presented_key(const struct http_head *head)

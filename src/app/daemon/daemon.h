@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's parts and who owns them.  Private to app/daemon.
+ *
+ * Threads: loops[0..n) serve (gateway.h), `control` answers what the control plane answers and handles signals on the
+ * main thread, jobs block on the database, the shipper empties the spool, the simulator has a loop of its own.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "app/daemon/config.h"
+#include "app/sim/sim.h"
+#include "control/admin/admin.h"
+#include "control/history/shipper.h"
+#include "control/registry/registry.h"
+#include "control/telemetry/health.h"
+#include "core/base/log.h"
+#include "serving/gateway/gateway.h"
+
+#define DAEMON_MAX_LOOPS 64
+#define DAEMON_MAX_CALLS 256 /* of the control plane, at a time */
+
+struct daemon;
+
+struct data_loop {
+	struct daemon *daemon;
+	struct loop *loop;
+	struct http_server *server;
+	struct gateway *gateway;
+	char name[32];
+	bool started; /* has a thread */
+	bool drained;
+};
+
+struct daemon {
+	struct config config;
+	const char *config_path; /* NULL: no file */
+	const char *program;	 /* how it was called, for hints */
+	bool demo;
+	struct log log;
+	int64_t start_us;
+	char address[300]; /* "http://127.0.0.1:8080" */
+
+	struct loop *control;
+	struct data_loop loops[DAEMON_MAX_LOOPS + 1]; /* the last used may be the control loop's own listener */
+	size_t n_loops;				      /* that serve */
+	bool has_control_listener;		      /* then loops[n_loops] is on the control loop */
+	bool running;				      /* loops have threads */
+
+	struct sim *sim;
+	struct gateway_prepare_arg prepare;
+	struct tls_context *client_tls, *server_tls; /* server_tls: NULL for plain HTTP */
+	struct spool *spool;
+	struct store *store;
+	struct registry *registry;
+	struct shipper *shipper;
+	struct admin admin;
+	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
+	struct gateway_settings *settings;
+	struct health health;
+
+	/* the control loop's own */
+	uv_signal_t signals[3];
+	struct timer health_timer;
+	size_t n_calls;
+	bool stopping;
+	size_t n_draining;
+};
+
+/* start.c: builds everything; on failure what was built is for daemon_free. */
+int daemon_start(struct daemon *d, struct err *err);
+/* stop.c */
+void daemon_stop(struct daemon *d); /* control loop: begins the end */
+void daemon_drained_check(struct daemon *d);
+void daemon_free(struct daemon *d);
+/* reload.c */
+int daemon_make_settings(struct daemon *d, const struct config *c, struct gateway_settings **ret, struct err *err);
+void daemon_reload(struct daemon *d);
+/* publish.c */
+void daemon_publish(struct snapshot *s, void *daemon);
+void daemon_publish_settings(struct daemon *d, struct gateway_settings *s);
+/* calls.c: requests that the control plane answers */
+void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_loop);
+/* observe.c */
+void daemon_update_health(struct daemon *d);
+int daemon_write_metrics(struct daemon *d, struct buf *out);
+/* demo.c */
+int daemon_seed_demo(struct daemon *d, struct err *err);
+void daemon_print_banner(const struct daemon *d, int64_t ready_ms);
+/* serve.c */
+int serve_main(int argc, char **argv);

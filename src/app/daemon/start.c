@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building the daemon, bottom up.  What fails here ends the start with a sentence; a database that is away does not. */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/daemon/daemon.h"
+#include "core/base/clock.h"
+#include "core/base/version.h"
+#include "core/http/tls.h"
+#include "core/http/url.h"
+#include "serving/guardrail/guard.h"
+
+static void raise_file_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &l); /* what we have is enough to start */
+}
+
+static size_t count_loops(const struct config *c)
+{
+	cpu_set_t set;
+	long n = c->loops;
+
+	if (!n && !sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	if (n < 1)
+		n = 1;
+	return min_size((size_t)n, DAEMON_MAX_LOOPS);
+}
+
+static int make_data_directory(const char *path, struct err *err)
+{
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return err_set(err, E_IO, "cannot make the data directory %s: %s", path, strerror(errno));
+	if (access(path, W_OK | X_OK))
+		return err_set(err, E_IO, "cannot write to the data directory %s: %s (choose another with --data)",
+			       path, strerror(errno));
+	return 0;
+}
+
+static int open_spool(struct daemon *d, struct err *err)
+{
+	char *directory = config_spool_directory(&d->config);
+	struct spool_options o = {.directory = directory,
+				  .n_writers = (unsigned)(d->n_loops + d->has_control_listener),
+				  .max_bytes = (size_t)d->config.spool_max_bytes};
+	int rc = spool_open(&o, &d->spool, err);
+
+	free(directory);
+	return rc;
+}
+
+/* A database that is away now may come back: only what will not mend itself ends the start. */
+static int open_store(struct daemon *d, struct err *err)
+{
+	char *url = config_database_url(&d->config);
+	struct db *db = NULL;
+	int from, rc = store_new(url, &d->store, err);
+
+	free(url);
+	if (rc)
+		return rc;
+	rc = store_acquire(d->store, &db, err);
+	if (!rc) {
+		rc = migrate_run(db, &from, err);
+		store_release(d->store, db);
+	}
+	if (rc != E_UNAVAILABLE && rc != E_BUSY)
+		return rc;
+	log_warn(&d->log, "the database is away, serving without it: %s", err ? err->text : "");
+	return 0;
+}
+
+/* --- loops --- */
+
+static int client_options(struct daemon *d, struct http_client_options *o, struct err *err)
+{
+	const char *ca = d->config.tls_ca_file[0] ? d->config.tls_ca_file : NULL;
+	int rc = d->client_tls ? 0 : tls_client_new(ca, &d->client_tls, err);
+
+	http_client_options_init(o);
+	o->tls = d->client_tls;
+	return rc;
+}
+
+static void server_options(struct daemon *d, struct http_server_options *o)
+{
+	const struct config *c = &d->config;
+
+	http_server_options_init(o);
+	o->max_body_bytes = (size_t)c->limits_body_bytes;
+	o->max_connections = (unsigned)c->limits_connections;
+	o->header_timeout_ms = c->limits_header_timeout_ms;
+	o->body_timeout_ms = c->limits_body_timeout_ms;
+	o->idle_timeout_ms = c->limits_idle_timeout_ms;
+	o->send_timeout_ms = c->limits_send_timeout_ms;
+	o->tls = d->server_tls;
+}
+
+static int make_loop(struct daemon *d, size_t i, struct loop *loop, struct err *err)
+{
+	struct data_loop *l = &d->loops[i];
+	struct http_server_options so;
+	struct gateway_options go = {
+		.loop = loop, .spool = d->spool, .writer = (unsigned)i, .control = daemon_on_control, .control_arg = l};
+	struct http_handler handler = {.on_request = gateway_on_request, .on_refused = gateway_on_refused};
+	int rc = client_options(d, &go.client, err);
+
+	if (rc)
+		return rc;
+	l->daemon = d;
+	l->loop = loop;
+	snprintf(l->name, sizeof(l->name), loop == d->control ? "control" : "%zu", i);
+	l->gateway = gateway_new(&go);
+	gateway_set_settings(l->gateway, d->settings);
+	handler.arg = l->gateway;
+	server_options(d, &so);
+	return http_server_new(loop, &so, &handler, &l->server, err);
+}
+
+static int make_loops(struct daemon *d, struct err *err)
+{
+	for (size_t i = 0; i < d->n_loops; i++) {
+		struct loop *loop;
+		char name[32];
+		int rc;
+
+		snprintf(name, sizeof(name), "loop %zu", i);
+		rc = loop_new(name, &loop, err);
+		if (rc)
+			return rc;
+		rc = make_loop(d, i, loop, err);
+		if (rc)
+			return rc;
+	}
+	return d->has_control_listener ? make_loop(d, d->n_loops, d->control, err) : 0;
+}
+
+static void write_address(struct daemon *d, struct slice host, uint16_t port)
+{
+	bool is_v6 = host.n && memchr(host.p, ':', host.n);
+
+	if (!host.n)
+		host = SLICE_LIT("0.0.0.0");
+	snprintf(d->address, sizeof(d->address), "%s://%s" SLICE_FMT "%s:%u", d->server_tls ? "https" : "http",
+		 is_v6 ? "[" : "", SLICE_ARG(host), is_v6 ? "]" : "", port);
+}
+
+static int listen_all(struct daemon *d, struct err *err)
+{
+	struct http_listen where = {.share = d->n_loops > 1, .share_check = true};
+	int rc = addr_parse(slice_from(d->config.listen), &where.host, &where.port, err);
+
+	for (size_t i = 0; !rc && i < d->n_loops; i++) {
+		rc = http_server_listen(d->loops[i].server, &where, &where.port, err);
+		where.share_check = false;
+	}
+	if (rc)
+		return rc;
+	write_address(d, where.host, where.port);
+	if (!d->has_control_listener)
+		return 0;
+	where = (struct http_listen){.share_check = true};
+	rc = addr_parse(slice_from(d->config.control_listen), &where.host, &where.port, err);
+	return rc ? rc : http_server_listen(d->loops[d->n_loops].server, &where, &where.port, err);
+}
+
+static int start_loops(struct daemon *d, struct err *err)
+{
+	for (size_t i = 0; i < d->n_loops; i++) {
+		int rc = loop_start(d->loops[i].loop, err);
+
+		if (rc)
+			return rc;
+		d->loops[i].started = true;
+	}
+	d->running = true;
+	return 0;
+}
+
+/* --- the registry --- */
+
+static int prepare(struct snapshot *s, void *arg, struct err *err)
+{
+	struct daemon *d = arg;
+
+	return gateway_prepare(s, &d->prepare, err);
+}
+
+static int load_registry(struct daemon *d, struct err *err)
+{
+	struct registry_hooks hooks = {
+		.prepare = prepare, .publish = daemon_publish, .arg = d, .default_policy = guard_default_policy};
+	char path[4096];
+	enum registry_origin origin;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/snapshot.json", d->config.data);
+	rc = registry_new(d->store, &hooks, path, &d->registry, err);
+	if (rc)
+		return rc;
+	rc = registry_load(d->registry, &origin, err);
+	if (!rc && origin == REGISTRY_FROM_DISK)
+		log_warn(&d->log, "the database is away: serving what was served last, from %s", path);
+	return rc;
+}
+
+static int start_shipper(struct daemon *d, struct err *err)
+{
+	struct shipper_options o = {0};
+
+	return shipper_start(d->spool, d->store, &o, &d->shipper, err);
+}
+
+static int make_tls(struct daemon *d, struct err *err)
+{
+	if (!d->config.tls_cert_file[0])
+		return 0;
+	return tls_server_new(d->config.tls_cert_file, d->config.tls_key_file, &d->server_tls, err);
+}
+
+typedef int start_step(struct daemon *d, struct err *err);
+
+static int start_sim(struct daemon *d, struct err *err)
+{
+	d->prepare.sim_host = "127.0.0.1";
+	return sim_start(&d->sim, &d->prepare.sim_port, err);
+}
+
+static int first_settings(struct daemon *d, struct err *err)
+{
+	return daemon_make_settings(d, &d->config, &d->settings, err);
+}
+
+static int make_control(struct daemon *d, struct err *err)
+{
+	return loop_new("control", &d->control, err);
+}
+
+static int data_directory(struct daemon *d, struct err *err)
+{
+	return make_data_directory(d->config.data, err);
+}
+
+/* For the admin API, on a job thread. */
+static int list_endpoints(struct arena *a, struct admin_endpoint **ret, size_t *ret_n, void *arg)
+{
+	struct daemon *d = arg;
+	struct gateway_settings *s;
+	struct admin_endpoint *list;
+	size_t n;
+
+	pthread_mutex_lock(&d->settings_lock);
+	s = gateway_settings_ref(d->settings);
+	pthread_mutex_unlock(&d->settings_lock);
+	n = gateway_settings_n_endpoints(s);
+	list = ARENA_ARRAY(a, struct admin_endpoint, n + 1);
+	for (size_t i = 0; list && i < n; i++) {
+		struct gateway_endpoint e = gateway_settings_endpoint_at(s, i);
+
+		list[i] = (struct admin_endpoint){arena_slice(a, e.use_case), arena_slice(a, e.url)};
+	}
+	gateway_settings_unref(s);
+	*ret = list;
+	*ret_n = n;
+	return list ? 0 : E_TOOBIG;
+}
+
+static int make_admin(struct daemon *d, struct err *err)
+{
+	(void)err;
+	d->admin = (struct admin){.registry = d->registry,
+				  .store = d->store,
+				  .shipper = d->shipper,
+				  .endpoints = list_endpoints,
+				  .endpoints_arg = d};
+	return 0;
+}
+
+static int seed(struct daemon *d, struct err *err)
+{
+	return d->demo ? daemon_seed_demo(d, err) : 0;
+}
+
+int daemon_start(struct daemon *d, struct err *err)
+{
+	static start_step *const order[] = {data_directory, open_spool, open_store, first_settings, make_control,
+					    make_tls,	    start_sim,	make_loops, load_registry,  start_shipper,
+					    make_admin,	    seed,	listen_all, start_loops};
+
+	raise_file_limit();
+	pthread_mutex_init(&d->settings_lock, NULL);
+	d->start_us = clock_wall_us();
+	d->n_loops = count_loops(&d->config);
+	d->has_control_listener = d->config.control_listen[0] != 0;
+	health_init(&d->health, MUSTER_VERSION, d->start_us);
+	for (size_t i = 0; i < COUNT_OF(order); i++) {
+		int rc = order[i](d, err);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
