@@ -51,6 +51,8 @@ static const struct {
 	{MESSAGES("{\"role\":\"developer\",\"content\":\"a\"},{\"role\":\"tool\",\"content\":\"\"},{\"role\":"
 		  "\"function\",\"content\":\"\"}"),
 	 NULL, ""},
+	{MESSAGES("{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"type\":\"text\",\"text\":\"a\"}]}"),
+	 "messages[0].content[0]", "twice"},
 	{BODY("\"stream\":1"), "stream", "must be true or false, not a number"},
 	{BODY("\"stream\":null"), NULL, ""},
 	{BODY("\"max_tokens\":\"5\""), "max_tokens", "whole number"},
@@ -158,6 +160,21 @@ TEST(the_first_message_has_no_context_and_without_a_user_the_last_is_the_prompt)
 	CHECK_INT(bench_request(&b, &protocol_openai, MESSAGES("{\"role\":\"assistant\",\"content\":\"a\"}"), &r), 0);
 	CHECK_SLICE(&b, r.prompt, "a");
 	CHECK(!r.context.p);
+	bench_done(&b);
+}
+
+TEST(a_part_of_an_unknown_type_is_judged_when_it_has_text)
+{
+	struct bench b;
+	struct chat_request r;
+
+	bench_init(&b);
+	CHECK_INT(bench_request(
+			  &b, &protocol_openai,
+			  MESSAGES("{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"sly\"}]}"), &r),
+		  0);
+	CHECK_SLICE(&b, r.prompt, "sly");
+	CHECK_INT((long long)r.n_judged, 1);
 	bench_done(&b);
 }
 

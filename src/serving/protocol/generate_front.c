@@ -102,7 +102,7 @@ static int context_text(struct front *f, const struct json *context, bool withou
 	struct json_writer w;
 	struct buf b;
 
-	buf_init_arena(&b, f->a, context->raw.n + context->n_items * 8 + 64);
+	buf_init_arena(&b, f->a, context->raw.n + (size_t)context->n_items * 8 + 64);
 	buf_adds(&b, "Context: ");
 	jw_init(&w, &b);
 	jw_object(&w);

@@ -43,40 +43,47 @@ static int read_role(struct front *f, size_t i, const struct json *v, enum chat_
 	return bad(f, i, ".role", "must be system, developer, user, assistant, tool or function");
 }
 
-/* 1 and its text; 0: a part that is not text; or E_INVALID. */
-static int read_part(struct front *f, size_t i, size_t k, const struct json *part, const struct json **ret_text)
+/* The member that holds the text of a part, or NULL.  A type that we do not know may well be text to the model. */
+static const struct json *part_text(const struct json *part)
 {
-	const struct json *type = json_get(part, "type"), *text;
-	const char *name = "text";
+	const struct json *type = json_get(part, "type");
+	const struct json *text =
+		json_get(part, wire_is_string(type) && slice_eq_str(type->str, "refusal") ? "refusal" : "text");
+
+	return wire_is_string(text) ? text : NULL;
+}
+
+static int check_part(struct front *f, size_t i, size_t k, const struct json *part)
+{
+	const struct json *type = json_get(part, "type");
 
 	if (part->type != JSON_OBJECT)
 		return bad_part(f, i, k, "", "must be an object with a type");
 	if (!wire_is_string(type))
 		return bad_part(f, i, k, ".type", "must be a string (\"text\", \"image_url\", ...)");
-	if (slice_eq_str(type->str, "refusal"))
-		name = "refusal";
-	else if (!slice_eq_str(type->str, "text"))
-		return 0;
-	text = json_get(part, name);
-	if (!wire_is_string(text))
-		return bad_part(f, i, k, name[0] == 't' ? ".text" : ".refusal", "must be a string");
-	if (json_duplicate(part, "type") || json_duplicate(part, name))
+	if (json_duplicate(part, "type") || json_duplicate(part, "text") || json_duplicate(part, "refusal"))
 		return bad_part(f, i, k, "", "gives a member twice");
-	*ret_text = text;
-	return 1;
+	if (part_text(part))
+		return 0;
+	if (slice_eq_str(type->str, "text"))
+		return bad_part(f, i, k, ".text", "must be a string");
+	if (slice_eq_str(type->str, "refusal"))
+		return bad_part(f, i, k, ".refusal", "must be a string");
+	return 0;
 }
 
-/* The texts of an array of parts that has been checked, joined by newlines. */
+/* The texts of parts that have been checked, joined by newlines. */
 static int join_parts(struct front *f, const struct json *content, size_t n_bytes, struct chat_message *m)
 {
-	char *to = arena_alloc(f->a, n_bytes ? n_bytes : 1);
-	const struct json *text;
+	char *to = arena_alloc(f->a, n_bytes);
 	size_t n = 0, n_texts = 0;
 
 	if (!to)
 		return front_too_big(f);
 	for (const struct json *part = content->first; part; part = part->next) {
-		if (read_part(f, 0, 0, part, &text) != 1)
+		const struct json *text = part_text(part);
+
+		if (!text)
 			continue;
 		if (n_texts++)
 			to[n++] = '\n';
@@ -91,14 +98,15 @@ static int join_parts(struct front *f, const struct json *content, size_t n_byte
 static int read_parts(struct front *f, size_t i, const struct json *content, struct chat_message *m)
 {
 	size_t n_texts = 0, n_bytes = 0, k = 0;
-	const struct json *text;
 
 	for (const struct json *part = content->first; part; part = part->next) {
-		int rc = read_part(f, i, k++, part, &text);
+		int rc = check_part(f, i, k++, part);
+		const struct json *text;
 
 		if (rc < 0)
 			return rc;
-		if (rc == 0) {
+		text = part_text(part);
+		if (!text) {
 			m->has_other = true;
 			continue;
 		}

@@ -83,7 +83,11 @@ int wire_finish(struct slice reason, enum chat_finish *ret);
 
 /* --- translation --- */
 
-bool wire_is_string(const struct json *v);
+static inline bool wire_is_string(const struct json *v)
+{
+	return v && v->type == JSON_STRING;
+}
+
 static inline bool wire_has_text(const struct json *v)
 {
 	return v && v->type == JSON_STRING && v->str.n > 0;

@@ -132,7 +132,7 @@ static int edit_options(struct arena *a, struct edits *list, const struct chat_r
 	struct buf b;
 	size_t end;
 
-	buf_init_arena(&b, a, r->body.n + 64 * 1024);
+	buf_init_arena(&b, a, r->body.n + (size_t)64 * 1024);
 	add_defaults(&b, &first, r, parameters, 1);
 	if (buf_failed(&b))
 		return E_TOOBIG;
@@ -160,7 +160,7 @@ static int add_missing(struct arena *a, struct edits *list, const struct chat_re
 	struct buf b;
 	int rc = 0;
 
-	buf_init_arena(&b, a, 256 * 1024);
+	buf_init_arena(&b, a, (size_t)256 * 1024);
 	if (stream && (stream->type != JSON_BOOL ? stream_default != p->stream : stream->boolean != p->stream))
 		replace(list, r->body, stream->raw, bool_text(p->stream));
 	else if (!stream && p->stream != stream_default)

@@ -8,11 +8,6 @@
 
 #define DROPPED_NAME_MAX 64
 
-bool wire_is_string(const struct json *v)
-{
-	return v && v->type == JSON_STRING;
-}
-
 int wire_parse(struct arena *a, struct json_parser *jp, struct slice text, struct wire_doc *ret, struct err *err)
 {
 	struct json *root;

@@ -5,6 +5,8 @@
  */
 #include "serving/provider/provider.h"
 
+#include <stdio.h>
+
 #define ROW static const struct provider
 
 ROW ollama = {"ollama",
