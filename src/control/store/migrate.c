@@ -47,15 +47,16 @@ int migrate_level(struct db *db, int *ret_level, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
 	bool there = false;
-	int rc = db_has_table(db, "schema_migrations", &there, err);
+	int rc;
 
+	arena_init(&a, 1024, 65536);
+	rc = db_has_table(db, "schema_migrations", &there, err);
 	if (rc)
 		return rc;
 	if (!there) {
 		*ret_level = 0;
 		return 0;
 	}
-	arena_init(&a, 1024, 65536);
 	return read_level(db, &a, ret_level, err);
 }
 
