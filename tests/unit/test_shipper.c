@@ -206,10 +206,11 @@ TEST(stopping_without_a_database_keeps_the_records)
 
 TEST(segments_are_prepared_while_the_database_is_away)
 {
+	static const struct shipper_options large = {.linger_ms = 1, .retry_min_ms = 1, .retry_max_ms = 4};
 	struct ship s;
 
 	ship_init(&s, "", false);
-	ship_start(&s, &quick);
+	ship_start(&s, &large);
 	for (uint64_t i = 0; i < 40000;) { /* about 8 segments; a record that finds no room yet comes again */
 		if (fixture_append(&s.f, 0, i) == 0)
 			i++;
