@@ -215,7 +215,7 @@ static struct spool *spool_new(const struct spool_options *o)
 		abort();
 	s->dir_fd = s->lock_fd = s->ack_fd = s->wake_fd = -1;
 	s->directory = slice_dup(slice_from(o->directory));
-	s->n_writers = o->n_writers;
+	s->n_writers = s->n_tracks = o->n_writers;
 	s->segment_bytes = o->segment_bytes ? o->segment_bytes : SPOOL_SEGMENT_BYTES;
 	s->max_bytes = o->max_bytes ? o->max_bytes : SPOOL_DEFAULT_MAX_BYTES;
 	s->next_sequence = 1;
@@ -280,7 +280,7 @@ int spool_open(const struct spool_options *o, struct spool **ret, struct err *er
 		spool_free(s);
 		return rc;
 	}
-	(void)spool_prepare(s, NULL); /* a full disk: the reading thread says so, and tries again */
+	(void)spool_supply(s, NULL); /* a full disk: the reading thread says so, and tries again */
 	*ret = s;
 	return 0;
 }

@@ -40,6 +40,8 @@ void track_append(struct spool *s, struct segment *g)
 		t->reading = g;
 		t->offset = start_of(t, g);
 	}
+	if (g->writer >= s->n_tracks)
+		s->n_tracks = g->writer + 1;
 	s->allocated_bytes += g->size;
 	counter_add(&s->n_segments, 1);
 }
@@ -143,10 +145,10 @@ static int track_read(struct spool *s, struct track *t, struct log_record *ret, 
 
 int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret_cursor)
 {
-	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
+	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[s->next_track];
 
-		s->next_track = (s->next_track + 1) % SPOOL_MAX_WRITERS;
+		s->next_track = (s->next_track + 1) % s->n_tracks;
 		if (t->reading && track_read(s, t, ret, ret_cursor) == 0)
 			return 0;
 	}
@@ -155,7 +157,7 @@ int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret
 
 void spool_rewind(struct spool *s)
 {
-	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
+	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[i];
 
 		t->reading = t->first;
@@ -231,7 +233,7 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 
 void spool_mark(struct spool *s)
 {
-	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
+	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[i];
 		const struct segment *active = NULL;
 
@@ -252,7 +254,7 @@ void spool_mark(struct spool *s)
 
 bool spool_mark_reached(const struct spool *s)
 {
-	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
+	for (unsigned i = 0; i < s->n_tracks; i++) {
 		const struct track *t = &s->tracks[i];
 		struct spool_cursor mark = {i, t->mark.sequence, t->mark.offset};
 
@@ -291,15 +293,13 @@ static int segment_add(struct spool *s, unsigned writer, struct err *err)
 	return 0;
 }
 
-static int writer_prepare(struct spool *s, unsigned writer, struct err *err)
+static int writer_supply(struct spool *s, unsigned writer, struct err *err)
 {
 	struct writer *w = &s->writers[writer];
 	struct segment *active = atomic_load_explicit(&w->active, memory_order_acquire);
 	unsigned wanted = ahead_wanted(w, active), ready;
 	int rc = 0;
 
-	if (active)
-		segment_touch(active, atomic_load_explicit(&active->used, memory_order_relaxed) + SPOOL_WINDOW_BYTES);
 	while (rc == 0) {
 		ready = atomic_load_explicit(&w->ring_put, memory_order_relaxed) -
 			atomic_load_explicit(&w->ring_taken, memory_order_acquire);
@@ -319,6 +319,31 @@ static int writer_prepare(struct spool *s, unsigned writer, struct err *err)
 	return rc;
 }
 
+int spool_supply(struct spool *s, struct err *err)
+{
+	int rc = 0, one;
+
+	for (unsigned i = 0; i < s->n_writers; i++) {
+		one = writer_supply(s, i, rc ? NULL : err);
+		rc = rc ? rc : one;
+	}
+	return rc;
+}
+
+/* Maps in what the writer will come to next: the first page of a file's 2 MiB can take milliseconds, which no loop has.
+ */
+static void touch_ahead(struct writer *w)
+{
+	struct segment *active = atomic_load_explicit(&w->active, memory_order_acquire);
+	unsigned taken = atomic_load_explicit(&w->ring_taken, memory_order_acquire);
+
+	if (active)
+		segment_touch(active, atomic_load_explicit(&active->used, memory_order_relaxed) + SPOOL_WINDOW_BYTES);
+	if (taken != atomic_load_explicit(&w->ring_put, memory_order_relaxed))
+		segment_touch(atomic_load_explicit(&w->ring[taken % SPOOL_AHEAD], memory_order_relaxed),
+			      SPOOL_WINDOW_BYTES / 4);
+}
+
 /* Sealed segments that wait for their turn (the database is away) need not be resident. */
 static void drop_waiting(const struct track *t)
 {
@@ -332,20 +357,14 @@ static void drop_waiting(const struct track *t)
 
 int spool_prepare(struct spool *s, struct err *err)
 {
-	int rc = 0;
+	int rc;
 
-	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
-		struct track *t = &s->tracks[i];
-
-		if (t->first) {
-			track_reap(s, t);
-			drop_waiting(t);
-		}
-		if (i < s->n_writers) {
-			int one = writer_prepare(s, i, rc ? NULL : err);
-
-			rc = rc ? rc : one;
-		}
+	for (unsigned i = 0; i < s->n_tracks; i++) {
+		track_reap(s, &s->tracks[i]);
+		drop_waiting(&s->tracks[i]);
 	}
+	rc = spool_supply(s, err);
+	for (unsigned i = 0; i < s->n_writers; i++)
+		touch_ahead(&s->writers[i]);
 	return rc;
 }

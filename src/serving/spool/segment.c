@@ -129,7 +129,6 @@ int segment_create(struct spool *s, unsigned writer, struct segment **ret, struc
 		return rc;
 	}
 	*ret = segment_new(map, s->segment_bytes, writer, s->next_sequence++);
-	segment_touch(*ret, SPOOL_WINDOW_BYTES / 8);
 	return 0;
 }
 

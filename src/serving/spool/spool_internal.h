@@ -77,7 +77,7 @@ struct spool {
 	atomic_bool armed;
 	/* the reading thread */
 	struct track tracks[SPOOL_MAX_WRITERS];
-	unsigned next_track;
+	unsigned n_tracks, next_track; /* n_tracks: n_writers, or more while an earlier run's are there */
 	uint64_t next_sequence, ack_generation;
 	uint64_t allocated_bytes;
 	struct counter shipped, cut_bytes, n_segments, found_bytes, acked_bytes;
@@ -116,5 +116,6 @@ int ack_write(struct spool *s, struct err *err);
 /* --- reader.c --- */
 void track_append(struct spool *s, struct segment *g); /* takes it over */
 void track_reap(struct spool *s, struct track *t);     /* deletes what is acknowledged and sealed */
+int spool_supply(struct spool *s, struct err *err);    /* makes the segments that are wanted */
 /* One that was found and holds no record from `offset` on is at its end. */
 void track_skip_empty(struct spool *s, struct segment *g);
