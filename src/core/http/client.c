@@ -32,7 +32,7 @@ int http_origin_init(struct http_origin *o, struct slice host, uint16_t port, bo
 	if (!port)
 		return err_set(err, E_INVALID, "port 0 of '" SLICE_FMT "' cannot be connected to", SLICE_ARG(host));
 	for (size_t i = 0; i < host.n; i++)
-		o->host[i] = host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] | 0x20) : host.p[i];
+		o->host[i] = (char)(host.p[i] >= 'A' && host.p[i] <= 'Z' ? host.p[i] | 0x20 : host.p[i]);
 	o->host[host.n] = 0;
 	o->port = port;
 	o->tls = tls;
@@ -92,13 +92,15 @@ void up_after(struct up *u, int64_t delay_ms)
 static void up_timed_out(struct up *u)
 {
 	const struct http_call *call = u->call;
-	const struct http_timeouts *t = call ? &call->timeouts : NULL;
-	const char *name = call ? origin_name(call->origin) : "";
+	const struct http_timeouts *t;
+	const char *name;
 
-	if (u->state == UP_IDLE) {
+	if (!call) { /* idle */
 		up_close(u);
 		return;
 	}
+	t = &call->timeouts;
+	name = origin_name(call->origin);
 	if (u->state != UP_FAILED && loop_now_ms(u->client->loop) >= u->total_at_ms) {
 		up_fail(u, E_TIMEOUT, "%s did not finish within %lld ms", name, (long long)t->total_ms);
 		return;

@@ -11,7 +11,7 @@
 #include "core/http/client.h"
 #include "core/http/sock_internal.h"
 
-#define UP_BUF_BYTES (64 * 1024)
+#define UP_BUF_BYTES ((size_t)64 * 1024)
 #define RESOLVE_MAX_ADDRS 8
 #define RESOLVE_MAX_NAMES 256
 

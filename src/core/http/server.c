@@ -34,6 +34,17 @@ void http_server_options_init(struct http_server_options *o)
 	};
 }
 
+void conn_hold(struct conn *c)
+{
+	c->holds++;
+}
+
+void conn_put(struct conn *c)
+{
+	if (!--c->holds && c->dead)
+		free(c);
+}
+
 /* Called by connections that end; the callback comes from the loop, never from inside of a handler. */
 void server_conn_ended(struct http_server *s)
 {
@@ -170,7 +181,7 @@ static int listen_failed(const struct addrinfo *ai, int e, struct err *err)
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage addr;
+	struct sockaddr_storage addr = {0};
 	socklen_t n = sizeof(addr);
 
 	if (getsockname(fd, (struct sockaddr *)&addr, &n))
@@ -183,7 +194,7 @@ static int listen_on(struct http_server *s, const struct http_listen *where, con
 		     uint16_t *ret_port, struct err *err)
 {
 	struct listener *ln;
-	int fd, rc;
+	int fd = -1, rc;
 
 	if (where->share_check && where->port && (rc = probe_port(ai, err)))
 		return rc;

@@ -116,5 +116,5 @@ void http_stream_end(struct http_exchange *x, const struct iovec *piece, int n_p
 /* Ends it so that the client sees it was cut: the connection is reset without the last chunk. Finishes the exchange. */
 void http_stream_cut(struct http_exchange *x);
 /* Bytes that wait in our queue for the client: above HTTP_SEND_MARK stop reading upstream until on_drain. */
-#define HTTP_SEND_MARK (256 * 1024)
+#define HTTP_SEND_MARK ((size_t)256 * 1024)
 size_t http_pending(const struct http_exchange *x);

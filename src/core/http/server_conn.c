@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <unistd.h>
 
-#define EXCHANGE_ARENA_BYTES (16 * 1024)
+#define EXCHANGE_ARENA_BYTES ((size_t)16 * 1024)
 #define FREE_EXCHANGES 128
 
 void conn_link(struct conn *c, struct conn **list)
@@ -31,17 +31,6 @@ void conn_unlink(struct conn *c)
 	*c->prev = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-}
-
-void conn_hold(struct conn *c)
-{
-	c->holds++;
-}
-
-void conn_put(struct conn *c)
-{
-	if (!--c->holds && c->dead)
-		free(c);
 }
 
 void conn_watch(struct conn *c)
@@ -206,6 +195,7 @@ void conn_close(struct conn *c)
 	struct http_server *s = c->server;
 
 	assert(!c->x);
+	conn_hold(c);
 	timer_cancel(s->loop, &c->timer);
 	if (c->sock)
 		sock_close(c->sock);
@@ -217,8 +207,7 @@ void conn_close(struct conn *c)
 	s->n_conns--;
 	counter_set(&s->stats.open, s->n_conns);
 	c->dead = true;
-	if (!c->holds)
-		free(c);
+	conn_put(c);
 	server_conn_ended(s);
 }
 

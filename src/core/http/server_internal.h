@@ -9,8 +9,8 @@
 #include "core/http/server.h"
 #include "core/http/sock_internal.h"
 
-#define CONN_BUF_BYTES (16 * 1024)
-#define CONN_LINGER_BYTES (256 * 1024)
+#define CONN_BUF_BYTES ((size_t)16 * 1024)
+#define CONN_LINGER_BYTES ((size_t)256 * 1024)
 #define CONN_LINGER_MS 1000
 
 enum conn_state {
@@ -99,13 +99,13 @@ struct http_server {
 
 /* server.c */
 void server_conn_ended(struct http_server *s); /* a connection has gone: the drain may be over */
+void conn_hold(struct conn *c);
+void conn_put(struct conn *c); /* frees it when it is dead and nobody else holds it */
 
 /* server_conn.c */
 struct conn *conn_new(struct http_server *s, int fd, const struct sockaddr *peer);
 void conn_link(struct conn *c, struct conn **list);
 void conn_unlink(struct conn *c);
-void conn_hold(struct conn *c);
-void conn_put(struct conn *c);
 void conn_watch(struct conn *c); /* after blocked or paused has changed */
 void conn_deadline(struct conn *c, int64_t at_ms);
 void conn_after(struct conn *c, int64_t delay_ms); /* a deadline from now; <= 0: none */

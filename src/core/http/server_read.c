@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-#define CHUNKED_ROOM_MIN 2048 /* less than this for raw chunks: the body moves out of the buffer */
+#define CHUNKED_ROOM_MIN ((size_t)2048) /* less than this for raw chunks: the body moves out of the buffer */
 
 static void take_buffer(struct conn *c)
 {
