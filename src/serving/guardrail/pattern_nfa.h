@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Small automata beside the pattern library.  The library finds matches; it
+ * cannot say whether a match is still possible.  These can: each is built from
+ * the expression, is asked about one start, and says whether a match from there
+ * may still come, and whether one has ended.  It may say yes too often (it
+ * never does for what it parses exactly), never no.
+ */
+#pragma once
+#include "serving/guardrail/guard_internal.h"
+
+struct nfa;
+
+struct byte_set {
+	uint64_t bits[4];
+};
+
+static inline bool byte_set_has(const struct byte_set *s, unsigned char c)
+{
+	return s->bits[c / 64] >> (c % 64) & 1;
+}
+
+/* E_UNSUPPORTED: an expression whose form is not known here. */
+int nfa_new(struct slice expression, struct nfa **ret);
+void nfa_free(struct nfa *n);
+size_t nfa_bytes(const struct nfa *n);
+uint32_t nfa_size(const struct nfa *n); /* what an nfa_scratch has to hold */
+/* Bytes behind a match that have to be known before it is certain: 0, 1 for word boundaries, 2 for `$`. */
+unsigned nfa_late(const struct nfa *n);
+/* Adds the bytes that a match begins with, and which byte may follow each. */
+void nfa_gate(const struct nfa *n, struct byte_set *first, struct byte_set pair[256]);
+
+struct nfa_scratch {
+	uint32_t *mark, *list[2], *stack;
+	uint32_t generation, size;
+};
+int nfa_scratch_fit(struct nfa_scratch *s, uint32_t size);
+void nfa_scratch_release(struct nfa_scratch *s);
+
+struct nfa_fate {
+	bool live;  /* more text could make, or lengthen, a match */
+	bool ended; /* a match ends in (after, upto] */
+};
+/* A match that begins at `start`; ends beyond `upto` are not certain yet and count as live. */
+struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struct window *w, uint64_t start, uint64_t after,
+			 uint64_t upto);
