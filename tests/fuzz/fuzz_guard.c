@@ -8,18 +8,23 @@
 
 static const char *const policies[] = {
 	"{\"name\":\"literals\",\"rules\":["
-	"{\"id\":\"w\",\"kind\":\"literal\",\"action\":\"mask\",\"values\":[\"a\",\"ab\",\"a b\",\"b a b\",\"abab\",\"-a-\",\"b.\"]},"
-	"{\"id\":\"any\",\"kind\":\"literal\",\"action\":\"flag\",\"anywhere\":true,\"values\":[\"ba\",\"aab\",\"b b\",\"a-\"]},"
+	"{\"id\":\"w\",\"kind\":\"literal\",\"action\":\"mask\",\"values\":[\"a\",\"ab\",\"a b\",\"b a "
+	"b\",\"abab\",\"-a-\",\"b.\"]},"
+	"{\"id\":\"any\",\"kind\":\"literal\",\"action\":\"flag\",\"anywhere\":true,\"values\":[\"ba\",\"aab\",\"b "
+	"b\",\"a-\"]},"
 	"{\"id\":\"x\",\"kind\":\"literal\",\"action\":\"block\",\"values\":[\"a b a b\",\"bb  bb\"]}]}",
 
 	"{\"name\":\"patterns\",\"rules\":["
-	"{\"id\":\"m\",\"kind\":\"pattern\",\"action\":\"mask\",\"values\":[\"ab{2,5}a\",\"\\\\b[0-9]{3,6}\\\\b\",\"sk-[a-z0-9]{4,12}\"]},"
-	"{\"id\":\"b\",\"kind\":\"pattern\",\"action\":\"fallback\",\"values\":[\"(?i)x(y|zz){1,3}$\",\"^ab?c\",\"(?m)^k{2}$\"]},"
+	"{\"id\":\"m\",\"kind\":\"pattern\",\"action\":\"mask\",\"values\":[\"ab{2,5}a\",\"\\\\b[0-9]{3,6}\\\\b\",\"sk-"
+	"[a-z0-9]{4,12}\"]},"
+	"{\"id\":\"b\",\"kind\":\"pattern\",\"action\":\"fallback\",\"values\":[\"(?i)x(y|zz){1,3}$\",\"^ab?c\",\"(?m)^"
+	"k{2}$\"]},"
 	"{\"id\":\"p\",\"kind\":\"pattern\",\"action\":\"mask\",\"values\":[\"[[:digit:]]{2}-[a-c]\"]},"
 	"{\"id\":\"f\",\"kind\":\"pattern\",\"action\":\"flag\",\"values\":[\"q+\",\"k=\\\\S+\\\\b\"]}]}",
 
 	"{\"name\":\"pii\",\"rules\":["
-	"{\"id\":\"all\",\"kind\":\"pii\",\"action\":\"mask\",\"values\":[\"card\",\"email\",\"iban\",\"ssn\",\"phone\"]},"
+	"{\"id\":\"all\",\"kind\":\"pii\",\"action\":\"mask\",\"values\":[\"card\",\"email\",\"iban\",\"ssn\","
+	"\"phone\"]},"
 	"{\"id\":\"mail\",\"kind\":\"pii\",\"action\":\"flag\",\"values\":[\"email\"]},"
 	"{\"id\":\"num\",\"kind\":\"pii\",\"action\":\"flag\",\"values\":[\"ssn\",\"phone\",\"card\"]}]}",
 };
@@ -102,14 +107,16 @@ static void compare(const struct guard_policy *p, enum guard_side side, struct s
 			if (guard_rule(p, pieces.hit[k].rule).action > GUARD_FLAG && pieces.hit[k].start < before)
 				die("let go too much", p, text);
 		}
-		if (safe < before || (pieces.action < GUARD_FALLBACK && safe != text.n))
+		if (safe < before || (!pieces.overflow && pieces.action < GUARD_FALLBACK && safe != text.n))
 			die("held at the end", p, text);
 	}
 	guard_stream_free(g);
+	if (whole.overflow || pieces.overflow) /* which hits are kept depends on when they became certain */
+		return;
 	if (whole.action != pieces.action || whole.failed || pieces.failed)
 		die("actions differ", p, text);
 	snprintf(want, sizeof(want), "%s", hits_text(p, &whole));
-	if (!whole.overflow && !pieces.overflow && strcmp(want, hits_text(p, &pieces))) {
+	if (strcmp(want, hits_text(p, &pieces))) {
 		fprintf(stderr, "whole:  %s\npieces: %s\n", want, hits_text(p, &pieces));
 		die("hits differ", p, text);
 	}

@@ -10,8 +10,8 @@
 struct guard_policy;  /* compiled */
 struct guard_scratch; /* per thread, for any policy */
 
-/* Compiles a policy. E_INVALID names the rule: an expression that does not compile, or that a stream could not hold back
- * (no bound on its length) with an action other than flag. `source` may go away afterwards. */
+/* Compiles a policy. E_INVALID names the rule: an expression that does not compile, or that a stream could not hold
+ * back (no bound on its length) with an action other than flag. `source` may go away afterwards. */
 int guard_policy_compile(const struct policy *source, struct guard_policy **ret, struct err *err);
 void guard_policy_free(struct guard_policy *p);
 const char *guard_policy_name(const struct guard_policy *p);
@@ -26,8 +26,8 @@ struct guard_scratch *guard_scratch_new(void);
 void guard_scratch_free(struct guard_scratch *s);
 
 struct guard_hit {
-	uint16_t rule;	      /* index into the policy's rules: guard_rule() */
-	uint64_t start, end;  /* bytes of the text (of the whole stream, for streams) */
+	uint16_t rule;	     /* index into the policy's rules: guard_rule() */
+	uint64_t start, end; /* bytes of the text (of the whole stream, for streams) */
 };
 
 struct guard_rule_info {
@@ -49,24 +49,26 @@ struct guard_result {
 };
 void guard_result_init(struct guard_result *r);
 
-/* Judges a whole text; adds to *r (init it first), so that several texts can share one result. Offsets are within this text. */
+/* Judges a whole text; adds to *r (init it first), so that several texts can share one result. Offsets are within this
+ * text. */
 void guard_check(const struct guard_policy *p, struct guard_scratch *s, enum guard_side side, struct slice text,
 		 struct guard_result *r);
 /* Appends text with every mask hit of r (hits from first_hit on, offsets within this text) replaced. */
 struct buf;
-int guard_mask(const struct guard_policy *p, const struct guard_result *r, size_t first_hit, struct slice text, struct buf *out);
+int guard_mask(const struct guard_policy *p, const struct guard_result *r, size_t first_hit, struct slice text,
+	       struct buf *out);
 
 /*
- * Judging an answer piece by piece.  `safe` says how many bytes of all that was fed may leave: everything before the earliest
- * place where a match that intervenes could still begin.  Rules that only flag hold nothing back.
+ * Judging an answer piece by piece.  `safe` says how many bytes of all that was fed may leave: everything before the
+ * earliest place where a match that intervenes could still begin.  Rules that only flag hold nothing back.
  */
 struct guard_stream;
 /* NULL when the policy has no rule for the side, or memory is short (the caller then acts as on_error says). */
 struct guard_stream *guard_stream_new(const struct guard_policy *p, struct guard_scratch *s, enum guard_side side);
 void guard_stream_free(struct guard_stream *g);
 /*
- * Feeds the next piece.  Adds hits to *r as they become certain, with offsets in the whole stream.  *ret_safe: see above.
- * After a hit whose action is block or fallback, *ret_safe stays at the start of that hit.
+ * Feeds the next piece.  Adds hits to *r as they become certain, with offsets in the whole stream.  *ret_safe: see
+ * above. After a hit whose action is block or fallback, *ret_safe stays at the start of that hit.
  */
 void guard_stream_feed(struct guard_stream *g, struct slice piece, struct guard_result *r, uint64_t *ret_safe);
 /* The text is over: every candidate is decided. */

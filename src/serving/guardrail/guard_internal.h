@@ -107,7 +107,8 @@ struct run {
 	uint64_t stop_at; /* start of the first hit that blocks or falls back */
 	struct literal_cursor literal;
 	uint64_t pattern_pos;	/* patterns have seen everything before it */
-	uint64_t *pattern_live; /* per expression */
+	uint64_t *pattern_live; /* per expression: its undecided start, or GUARD_NONE */
+	uint64_t *pattern_next; /* per expression: where it may begin next */
 	void *pattern_stream;	/* of the expressions without a bound, see pattern.c */
 	uint64_t *pii_cursor;	/* per pii rule: what is before it is decided */
 	uint64_t *last_end;	/* per rule: end of its last hit */
@@ -127,7 +128,7 @@ struct live run_step(struct run *r, const struct window *w);
 void run_fail(struct run *r); /* a check could not be made */
 /* A hit that nothing can change any more. */
 void run_emit(struct run *r, uint16_t rule, uint64_t start, uint64_t end);
-/* A match that a longer or an earlier one may replace.  Those of one rule come in the order of their ends. */
+/* A match that a longer or an earlier one may replace. */
 void run_match(struct run *r, uint16_t rule, uint64_t start, uint64_t end);
 /* Every match of rules of that kind that begins before the live candidates is final. */
 void run_settle(struct run *r, enum guard_kind kind, struct live live);

@@ -30,9 +30,10 @@ struct state {
 	uint32_t out;	   /* first of its own outputs, 1-based; 0: none */
 	uint32_t out_link; /* next state on the fail path that has outputs; 0: none */
 	uint16_t n_children;
-	uint16_t symbol;   /* that leads here from the parent */
-	uint16_t length;   /* bytes of folded text from the root */
-	uint16_t live_any, live_hold; /* length of the longest suffix that some literal (that intervenes) goes on from */
+	uint16_t symbol; /* that leads here from the parent */
+	uint16_t length; /* bytes of folded text from the root */
+	uint16_t live_any,
+		live_hold; /* length of the longest suffix that some literal (that intervenes) goes on from */
 };
 
 struct output {
@@ -235,7 +236,8 @@ static int build_states(struct literal_set *s, const struct builder *b)
 	return 0;
 }
 
-/* The elementary symbols of a byte after a byte of kind `before`: 0 to 2. A symbol of 0 in [1] means the byte is in no literal. */
+/* The elementary symbols of a byte after a byte of kind `before`: 0 to 2. A symbol of 0 in [1] means the byte is in no
+ * literal. */
 static unsigned symbols_of(const struct literal_set *s, uint8_t before, unsigned char c, uint16_t symbol[2])
 {
 	uint8_t kind = kind_of(c);
@@ -270,7 +272,8 @@ static uint32_t slow_step(const struct literal_set *s, uint32_t at, uint8_t befo
 	return at;
 }
 
-/* Column 0 is a repeated space; the others are pairs of (was the byte before a word byte, class), for each class there is. */
+/* Column 0 is a repeated space; the others are pairs of (was the byte before a word byte, class), for each class there
+ * is. */
 static void number_columns(struct literal_set *s)
 {
 	uint16_t others[2][2] = {{0}}, by_class[2][258] = {{0}};
@@ -278,8 +281,9 @@ static void number_columns(struct literal_set *s)
 	s->n_columns = 1;
 	for (unsigned k = 0; k < N_KINDS; k++) {
 		for (unsigned c = 0; c < 256; c++) {
-			uint16_t *col = s->class_of[c] ? &by_class[k == KIND_WORD][s->class_of[c]]
-						       : &others[k == KIND_WORD][kind_of((unsigned char)c) == KIND_WORD];
+			uint16_t *col = s->class_of[c]
+						? &by_class[k == KIND_WORD][s->class_of[c]]
+						: &others[k == KIND_WORD][kind_of((unsigned char)c) == KIND_WORD];
 
 			if (k == KIND_SPACE && guard_is_space((unsigned char)c))
 				continue;
@@ -363,7 +367,8 @@ int literal_set_new(const struct literal_source *src, size_t n, struct literal_s
 	if (rc) {
 		free(b.output);
 		literal_set_free(s);
-		return err_set(err, rc, "the literals are too many for one policy: at most %u states, about a byte each",
+		return err_set(err, rc,
+			       "the literals are too many for one policy: at most %u states, about a byte each",
 			       MAX_STATES);
 	}
 	s->output = b.output;
@@ -385,7 +390,7 @@ void literal_set_free(struct literal_set *s)
 size_t literal_set_bytes(const struct literal_set *s)
 {
 	return s ? sizeof(*s) + s->n_states * sizeof(*s->state) + s->n_outputs * sizeof(*s->output) +
-			    (size_t)s->n_dense * s->n_columns * sizeof(*s->row)
+			       (size_t)s->n_dense * s->n_columns * sizeof(*s->row)
 		 : 0;
 }
 
@@ -484,13 +489,11 @@ static size_t skip(const struct literal_set *s, const struct window *w, size_t i
 	return i;
 }
 
-static struct live live_of(const struct literal_set *s, const struct window *w, uint32_t at)
+/* Where the suffixes begin that some literal goes on from, in text up to `end`. */
+static struct live live_of(const struct literal_set *s, const struct window *w, uint32_t at, uint64_t end)
 {
 	struct live live = {GUARD_NONE, GUARD_NONE};
-	uint64_t end = window_end(w);
 
-	if (w->over)
-		return live;
 	for (uint32_t i = at; i && live.any == GUARD_NONE; i = s->state[i].fail) {
 		if (s->state[i].live_any)
 			live.any = walk_back(w, end, s->state[i].live_any);
@@ -504,6 +507,7 @@ static struct live live_of(const struct literal_set *s, const struct window *w, 
 
 struct live literal_step(const struct literal_set *s, struct run *r, const struct window *w)
 {
+	struct live none = {GUARD_NONE, GUARD_NONE};
 	struct literal_cursor *cur = &r->literal;
 	uint64_t end = window_end(w);
 
@@ -511,18 +515,20 @@ struct live literal_step(const struct literal_set *s, struct run *r, const struc
 		if (cur->state == 0) {
 			size_t from = (size_t)(cur->pos - w->base), to = skip(s, w, from, &cur->kind);
 
-			if (to > from)
-				cur->ws_run = cur->kind == KIND_SPACE;
 			cur->pos = w->base + to;
 			if (cur->pos == end)
 				break;
 		}
+		if (UNLIKELY(r->n_picks > GUARD_MAX_PICKS / 2))
+			run_settle(r, GUARD_LITERAL, live_of(s, w, cur->state, cur->pos));
 		step(s, r, w, cur);
 		cur->pos++;
 	}
-	if (w->over && cur->kind == KIND_WORD) {
+	if (!w->over)
+		return live_of(s, w, cur->state, end);
+	if (cur->kind == KIND_WORD) {
 		cur->state = next_state(s, cur->state, WORD_END);
 		report(s, r, w, cur->state, end);
 	}
-	return live_of(s, w, cur->state);
+	return none;
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Patterns: vectorscan finds the matches, a small automaton per expression
- * (pattern_nfa.h) says where one may still begin.  This is the only file that
- * knows the library.
+ * Patterns: vectorscan says which expressions match in a text, a small
+ * automaton per expression (pattern_nfa.h) says where, and in a stream whether
+ * more text could still make a match.  This is the only file that knows the
+ * library.
  *
- * A whole text is one scan.  In a stream every expression has at most one live
- * start, its earliest; a gate on pairs of bytes keeps the automata asleep over
- * text that begins nothing, and the library scans, from the earliest live start,
- * only when an automaton is awake or has seen a match end.  Clean text is thus
- * never held, and a held tail is exactly what can become a match.  An
- * expression that the automata do not know is taken to begin anywhere: its whole
- * width is held.
+ * A whole text is one scan; where it names an expression, its automaton looks
+ * for the matches, leftmost and longest.  In a stream a gate on pairs of bytes
+ * wakes the automata; text that begins nothing is let go at once, and what
+ * is held is exactly what can become a match: an expression has at most one
+ * live start, its earliest.  Automata have a budget of steps; past it the check
+ * has failed, which the policy's on_error answers.
  *
- * Expressions without a bound, which only a rule that flags may have, run in
- * the library's own streams instead.  All expressions of such a rule do; each
- * is reported once a text, where it ends first.
+ * Expressions without a bound, or that the automata do not know, which only a
+ * rule that flags may have, run in the library's own streams instead.  All
+ * expressions of such a rule do; each is reported once a text, where it ends first.
  */
 #include <hs.h>
 #include <stdatomic.h>
@@ -23,16 +23,15 @@
 #include "serving/guardrail/pattern_nfa.h"
 
 #define MAX_WIDTH (GUARD_MAX_SPAN - 8)
-#define MAX_EVENTS 1024
-#define MAX_BLIND_LATE 2
+#define BUDGET_BASE (4u << 20) /* automaton steps for one call, about 3 ns each ... */
+#define BUDGET_BYTE 64	       /* ... and as many more for each byte */
 
 /* Numbers the sets of the process, from any thread, so that a scratch knows one without a look into it. */
 static atomic_uint_fast64_t next_serial = 1;
 
 struct expression {
 	struct slice text;
-	struct nfa *nfa; /* NULL: not known, may begin anywhere */
-	uint32_t width;
+	struct nfa *nfa;	      /* of bounded expressions */
 	uint32_t first_rule, n_rules; /* in group.rules */
 	uint8_t late;
 	bool intervenes;
@@ -49,14 +48,13 @@ struct group {
 struct pattern_set {
 	uint64_t serial; /* unique in the process */
 	struct group bounded, unbounded;
-	char *texts;	   /* all expressions, terminated */
+	char *texts; /* all expressions, terminated */
 	size_t text_bytes;
 	struct byte_set first; /* what a match of a bounded expression may begin with */
 	struct byte_set pair[256];
 	uint64_t *by_first; /* [256][n_words]: bit per expression */
 	size_t n_words;
 	uint32_t nfa_size;
-	size_t n_blind;
 };
 
 struct event {
@@ -67,16 +65,10 @@ struct event {
 struct pattern_scratch {
 	hs_scratch_t *hs;
 	struct nfa_scratch nfa;
+	uint64_t *named; /* bit per expression that the scan found */
+	size_t n_named;
 	uint64_t seen[32]; /* serials of the sets it fits */
 	size_t n_seen;
-	/* the scan that is going on */
-	uint64_t base;
-	const struct pattern_set *set;
-	struct run *run;
-	uint64_t scan_from, upto;
-	const struct window *window;
-	size_t n_events;
-	struct event events[MAX_EVENTS];
 };
 
 /* Of a run over expressions without a bound. */
@@ -100,30 +92,19 @@ static int compile_error(const char *rule_id, const hs_compile_error_t *e, struc
 		       SLICE_ARG(text));
 }
 
-static int measure(const struct pattern_source *src, const char *text, bool *ret_bounded, uint32_t *ret_width,
-		   struct err *err)
+static int measure(const struct pattern_source *src, const char *text, uint32_t *ret_width, struct err *err)
 {
 	hs_compile_error_t *e = NULL;
 	hs_expr_info_t *info = NULL;
 	int rc = 0;
 
-	if (hs_expression_info(text, HS_FLAG_SOM_LEFTMOST, &info, &e) != HS_SUCCESS) {
+	if (hs_expression_info(text, 0, &info, &e) != HS_SUCCESS) {
 		rc = compile_error(src->rule_id, e, err);
 		hs_free_compile_error(e);
 		return rc;
 	}
-	*ret_bounded = info->max_width <= MAX_WIDTH;
 	*ret_width = info->max_width;
-	if (!*ret_bounded && src->intervenes && info->max_width == UINT32_MAX)
-		rc = err_set(err, E_INVALID,
-			     "rule '%s': a match of '%.100s' has no longest length, so a stream could not hold it back; "
-			     "give it a bound such as {1,200}, or use action flag",
-			     src->rule_id, text);
-	else if (!*ret_bounded && src->intervenes)
-		rc = err_set(err, E_INVALID,
-			     "rule '%s': a match of '%.100s' can be %u bytes long; the limit is %d, or use action flag",
-			     src->rule_id, text, info->max_width, MAX_WIDTH);
-	else if (info->min_width == 0)
+	if (info->min_width == 0)
 		rc = err_set(err, E_INVALID, "rule '%s': '%.100s' matches the empty text", src->rule_id, text);
 	free(info);
 	return rc;
@@ -134,9 +115,54 @@ struct plan {
 	const struct pattern_source *src;
 	size_t n;
 	const char **text;
-	uint32_t *width;
 	bool *unbounded; /* by source: its rule has an expression without a bound */
 };
+
+/* What a rule that intervenes must not have. */
+static int check_bound(const struct pattern_source *src, const char *text, uint32_t width, bool known, struct err *err)
+{
+	if (width == UINT32_MAX)
+		return err_set(
+			err, E_INVALID,
+			"rule '%s': a match of '%.100s' has no longest length, so a stream could not hold it back; "
+			"give it a bound such as {1,200}, or use action flag",
+			src->rule_id, text);
+	if (width > MAX_WIDTH)
+		return err_set(
+			err, E_INVALID,
+			"rule '%s': a match of '%.100s' can be %u bytes long; the limit is %d, or use action flag",
+			src->rule_id, text, width, MAX_WIDTH);
+	if (!known)
+		return err_set(
+			err, E_INVALID,
+			"rule '%s': '%.100s' is written in a way that a stream cannot follow: use plain classes, "
+			"groups, | and {n,m}, at most 8000 states in all, or use action flag",
+			src->rule_id, text);
+	return 0;
+}
+
+/* One source: checked, measured; *ret_unbounded when it has to run in the library's streams. */
+static int plan_source(const struct pattern_source *src, const char *text, bool *ret_unbounded, struct err *err)
+{
+	struct nfa *nfa = NULL;
+	uint32_t width = 0;
+	int rc;
+
+	if (memchr(src->text.p, 0, src->text.n) || slice_starts(src->text, SLICE_LIT("(*")))
+		return err_set(err, E_INVALID,
+			       "rule '%s': an expression works on bytes: no NUL (write \\x00) and no (*...)",
+			       src->rule_id);
+	rc = measure(src, text, &width, err);
+	if (rc)
+		return rc;
+	if (width <= MAX_WIDTH && nfa_new(src->text, &nfa))
+		nfa = NULL;
+	*ret_unbounded = !nfa;
+	if (src->intervenes)
+		rc = check_bound(src, text, width, nfa, err);
+	nfa_free(nfa);
+	return rc;
+}
 
 static int plan_sources(struct pattern_set *set, struct plan *plan, struct err *err)
 {
@@ -145,21 +171,17 @@ static int plan_sources(struct pattern_set *set, struct plan *plan, struct err *
 
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct pattern_source *src = &plan->src[i];
-		bool bounded;
+		bool unbounded = false;
 		int rc;
 
-		if (memchr(src->text.p, 0, src->text.n) || slice_starts(src->text, SLICE_LIT("(*")))
-			return err_set(err, E_INVALID,
-				       "rule '%s': an expression works on bytes: no NUL (write \\x00) and no (*...)",
-				       src->rule_id);
 		memcpy(at, src->text.p, src->text.n);
 		at[src->text.n] = 0;
 		plan->text[i] = at;
 		at += src->text.n + 1;
-		rc = measure(src, plan->text[i], &bounded, &plan->width[i], err);
+		rc = plan_source(src, plan->text[i], &unbounded, err);
 		if (rc)
 			return rc;
-		rule_unbounded[src->rule] |= !bounded;
+		rule_unbounded[src->rule] |= unbounded;
 	}
 	for (size_t i = 0; i < plan->n; i++)
 		plan->unbounded[i] = rule_unbounded[plan->src[i].rule];
@@ -186,7 +208,7 @@ static int group_fill(struct group *g, const struct plan *plan, bool unbounded)
 		x = map_get(&seen, text);
 		if (!x) {
 			x = &g->expr[g->n++];
-			*x = (struct expression){.text = text, .width = plan->width[i]};
+			*x = (struct expression){.text = text};
 			(void)map_put(&seen, text, x);
 		}
 		x->n_rules++;
@@ -206,7 +228,7 @@ static int group_fill(struct group *g, const struct plan *plan, bool unbounded)
 	return 0;
 }
 
-static int group_compile(struct group *g, unsigned mode, const struct plan *plan, struct err *err)
+static int group_compile(struct group *g, unsigned mode, unsigned flag, const struct plan *plan, struct err *err)
 {
 	const char **text = calloc(g->n + 1, sizeof(*text));
 	unsigned *flags = calloc(g->n + 1, sizeof(*flags)), *ids = calloc(g->n + 1, sizeof(*ids));
@@ -215,11 +237,10 @@ static int group_compile(struct group *g, unsigned mode, const struct plan *plan
 
 	for (size_t i = 0; i < g->n && !rc; i++) {
 		text[i] = g->expr[i].text.p;
-		flags[i] = HS_FLAG_SOM_LEFTMOST;
+		flags[i] = flag;
 		ids[i] = (unsigned)i;
 	}
-	if (!rc && g->n &&
-	    hs_compile_multi(text, flags, ids, (unsigned)g->n, mode, NULL, &g->db, &e) != HS_SUCCESS) {
+	if (!rc && g->n && hs_compile_multi(text, flags, ids, (unsigned)g->n, mode, NULL, &g->db, &e) != HS_SUCCESS) {
 		const char *rule_id = plan->src[0].rule_id;
 
 		for (size_t i = 0; e && e->expression >= 0 && i < plan->n; i++) {
@@ -246,11 +267,8 @@ static int build_gates(struct pattern_set *set)
 	for (size_t i = 0; i < g->n; i++) {
 		struct byte_set first = {{0}};
 
-		if (nfa_new(g->expr[i].text, &g->expr[i].nfa)) {
-			g->expr[i].late = MAX_BLIND_LATE;
-			set->n_blind++;
-			continue;
-		}
+		if (nfa_new(g->expr[i].text, &g->expr[i].nfa))
+			return E_TOOBIG; /* it was possible a moment ago: memory is short */
 		g->expr[i].late = (uint8_t)nfa_late(g->expr[i].nfa);
 		if (nfa_size(g->expr[i].nfa) > set->nfa_size)
 			set->nfa_size = nfa_size(g->expr[i].nfa);
@@ -269,15 +287,17 @@ static int build(struct pattern_set *set, struct plan *plan, struct err *err)
 {
 	int rc;
 
-	if (!set->texts || !plan->text || !plan->width || !plan->unbounded)
+	if (!set->texts || !plan->text || !plan->unbounded)
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
 	rc = plan_sources(set, plan, err);
 	if (rc)
 		return rc;
 	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) || build_gates(set))
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
-	rc = group_compile(&set->bounded, HS_MODE_BLOCK, plan, err);
-	return rc ? rc : group_compile(&set->unbounded, HS_MODE_STREAM | HS_MODE_SOM_HORIZON_LARGE, plan, err);
+	rc = group_compile(&set->bounded, HS_MODE_BLOCK, HS_FLAG_SINGLEMATCH, plan, err);
+	return rc ? rc
+		  : group_compile(&set->unbounded, HS_MODE_STREAM | HS_MODE_SOM_HORIZON_LARGE, HS_FLAG_SOM_LEFTMOST,
+				  plan, err);
 }
 
 int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_set **ret, struct err *err)
@@ -293,11 +313,9 @@ int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_s
 	set->serial = atomic_fetch_add(&next_serial, 1);
 	set->texts = malloc(set->text_bytes + 1);
 	plan.text = calloc(n + 1, sizeof(*plan.text));
-	plan.width = calloc(n + 1, sizeof(*plan.width));
 	plan.unbounded = calloc(n + 1, sizeof(*plan.unbounded));
 	rc = build(set, &plan, err);
 	free(plan.text);
-	free(plan.width);
 	free(plan.unbounded);
 	if (rc) {
 		pattern_set_free(set);
@@ -345,7 +363,8 @@ static size_t group_bytes(const struct group *g)
 
 size_t pattern_set_bytes(const struct pattern_set *s)
 {
-	return s ? sizeof(*s) + s->text_bytes + 256 * s->n_words * 8 + group_bytes(&s->bounded) + group_bytes(&s->unbounded)
+	return s ? sizeof(*s) + s->text_bytes + 256 * s->n_words * 8 + group_bytes(&s->bounded) +
+			       group_bytes(&s->unbounded)
 		 : 0;
 }
 
@@ -362,6 +381,7 @@ void pattern_scratch_free(struct pattern_scratch *s)
 		return;
 	hs_free_scratch(s->hs);
 	nfa_scratch_release(&s->nfa);
+	free(s->named);
 	free(s);
 }
 
@@ -382,6 +402,14 @@ int pattern_scratch_fit(struct pattern_scratch *s, const struct pattern_set *set
 	    (set->unbounded.db && hs_alloc_scratch(set->unbounded.db, &s->hs) != HS_SUCCESS) ||
 	    nfa_scratch_fit(&s->nfa, set->nfa_size))
 		return E_TOOBIG;
+	if (set->n_words > s->n_named) {
+		uint64_t *grown = realloc(s->named, set->n_words * sizeof(*grown));
+
+		if (!grown)
+			return E_TOOBIG;
+		s->named = grown;
+		s->n_named = set->n_words;
+	}
 	s->seen[s->n_seen++ % COUNT_OF(s->seen)] = set->serial;
 	return 0;
 }
@@ -392,21 +420,20 @@ size_t pattern_scratch_bytes(const struct pattern_scratch *s)
 
 	if (s->hs && hs_scratch_size(s->hs, &hs) != HS_SUCCESS)
 		hs = 0;
-	return sizeof(*s) + hs + s->nfa.size * 5 * sizeof(uint32_t);
+	return sizeof(*s) + hs + s->nfa.size * 5 * sizeof(uint32_t) + s->n_named * sizeof(uint64_t);
 }
 
-/* ---- matches ---- */
+/* ---- expressions with a bound ---- */
 
-static int by_end(const void *a, const void *b)
-{
-	const struct event *x = a, *y = b;
+struct search {
+	const struct pattern_set *set;
+	struct pattern_scratch *scratch;
+	struct run *run;
+	const struct window *window;
+	bool over_budget;
+};
 
-	if (x->end != y->end)
-		return x->end < y->end ? -1 : 1;
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
-/* How far an expression's matches are certain, and were when the last step ended. */
+/* How far an expression's matches are certain. */
 static uint64_t certain(const struct window *w, const struct expression *x)
 {
 	uint64_t end = window_end(w);
@@ -416,178 +443,72 @@ static uint64_t certain(const struct window *w, const struct expression *x)
 	return end > x->late ? end - x->late : 0;
 }
 
-static uint64_t was_certain(const struct run *r, const struct expression *x)
-{
-	return r->pattern_pos > x->late ? r->pattern_pos - x->late : 0;
-}
-
-/*
- * The byte before the scan stands for the text before it, so a start there can only come from an assertion that took it for
- * the beginning; it hides the true start, which is looked for here.  GUARD_NONE when there is none.
- */
-static uint64_t true_start(struct pattern_scratch *s, const struct expression *x, uint64_t end)
-{
-	if (!x->nfa)
-		return s->scan_from;
-	for (uint64_t p = s->scan_from; p < end; p++) {
-		if (nfa_walk(x->nfa, &s->nfa, s->window, p, end - 1, end).ended)
-			return p;
-	}
-	return GUARD_NONE;
-}
-
-static void deliver(struct pattern_scratch *s, const struct event *e)
-{
-	const struct group *g = &s->set->bounded;
-	const struct expression *x = &g->expr[e->expr];
-	uint64_t start = e->start;
-
-	if (e->end > certain(s->window, x) || e->end <= was_certain(s->run, x))
-		return;
-	if (start < s->scan_from)
-		start = true_start(s, x, e->end);
-	for (uint32_t i = 0; start != GUARD_NONE && i < x->n_rules; i++)
-		run_match(s->run, g->rules[x->first_rule + i], start, e->end);
-}
-
-/* Hands on what was gathered, in the order of ends, but for those that end at `keep` or later. */
-static void flush(struct pattern_scratch *s, uint64_t keep)
-{
-	size_t i = 0;
-
-	qsort(s->events, s->n_events, sizeof(s->events[0]), by_end);
-	for (; i < s->n_events && s->events[i].end < keep; i++)
-		deliver(s, &s->events[i]);
-	memmove(s->events, s->events + i, (s->n_events - i) * sizeof(s->events[0]));
-	s->n_events -= i;
-}
-
-static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context)
-{
-	struct pattern_scratch *s = context;
-
-	(void)flags;
-	if (s->n_events == MAX_EVENTS) {
-		flush(s, s->base + to);
-		if (s->n_events == MAX_EVENTS) /* as many at one place: nothing there tells them apart */
-			flush(s, UINT64_MAX);
-	}
-	s->events[s->n_events++] = (struct event){s->base + from, s->base + to, id};
-	return 0;
-}
-
-/* Scans the window from `from` on, with one byte before it. */
-static int scan(struct pattern_scratch *s, struct run *r, const struct window *w, uint64_t from)
-{
-	size_t at = (size_t)(from - w->base), n;
-
-	at -= at > 0;
-	s->base = w->base + at;
-	s->scan_from = from;
-	s->window = w;
-	s->run = r;
-	s->set = r->engine->patterns;
-	s->n_events = 0;
-	for (n = w->n - at; n > UINT32_MAX / 2;) /* texts are far smaller; no check may be skipped all the same */
-		return E_TOOBIG;
-	if (n && hs_scan(s->set->bounded.db, (const char *)w->p + at, (unsigned)n, 0, s->hs, on_match, s) != HS_SUCCESS)
-		return E_IO;
-	flush(s, UINT64_MAX);
-	return 0;
-}
-
-/* ---- live starts ---- */
-
-struct search {
-	const struct pattern_set *set;
-	struct pattern_scratch *scratch;
-	struct run *run;
-	const struct window *window;
-	uint64_t scan_from; /* GUARD_NONE: no match can have ended */
-};
-
-static void want_scan(struct search *k, uint64_t from)
-{
-	if (from < k->scan_from)
-		k->scan_from = from;
-}
-
-/* Whether a match of x may begin at p; notes when one has ended. */
-static bool is_live(struct search *k, const struct expression *x, uint64_t p)
-{
-	struct nfa_fate fate = nfa_walk(x->nfa, &k->scratch->nfa, k->window, p, was_certain(k->run, x), certain(k->window, x));
-
-	if (fate.ended || fate.live)
-		want_scan(k, p);
-	return fate.live;
-}
-
 static bool begins(const struct pattern_set *set, size_t expr, unsigned char c)
 {
 	return set->by_first[c * set->n_words + expr / 64] >> (expr % 64) & 1;
 }
 
-/* An expression whose start was live: it still is, or a later one, or none. */
-static void follow(struct search *k, size_t i)
+/*
+ * Asks about a match of x at `at`: returns where to ask next, behind the match or at the next byte, or `at` itself when
+ * only more text can tell.
+ */
+static uint64_t try_at(struct search *k, const struct expression *x, uint64_t at)
 {
-	const struct expression *x = &k->set->bounded.expr[i];
+	const struct group *g = &k->set->bounded;
+	struct nfa_fate fate = nfa_walk(x->nfa, &k->scratch->nfa, k->window, at, certain(k->window, x));
+
+	k->over_budget |= k->scratch->nfa.steps == 0;
+	if (fate.live)
+		return at;
+	if (!fate.end)
+		return at + 1;
+	for (uint32_t i = 0; i < x->n_rules; i++)
+		run_match(k->run, g->rules[x->first_rule + i], at, fate.end);
+	return fate.end;
+}
+
+/* An expression that has a live start: decided now, or followed to the next. */
+static void follow(struct search *k, size_t expr)
+{
+	const struct expression *x = &k->set->bounded.expr[expr];
 	const struct window *w = k->window;
-	uint64_t *live = &k->run->pattern_live[i];
+	uint64_t end = window_end(w), at = k->run->pattern_live[expr];
 
-	want_scan(k, *live);
-	for (uint64_t p = *live; p < k->run->pattern_pos; p++) {
-		if (begins(k->set, i, w->p[p - w->base]) && is_live(k, x, p)) {
-			*live = p;
-			return;
+	k->run->pattern_live[expr] = GUARD_NONE;
+	while (at < end && !k->over_budget) {
+		uint64_t next = at + 1;
+
+		if (begins(k->set, expr, w->p[at - w->base]))
+			next = try_at(k, x, at);
+		if (next == at) {
+			k->run->pattern_live[expr] = at;
+			break;
 		}
+		at = next;
 	}
-	*live = GUARD_NONE;
+	k->run->pattern_next[expr] = at;
 }
 
-/* An expression that the automata do not know: its width before the end is live. */
-static void follow_blind(struct search *k, size_t i)
-{
-	const struct expression *x = &k->set->bounded.expr[i];
-	uint64_t *live = &k->run->pattern_live[i], upto = certain(k->window, x);
-
-	if (*live == GUARD_NONE)
-		*live = k->window->base;
-	want_scan(k, *live);
-	if (upto >= x->width && upto - x->width + 1 > *live)
-		*live = upto - x->width + 1;
-}
-
-static void wake(struct search *k, size_t at)
+/* The expressions that may begin with the byte at i and are not held or beyond it. */
+static void wake(struct search *k, size_t i, const uint64_t *named)
 {
 	const struct pattern_set *set = k->set;
-	const struct window *w = k->window;
-	const uint64_t *word = &set->by_first[w->p[at] * set->n_words];
+	const uint64_t *word = &set->by_first[k->window->p[i] * set->n_words];
+	uint64_t at = k->window->base + i;
 
-	for (size_t i = 0; i < set->n_words; i++) {
-		for (uint64_t bits = word[i]; bits; bits &= bits - 1) {
-			size_t expr = i * 64 + (size_t)__builtin_ctzll(bits);
-			uint64_t *live = &k->run->pattern_live[expr];
+	for (size_t n = 0; n < set->n_words; n++) {
+		uint64_t bits = named ? word[n] & named[n] : word[n];
 
-			if (*live == GUARD_NONE && is_live(k, &set->bounded.expr[expr], w->base + at))
-				*live = w->base + at;
+		for (; bits && !k->over_budget; bits &= bits - 1) {
+			size_t expr = n * 64 + (size_t)__builtin_ctzll(bits);
+
+			if (k->run->pattern_live[expr] != GUARD_NONE || k->run->pattern_next[expr] > at)
+				continue;
+			k->run->pattern_next[expr] = try_at(k, &set->bounded.expr[expr], at);
+			if (k->run->pattern_next[expr] == at)
+				k->run->pattern_live[expr] = at;
 		}
 	}
-}
-
-static void search_new(struct search *k)
-{
-	const struct pattern_set *set = k->set;
-	const struct window *w = k->window;
-	size_t i = (size_t)(k->run->pattern_pos - w->base);
-
-	if (set->n_blind == set->bounded.n)
-		return;
-	for (; i + 1 < w->n; i++) {
-		if (byte_set_has(&set->pair[w->p[i]], w->p[i + 1]))
-			wake(k, i);
-	}
-	if (i < w->n && byte_set_has(&set->first, w->p[i]))
-		wake(k, i);
 }
 
 static struct live live_starts(const struct pattern_set *set, const struct run *r)
@@ -603,23 +524,94 @@ static struct live live_starts(const struct pattern_set *set, const struct run *
 	return live;
 }
 
+/* Many matches in one text: those before byte i that nothing can replace make room. */
+static void settle_early(struct search *k, size_t i)
+{
+	struct live live = live_starts(k->set, k->run);
+	uint64_t at = k->window->base + i;
+
+	if (at < live.hold)
+		live.hold = at;
+	if (at < live.any)
+		live.any = at;
+	run_settle(k->run, GUARD_PATTERN, live);
+}
+
+/* Everything that begins in the part of the window that is new; `named`: only these expressions, NULL: all. */
+static void search_new(struct search *k, const uint64_t *named)
+{
+	const struct pattern_set *set = k->set;
+	const struct window *w = k->window;
+	size_t i = (size_t)(k->run->pattern_pos - w->base);
+
+	for (; i + 1 < w->n; i++) {
+		if (byte_set_has(&set->pair[w->p[i]], w->p[i + 1])) {
+			if (k->run->n_picks > GUARD_MAX_PICKS / 2)
+				settle_early(k, i);
+			wake(k, i, named);
+		}
+	}
+	if (i < w->n && byte_set_has(&set->first, w->p[i]))
+		wake(k, i, named);
+}
+
+static int on_named(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context)
+{
+	uint64_t *named = context;
+
+	(void)from;
+	(void)to;
+	(void)flags;
+	named[id / 64] |= 1ull << (id % 64);
+	return 0;
+}
+
+static int scan_whole(struct search *k)
+{
+	const struct window *w = k->window;
+	uint64_t *named = k->scratch->named, any = 0;
+
+	if (w->n > UINT32_MAX / 2)
+		return E_TOOBIG;
+	memset(named, 0, k->set->n_words * sizeof(*named));
+	if (w->n && hs_scan(k->set->bounded.db, (const char *)w->p, (unsigned)w->n, 0, k->scratch->hs, on_named,
+			    named) != HS_SUCCESS)
+		return E_IO;
+	for (size_t i = 0; i < k->set->n_words; i++)
+		any |= named[i];
+	if (any)
+		search_new(k, named);
+	return 0;
+}
+
 static int step_bounded(const struct pattern_set *set, struct pattern_scratch *s, struct run *r, const struct window *w)
 {
-	struct search k = {set, s, r, w, GUARD_NONE};
+	struct search k = {set, s, r, w, false};
+	int rc = 0;
 
-	if (w->over && r->pattern_pos == 0)
-		return scan(s, r, w, 0);
-	for (size_t i = 0; i < set->bounded.n; i++) {
-		if (!set->bounded.expr[i].nfa)
-			follow_blind(&k, i);
-		else if (r->pattern_live[i] != GUARD_NONE)
-			follow(&k, i);
+	s->nfa.steps = BUDGET_BASE + (uint64_t)w->n * BUDGET_BYTE;
+	if (w->over && r->pattern_pos == 0) {
+		rc = scan_whole(&k);
+	} else {
+		for (size_t i = 0; i < set->bounded.n; i++) {
+			if (r->pattern_live[i] != GUARD_NONE)
+				follow(&k, i);
+		}
+		search_new(&k, NULL);
 	}
-	search_new(&k);
-	return k.scan_from == GUARD_NONE ? 0 : scan(s, r, w, k.scan_from);
+	return k.over_budget ? E_TOOBIG : rc;
 }
 
 /* ---- expressions without a bound ---- */
+
+static int by_end(const void *a, const void *b)
+{
+	const struct event *x = a, *y = b;
+
+	if (x->end != y->end)
+		return x->end < y->end ? -1 : 1;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
 
 static int on_first(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context)
 {
@@ -644,7 +636,8 @@ static int open_stream(const struct pattern_set *set, struct run *r)
 	return 0;
 }
 
-static int step_unbounded(const struct pattern_set *set, struct pattern_scratch *s, struct run *r, const struct window *w)
+static int step_unbounded(const struct pattern_set *set, struct pattern_scratch *s, struct run *r,
+			  const struct window *w)
 {
 	const struct group *g = &set->unbounded;
 	struct open_stream *o = r->pattern_stream;
@@ -656,8 +649,8 @@ static int step_unbounded(const struct pattern_set *set, struct pattern_scratch 
 	at = (size_t)(o->fed - w->base);
 	if (w->n - at > UINT32_MAX / 2)
 		return E_TOOBIG;
-	if (w->n > at &&
-	    hs_scan_stream(o->stream, (const char *)w->p + at, (unsigned)(w->n - at), 0, s->hs, on_first, o) != HS_SUCCESS)
+	if (w->n > at && hs_scan_stream(o->stream, (const char *)w->p + at, (unsigned)(w->n - at), 0, s->hs, on_first,
+					o) != HS_SUCCESS)
 		return E_IO;
 	o->fed = window_end(w);
 	if (!w->over)

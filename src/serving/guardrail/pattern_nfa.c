@@ -116,8 +116,7 @@ static int hex_digit(int c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Vertical tab is white space to some and not to others: it is in \s and in \S here. */
-static bool class_escape(int c, bool inverted, struct byte_set *s)
+static bool class_escape(int c, struct byte_set *s)
 {
 	struct byte_set add = {{0}};
 
@@ -135,11 +134,13 @@ static bool class_escape(int c, bool inverted, struct byte_set *s)
 		break;
 	case 's':
 	case 'S':
-		set_add(&add, '\t', '\n');
-		set_add(&add, '\f', '\r');
+		set_add(&add, '\t', '\r');
 		set_add(&add, ' ', ' ');
-		if ((c == 's') != inverted)
-			set_add(&add, '\v', '\v');
+		break;
+	case 'h':
+		set_add(&add, '\t', '\t');
+		set_add(&add, ' ', ' ');
+		set_add(&add, 0xa0, 0xa0);
 		break;
 	default:
 		return false;
@@ -170,19 +171,46 @@ static int byte_escape(struct parser *p, int c)
 	return found ? to[found - from] : E_UNSUPPORTED;
 }
 
+/* Behind "[:" within a bracket. */
+static int posix_class(struct parser *p, struct byte_set *s)
+{
+	static const struct {
+		const char *name;
+		const char *ranges; /* pairs */
+	} classes[] = {
+		{"alpha:]", "azAZ"},	{"digit:]", "09"},	{"alnum:]", "azAZ09"},
+		{"upper:]", "AZ"},	{"lower:]", "az"},	{"space:]", "\t\r  "},
+		{"xdigit:]", "afAF09"}, {"word:]", "azAZ09__"}, {"punct:]", "!/:@[`{~"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(classes); i++) {
+		if (!slice_starts(p->rest, slice_from(classes[i].name)))
+			continue;
+		p->rest = slice_sub(p->rest, strlen(classes[i].name), p->rest.n);
+		for (const char *r = classes[i].ranges; *r; r += 2)
+			set_add(s, (unsigned char)r[0], (unsigned char)r[1]);
+		return 256;
+	}
+	return E_UNSUPPORTED;
+}
+
 /* One member of a bracket: its byte, 256 when it was a class and is in the set already, or E_UNSUPPORTED. */
-static int bracket_member(struct parser *p, bool inverted, struct byte_set *s)
+static int bracket_member(struct parser *p, struct byte_set *s)
 {
 	int c = take(p);
 
-	if (c < 0 || (c == '[' && (peek(p) == ':' || peek(p) == '.' || peek(p) == '=')))
+	if (c == '[' && peek(p) == ':') {
+		take(p);
+		return posix_class(p, s);
+	}
+	if (c < 0 || (c == '[' && (peek(p) == '.' || peek(p) == '=')))
 		return E_UNSUPPORTED;
 	if (c != '\\')
 		return c;
 	c = take(p);
 	if (c == 'b')
 		return '\b';
-	return class_escape(c, inverted, s) ? 256 : byte_escape(p, c);
+	return class_escape(c, s) ? 256 : byte_escape(p, c);
 }
 
 static int parse_bracket(struct parser *p)
@@ -193,7 +221,7 @@ static int parse_bracket(struct parser *p)
 	if (inverted)
 		take(p);
 	for (; peek(p) != ']' || first; first = false) {
-		int low = bracket_member(p, inverted, &s), high = low;
+		int low = bracket_member(p, &s), high = low;
 
 		if (low < 0)
 			return low;
@@ -201,7 +229,7 @@ static int parse_bracket(struct parser *p)
 			continue;
 		if (peek(p) == '-' && p->rest.n > 1 && p->rest.p[1] != ']') {
 			take(p);
-			high = bracket_member(p, inverted, &s);
+			high = bracket_member(p, &s);
 			if (high < low || high == 256)
 				return E_UNSUPPORTED;
 		}
@@ -217,8 +245,8 @@ static int parse_bracket(struct parser *p)
 
 static int emit_assert(struct parser *p, enum assertion a)
 {
-	static const uint8_t late[] = {[AT_BORDER] = 1, [AT_NO_BORDER] = 1, [AT_LINE_END] = 2, [AT_END_OR_NEWLINE] = 2,
-				       [AT_END] = 2};
+	static const uint8_t late[] = {
+		[AT_BORDER] = 1, [AT_NO_BORDER] = 1, [AT_LINE_END] = 2, [AT_END_OR_NEWLINE] = 2, [AT_END] = 2};
 
 	if (late[a] > p->n->late)
 		p->n->late = late[a];
@@ -254,7 +282,7 @@ static int parse_escape(struct parser *p)
 	default:
 		break;
 	}
-	if (class_escape(c, false, &s))
+	if (class_escape(c, &s))
 		return emit_set(p, &s);
 	c = byte_escape(p, c);
 	return c < 0 ? c : emit_byte(p, c);
@@ -601,16 +629,16 @@ struct walk {
 	const struct nfa *n;
 	struct nfa_scratch *s;
 	const struct window *w;
-	uint64_t after, upto;
+	uint64_t certain;
 	struct nfa_fate fate;
 };
 
 static void arrive(struct walk *k, uint64_t at)
 {
-	if (at > k->upto)
+	if (at > k->certain)
 		k->fate.live = true;
-	else if (at > k->after)
-		k->fate.ended = true;
+	else
+		k->fate.end = at;
 }
 
 /* Follows what needs no byte from pc on; adds the sets that wait for the byte at `at`. */
@@ -662,10 +690,10 @@ static void next_generation(struct nfa_scratch *s)
 	}
 }
 
-struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struct window *w, uint64_t start, uint64_t after,
-			 uint64_t upto)
+struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struct window *w, uint64_t start,
+			 uint64_t certain)
 {
-	struct walk k = {n, s, w, after, upto, {false, false}};
+	struct walk k = {n, s, w, certain, {false, 0}};
 	uint64_t at = start, end = window_end(w);
 	uint32_t *cur = s->list[0], *next = s->list[1], n_cur, n_next;
 
@@ -675,6 +703,11 @@ struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struc
 		unsigned char c = w->p[at - w->base];
 		uint32_t *swap = cur;
 
+		if (s->steps <= n_cur) {
+			s->steps = 0;
+			return k.fate;
+		}
+		s->steps -= n_cur;
 		next_generation(s);
 		n_next = 0;
 		for (uint32_t i = 0; i < n_cur; i++) {

@@ -2,9 +2,8 @@
 /*
  * Small automata beside the pattern library.  The library finds matches; it
  * cannot say whether a match is still possible.  These can: each is built from
- * the expression, is asked about one start, and says whether a match from there
- * may still come, and whether one has ended.  It may say yes too often (it
- * never does for what it parses exactly), never no.
+ * the expression, is asked about one start, and says how long the longest match
+ * there is, and whether more text could still make or lengthen one.
  */
 #pragma once
 #include "serving/guardrail/guard_internal.h"
@@ -33,14 +32,15 @@ void nfa_gate(const struct nfa *n, struct byte_set *first, struct byte_set pair[
 struct nfa_scratch {
 	uint32_t *mark, *list[2], *stack;
 	uint32_t generation, size;
+	uint64_t steps; /* the budget that is left; at 0 a walk stops and its answer means nothing */
 };
 int nfa_scratch_fit(struct nfa_scratch *s, uint32_t size);
 void nfa_scratch_release(struct nfa_scratch *s);
 
 struct nfa_fate {
-	bool live;  /* more text could make, or lengthen, a match */
-	bool ended; /* a match ends in (after, upto] */
+	bool live;    /* more text could make, or lengthen, a match */
+	uint64_t end; /* of the longest match; 0: none */
 };
-/* A match that begins at `start`; ends beyond `upto` are not certain yet and count as live. */
-struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struct window *w, uint64_t start, uint64_t after,
-			 uint64_t upto);
+/* A match that begins at `start`. Ends beyond `certain` count as live. */
+struct nfa_fate nfa_walk(const struct nfa *n, struct nfa_scratch *s, const struct window *w, uint64_t start,
+			 uint64_t certain);

@@ -63,25 +63,25 @@ static const struct issuer {
 	uint16_t low, high; /* of the first four digits */
 	uint32_t lengths;   /* bit n: n digits */
 } issuers[] = {
-	{4000, 4999, 1u << 13 | 1u << 16 | 1u << 19},			      /* Visa */
-	{5100, 5599, 1u << 16},						      /* Mastercard */
-	{2221, 2720, 1u << 16},						      /* Mastercard */
-	{3400, 3499, 1u << 15},						      /* American Express */
-	{3700, 3799, 1u << 15},						      /* American Express */
-	{3000, 3059, 1u << 14 | 1u << 16},				      /* Diners Club */
-	{3600, 3699, 1u << 14 | 1u << 16},				      /* Diners Club */
-	{3800, 3999, 1u << 14 | 1u << 16},				      /* Diners Club */
-	{3528, 3589, 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19},	      /* JCB */
-	{6011, 6011, 1u << 16 | 1u << 19},				      /* Discover */
-	{6440, 6599, 1u << 16 | 1u << 19},				      /* Discover */
-	{6200, 6299, 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19},	      /* UnionPay */
-	{5018, 5018, 0x7fu << 13},					      /* Maestro */
-	{5020, 5020, 0x7fu << 13},					      /* Maestro */
-	{5038, 5038, 0x7fu << 13},					      /* Maestro */
-	{5600, 5899, 0x7fu << 13},					      /* Maestro */
-	{6304, 6304, 0x7fu << 13},					      /* Maestro */
-	{6390, 6390, 0x7fu << 13},					      /* Maestro */
-	{6759, 6763, 0x7fu << 13},					      /* Maestro */
+	{4000, 4999, 1u << 13 | 1u << 16 | 1u << 19},		 /* Visa */
+	{5100, 5599, 1u << 16},					 /* Mastercard */
+	{2221, 2720, 1u << 16},					 /* Mastercard */
+	{3400, 3499, 1u << 15},					 /* American Express */
+	{3700, 3799, 1u << 15},					 /* American Express */
+	{3000, 3059, 1u << 14 | 1u << 16},			 /* Diners Club */
+	{3600, 3699, 1u << 14 | 1u << 16},			 /* Diners Club */
+	{3800, 3999, 1u << 14 | 1u << 16},			 /* Diners Club */
+	{3528, 3589, 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19}, /* JCB */
+	{6011, 6011, 1u << 16 | 1u << 19},			 /* Discover */
+	{6440, 6599, 1u << 16 | 1u << 19},			 /* Discover */
+	{6200, 6299, 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19}, /* UnionPay */
+	{5018, 5018, 0x7fu << 13},				 /* Maestro */
+	{5020, 5020, 0x7fu << 13},				 /* Maestro */
+	{5038, 5038, 0x7fu << 13},				 /* Maestro */
+	{5600, 5899, 0x7fu << 13},				 /* Maestro */
+	{6304, 6304, 0x7fu << 13},				 /* Maestro */
+	{6390, 6390, 0x7fu << 13},				 /* Maestro */
+	{6759, 6763, 0x7fu << 13},				 /* Maestro */
 };
 
 /* The lengths that cards with this beginning have; n digits of it are known. */
@@ -450,7 +450,8 @@ static int phone_national(const struct look *l, size_t i)
 	return phone_local(l, at + (c == ' ' || c == '-'), 0);
 }
 
-/* A number with the country code of North America before it: 1-, 1 , 001-. Returns where the national part begins, 0 or MORE. */
+/* A number with the country code of North America before it: 1-, 1 , 001-. Returns where the national part begins, 0 or
+ * MORE. */
 static int phone_trunk(const struct look *l)
 {
 	static const char *const trunks[] = {"1-", "1 ", "1.", "001-"};
@@ -577,8 +578,9 @@ static bool is_local_start(int c)
 }
 
 /*
- * Where the local part that ends at byte `end` of the window begins; w->n when there is none, or a longer one than addresses
- * have.  Words joined by single joiners: two in a row begin a new one, so what was cut off before the window cannot matter.
+ * Where the local part that ends at byte `end` of the window begins; w->n when there is none, or a longer one than
+ * addresses have.  Words joined by single joiners: two in a row begin a new one, so what was cut off before the window
+ * cannot matter.
  */
 static size_t local_start(const struct window *w, size_t end)
 {
@@ -594,8 +596,8 @@ static size_t local_start(const struct window *w, size_t end)
 }
 
 /*
- * The next start of an address, at `least` or later, whose '@' stands at *at or later; *at moves to that '@', or to w->n when
- * the last word of a text that goes on is meant.
+ * The next start of an address, at `least` or later, whose '@' stands at *at or later; *at moves to that '@', or to
+ * w->n when the last word of a text that goes on is meant.
  */
 static size_t next_email(const struct window *w, size_t *at, size_t least)
 {

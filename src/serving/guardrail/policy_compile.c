@@ -60,8 +60,8 @@ static int compile_literals(struct engine *e, const struct policy *source, enum 
 		const struct policy_rule *r = &source->rules[i];
 
 		for (size_t v = 0; r->kind == GUARD_LITERAL && (r->side & side) && v < r->n_values; v++)
-			list[k++] = (struct literal_source){r->values[v], (uint16_t)i, r->anywhere,
-							    r->action > GUARD_FLAG};
+			list[k++] =
+				(struct literal_source){r->values[v], (uint16_t)i, r->anywhere, r->action > GUARD_FLAG};
 	}
 	rc = literal_set_new(list, n, &e->literals, err);
 	free(list);
@@ -147,7 +147,8 @@ static int check_limits(const struct policy *source, struct err *err)
 
 		for (size_t v = 0; v < r->n_values; v++) {
 			if (r->values[v].n > POLICY_MAX_VALUE_BYTES)
-				return err_set(err, E_INVALID, "rule '" SLICE_FMT "': values[%zu] is longer than %d bytes",
+				return err_set(err, E_INVALID,
+					       "rule '" SLICE_FMT "': values[%zu] is longer than %d bytes",
 					       SLICE_ARG(r->id), v, POLICY_MAX_VALUE_BYTES);
 		}
 	}

@@ -6,16 +6,14 @@
  */
 #include "serving/guardrail/guard_internal.h"
 
-#include <assert.h>
-
 size_t run_memory(const struct engine *e, size_t n_rules)
 {
-	return sizeof(uint64_t) * (pattern_set_count(e->patterns) + e->n_pii + n_rules);
+	return sizeof(uint64_t) * (2 * pattern_set_count(e->patterns) + e->n_pii + n_rules);
 }
 
 void run_start(struct run *r, const struct guard_policy *p, const struct engine *e, void *memory)
 {
-	size_t n_live = pattern_set_count(e->patterns);
+	size_t n_expr = pattern_set_count(e->patterns);
 
 	r->policy = p;
 	r->engine = e;
@@ -26,13 +24,14 @@ void run_start(struct run *r, const struct guard_policy *p, const struct engine 
 	r->pattern_pos = 0;
 	r->pattern_stream = NULL;
 	r->pattern_live = memory;
-	r->pii_cursor = r->pattern_live + n_live;
+	r->pattern_next = r->pattern_live + n_expr;
+	r->pii_cursor = r->pattern_next + n_expr;
 	r->last_end = r->pii_cursor + e->n_pii;
 	r->n_picks = 0;
 	r->n_masked = 0;
-	for (size_t i = 0; i < n_live; i++)
+	for (size_t i = 0; i < n_expr; i++)
 		r->pattern_live[i] = GUARD_NONE;
-	memset(r->pii_cursor, 0, sizeof(uint64_t) * (e->n_pii + p->n_rules));
+	memset(r->pattern_next, 0, sizeof(uint64_t) * (n_expr + e->n_pii + p->n_rules));
 }
 
 static struct live live_min(struct live a, struct live b)
@@ -78,6 +77,8 @@ static void result_add(struct run *r, struct guard_hit hit)
 
 	if (i == GUARD_MAX_HITS) {
 		result->overflow = true;
+		if (r->policy->rules[hit.rule].action == GUARD_MASK) /* its text could not leave as it should */
+			run_fail(r);
 		return;
 	}
 	for (; i > r->first_hit && result->hit[i - 1].start > hit.start; i--)
@@ -127,62 +128,13 @@ static void emit_pick(struct run *r, size_t i)
 	struct pick pick = r->picks[i];
 
 	r->picks[i] = r->picks[--r->n_picks];
-	run_emit(r, pick.rule, pick.start, pick.end);
+	if (pick.start >= r->last_end[pick.rule])
+		run_emit(r, pick.rule, pick.start, pick.end);
 }
 
-/* Makes room: a pick that lies further back than any match is long is final. */
-static bool make_room(struct run *r, uint64_t end)
+static bool is_before(const struct pick *a, const struct pick *b)
 {
-	if (r->n_picks < GUARD_MAX_PICKS)
-		return true;
-	for (size_t i = r->n_picks; i-- > 0;) {
-		if (r->picks[i].end + GUARD_MAX_SPAN <= end)
-			emit_pick(r, i);
-	}
-	return r->n_picks < GUARD_MAX_PICKS;
-}
-
-/* The first pick of the rule that ends behind `start`, or NULL. */
-static struct pick *pick_behind(struct run *r, uint16_t rule, uint64_t start)
-{
-	struct pick *first = NULL;
-
-	for (size_t i = 0; i < r->n_picks; i++) {
-		struct pick *p = &r->picks[i];
-
-		if (p->rule == rule && p->end > start && (!first || p->start < first->start))
-			first = p;
-	}
-	return first;
-}
-
-void run_match(struct run *r, uint16_t rule, uint64_t start, uint64_t end)
-{
-	struct pick *old;
-
-	if (start < r->last_end[rule] || end <= start)
-		return;
-	old = pick_behind(r, rule, start);
-	if (!old) {
-		if (make_room(r, end)) {
-			r->picks[r->n_picks++] = (struct pick){start, end, rule};
-			return;
-		}
-		r->result->overflow = true;
-		count_action(r, rule);
-		return;
-	}
-	if (start > old->start)
-		return;
-	/* Ends only grow, so this one covers every later pick of the rule. */
-	*old = (struct pick){start, end > old->end ? end : old->end, rule};
-	for (size_t i = r->n_picks; i-- > 0;) {
-		if (r->picks[i].rule == rule && &r->picks[i] != old && r->picks[i].start >= start) {
-			r->picks[i] = r->picks[--r->n_picks];
-			if (old == &r->picks[r->n_picks])
-				old = &r->picks[i];
-		}
-	}
+	return a->start < b->start || (a->start == b->start && a->end > b->end);
 }
 
 void run_settle(struct run *r, enum guard_kind kind, struct live live)
@@ -195,11 +147,44 @@ void run_settle(struct run *r, enum guard_kind kind, struct live live)
 			uint64_t limit = info->action > GUARD_FLAG ? live.hold : live.any;
 
 			if (info->kind == kind && r->picks[i].start < limit &&
-			    (first == r->n_picks || r->picks[i].start < r->picks[first].start))
+			    (first == r->n_picks || is_before(&r->picks[i], &r->picks[first])))
 				first = i;
 		}
 		if (first == r->n_picks)
 			return;
 		emit_pick(r, first);
 	}
+}
+
+/* Makes room: picks that lie further back than any match is long are final. */
+static bool make_room(struct run *r, uint64_t end)
+{
+	struct live old = {end - GUARD_MAX_SPAN, end - GUARD_MAX_SPAN};
+
+	if (r->n_picks < GUARD_MAX_PICKS)
+		return true;
+	if (end > GUARD_MAX_SPAN) {
+		run_settle(r, GUARD_LITERAL, old);
+		run_settle(r, GUARD_PATTERN, old);
+	}
+	return r->n_picks < GUARD_MAX_PICKS;
+}
+
+/* A rule whose hits are masked must not lose one: then its text could not leave as it should. */
+static void lose(struct run *r, uint16_t rule)
+{
+	r->result->overflow = true;
+	count_action(r, rule);
+	if (r->policy->rules[rule].action == GUARD_MASK)
+		run_fail(r);
+}
+
+void run_match(struct run *r, uint16_t rule, uint64_t start, uint64_t end)
+{
+	if (start < r->last_end[rule] || end <= start)
+		return;
+	if (make_room(r, end))
+		r->picks[r->n_picks++] = (struct pick){start, end, rule};
+	else
+		lose(r, rule);
 }
