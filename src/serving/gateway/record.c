@@ -61,10 +61,12 @@ static struct slice parameters_of(struct exchange *e)
 	return buf_failed(&b) ? (struct slice){0} : buf_slice(&b);
 }
 
-static void add_usage(const struct exchange *e, struct log_record *r)
+static void add_usage(struct exchange *e, struct log_record *r)
 {
 	const struct chat_usage *u = &e->answer.usage;
 
+	if (e->stream && e->stream->channel[0].fed) /* what came before it broke off counts */
+		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
 	r->prompt_tokens = u->known ? u->prompt_tokens : -1;
 	r->completion_tokens = u->known ? u->completion_tokens : -1;
 	r->tokens_estimated = u->estimated;

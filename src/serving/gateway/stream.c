@@ -381,6 +381,8 @@ static void judge_others(struct exchange *e, const struct chat_event *event)
 			r.action = GUARD_BLOCK;
 		if (r.action > e->output_hits->action)
 			e->output_hits->action = r.action;
+		for (size_t k = 0; k < r.n_hits && e->output_hits->n_hits < GUARD_MAX_HITS; k++)
+			e->output_hits->hit[e->output_hits->n_hits++] = r.hit[k];
 	}
 }
 
