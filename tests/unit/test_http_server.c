@@ -636,6 +636,13 @@ TEST(a_port_in_use_is_said_so_and_loops_may_share_one)
 	CHECK_STR(err.text, want);
 	where.share = where.share_check = false;
 	CHECK_INT(http_server_listen(first, &where, &port, &err), E_BUSY);
+	where.host = SLICE_LIT("localhost");
+	where.port = 0;
+	CHECK_INT(http_server_listen(first, &where, &port, &err), 0);
+	close(ht_connect(port));
+	where.host = SLICE_LIT("");
+	CHECK_INT(http_server_listen(first, &where, &port, &err), 0);
+	close(ht_connect(port));
 	where.host = SLICE_LIT("not an address");
 	CHECK_INT(http_server_listen(first, &where, &port, &err), E_INVALID);
 	http_server_free(first);

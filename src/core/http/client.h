@@ -52,6 +52,7 @@ struct http_call_ops {
 	 * A decoded piece of the body, valid until this returns, followed by HTTP_CALL_PADDING readable bytes when
 	 * `last` is set and it is the first piece (the usual small answer: head and body in one segment).  last: the
 	 * answer is complete with it. A negative return cancels.
+	 * An empty body, and one whose end comes alone (last chunk, close), has no piece that is last: on_done tells.
 	 */
 	int (*on_body)(struct http_call *c, struct slice piece, bool last);
 	/* Exactly once, last of all, never from inside http_call_start: 0, or E_* with c->stage and c->err set.  After

@@ -179,15 +179,20 @@ static int listen_failed(const struct addrinfo *ai, int e, struct err *err)
 	return err_set(err, E_IO, "cannot listen on %s: %s", text, strerror(e));
 }
 
+union any_addr {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage addr = {0};
+	union any_addr addr = {.any.sa_family = AF_UNSPEC};
 	socklen_t n = sizeof(addr);
 
-	if (getsockname(fd, (struct sockaddr *)&addr, &n))
+	if (getsockname(fd, &addr.any, &n))
 		return 0;
-	return ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&addr)->sin6_port
-						: ((struct sockaddr_in *)(void *)&addr)->sin_port);
+	return ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
 }
 
 static int listen_on(struct http_server *s, const struct http_listen *where, const struct addrinfo *ai,
@@ -214,26 +219,75 @@ static int listen_on(struct http_server *s, const struct http_listen *where, con
 	ln->next = s->listeners;
 	s->listeners = ln;
 	sock_watch(ln->sock, UV_READABLE);
+	*ret_port = bound_port(fd);
+	return 0;
+}
+
+static void set_port(struct addrinfo *ai, uint16_t port)
+{
+	union any_addr *a = (void *)ai->ai_addr;
+
+	if (ai->ai_family == AF_INET6)
+		a->v6.sin6_port = htons(port);
+	else
+		a->v4.sin_port = htons(port);
+}
+
+/* Some hosts files give one address twice. */
+static bool listed_before(const struct addrinfo *list, const struct addrinfo *ai)
+{
+	for (; list != ai; list = list->ai_next)
+		if (list->ai_addrlen == ai->ai_addrlen && !memcmp(list->ai_addr, ai->ai_addr, ai->ai_addrlen))
+			return true;
+	return false;
+}
+
+/* Every address of a name (127.0.0.1 and ::1 of localhost), on one port.  One that the machine does not have is passed
+ * over. */
+static int listen_all(struct http_server *s, const struct http_listen *where, struct addrinfo *list, uint16_t *ret_port,
+		      struct err *err)
+{
+	struct err failed = {0};
+	uint16_t port = where->port;
+	bool any = false;
+
+	for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
+		struct err e;
+		int rc;
+
+		if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || listed_before(list, ai))
+			continue;
+		set_port(ai, port);
+		rc = listen_on(s, where, ai, &port, &e);
+		any = any || !rc;
+		set_port(ai, port);
+		if (rc == E_BUSY && where->port)
+			return err_set(err, rc, "%s", e.text);
+		if (rc && !failed.code)
+			failed = e;
+	}
+	if (!any)
+		return err_set(err, failed.code ? failed.code : E_IO, "%s",
+			       failed.code ? failed.text : "no address to listen on");
 	if (ret_port)
-		*ret_port = bound_port(fd);
+		*ret_port = port;
 	return 0;
 }
 
 int http_server_listen(struct http_server *s, const struct http_listen *where, uint16_t *ret_port, struct err *err)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *ai = NULL;
-	char host[256], port[8];
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
+	char host[256];
 	int rc;
 
 	if (where->host.n >= sizeof(host))
 		return err_set(err, E_INVALID, "the address to listen on is longer than %zu bytes", sizeof(host) - 1);
 	snprintf(host, sizeof(host), SLICE_FMT, SLICE_ARG(where->host));
-	snprintf(port, sizeof(port), "%u", where->port);
-	rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &ai);
+	rc = getaddrinfo(host[0] ? host : NULL, host[0] ? NULL : "0", &hints, &list);
 	if (rc)
 		return err_set(err, E_INVALID, "cannot listen on '%s': %s", host, gai_strerror(rc));
-	rc = listen_on(s, where, ai, ret_port, err);
-	freeaddrinfo(ai);
+	rc = listen_all(s, where, list, ret_port, err);
+	freeaddrinfo(list);
 	return rc;
 }
 

@@ -37,8 +37,12 @@ void http_server_options_init(struct http_server_options *o);
 
 /* Callbacks of an exchange that outlives the handler's return. */
 struct http_exchange_ops {
-	void (*on_abort)(struct http_exchange *x); /* the client went away (called once, at most; the exchange lives
-						      until finished) */
+	/*
+	 * The client went away: called once, at most, never after the answer is finished, and never from inside of a
+	 * call of the handler into the server; the exchange lives until it is finished.  A FIN counts as well: a client
+	 * must not shut down its sending side while it waits.
+	 */
+	void (*on_abort)(struct http_exchange *x);
 	void (*on_drain)(struct http_exchange *x); /* http_pending() fell below half of the mark again */
 	void (*on_free)(struct http_exchange *x);  /* everything was sent, or dropped: the arena goes after this */
 };
@@ -79,7 +83,8 @@ int http_server_new(struct loop *l, const struct http_server_options *o, const s
 /*
  * Listens on host:port (port 0: any free one, *ret_port says which).  share: SO_REUSEPORT, for one socket per loop; the
  * first listener of a daemon is opened with share_check, which fails when another process listens there already. Any
- * number of addresses per server.  Call on the loop's thread or before it runs.
+ * number of addresses per server.  Call on the loop's thread or before it runs.  An empty host means all interfaces; a
+ * name with several addresses (localhost) is listened on at each.
  */
 struct http_listen {
 	struct slice host;
