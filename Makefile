@@ -4,8 +4,9 @@
 #   make            build/release/muster        make run        build, start the demo on 127.0.0.1:8080
 #   make test       unit, corpora, behaviour    make check      format, layers, headers, tidy
 #   make deps       install what is missing     make test-clients   real clients and the real model (npm)
-#   make SAN=address,undefined unit             make SAN=thread unit
-#   make fuzz T=http_head SECS=60               make bench      beside nginx
+#   make unit           unit and corpora alone  make behaviour  the real binary alone (K=name: some of it)
+#   make SAN=address,undefined unit             make SAN=thread unit-threaded
+#   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)
 
 CC      ?= gcc
 CXX     ?= $(if $(findstring clang,$(CC)),clang++,g++)
@@ -27,8 +28,17 @@ VARIANT := $(if $(findstring clang,$(CC)),clang-)$(if $(SAN),$(subst $(comma),-,
 CONFIG  ?= $(VARIANT)
 B       := build/$(CONFIG)
 
-ifeq ($(filter deps clean help,$(MAKECMDGOALS)),)
-ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes),yes)
+# What the goals need beyond a compiler; `make deps` alone installs it too (DEPS=--all: for every goal).
+DEPS ?= --tests
+NEEDS := --build
+ifneq ($(filter test unit unit-threaded behaviour,$(MAKECMDGOALS)),)
+NEEDS := --tests
+endif
+ifneq ($(filter bench fuzz check check-% tidy test-clients,$(MAKECMDGOALS))$(findstring clang,$(CC)),)
+NEEDS := --all
+endif
+ifeq ($(filter deps clean,$(MAKECMDGOALS)),)
+ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null$(if $(filter --build,$(NEEDS)),, && sh tools/deps $(NEEDS) --check >/dev/null) && echo yes),yes)
 MISSING := yes
 endif
 endif
@@ -46,16 +56,17 @@ SRC    := $(filter-out src/app/daemon/main.c,$(shell find src clients -name '*.c
 CCSRC  := $(shell find src -name '*.cc' | sort)
 OBJ    := $(SRC:%.c=$B/%.o) $(CCSRC:%.cc=$B/%.o)
 TESTS  := $(patsubst tests/%.c,$B/%,$(wildcard tests/unit/test_*.c tests/conformance/test_*.c))
+# Those that start threads: for SAN=thread.
+THREADED := $(patsubst tests/%.c,$B/%,$(shell grep -lsE 'pthread|loop_start|loop_thread' tests/unit/test_*.c tests/conformance/test_*.c))
 FUZZ   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: $B/muster
 lib: $B/libmuster.a
 
 ifdef MISSING
-$(info muster: development packages are missing; running `make deps`)
-DEPS_FIRST := $(shell sh tools/deps >&2 && echo ok)
+DEPS_FIRST := $(shell sh tools/deps $(NEEDS) >&2 && echo ok)
 ifneq ($(DEPS_FIRST),ok)
-$(error packages are missing: run `make deps` as root, or see README.md)
+$(error packages are missing: install them as root with `make deps DEPS=$(NEEDS)`)
 endif
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -83,18 +94,20 @@ $B/%.o: %.cc
 run: $B/muster
 	$B/muster serve --demo $(ARGS)
 deps:
-	sh tools/deps
+	@sh tools/deps $(DEPS)
 
 unit: $(TESTS) $(FUZZ:%=$B/corpus_%)
-	@sh tools/run-tests $(TESTS) -- $(foreach f,$(FUZZ),$B/corpus_$f:tests/fuzz/corpus/$f)
+	@sh tools/test-all $B $(PYTHON) unit
+unit-threaded: $(THREADED)
+	@sh tools/run-tests $(THREADED)
 behaviour: $B/muster
-	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider $(if $(K),-k '$(K)') tests/integration
 test: $B/muster $(TESTS) $(FUZZ:%=$B/corpus_%)
 	@sh tools/test-all $B $(PYTHON) unit behaviour
 test-clients: $B/muster
 	@sh tools/test-all $B $(PYTHON) clients
 bench: $B/muster
-	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py
+	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py $(ARGS)
 
 fuzz:
 	@mkdir -p build/fuzz
@@ -105,18 +118,18 @@ fuzz:
 
 check: check-format check-layers check-headers tidy
 check-format:
-	clang-format --dry-run --Werror $$(find src tests tools clients -name '*.[ch]' -o -name '*.cc' | grep -v node_modules)
+	clang-format --dry-run --Werror $$(find src tests tools clients \( -name '*.[ch]' -o -name '*.cc' \) ! -path '*/node_modules/*' 2>/dev/null)
 check-layers:
-	sh tools/check-layers src
+	@sh tools/check-layers src
 check-headers: # every header stands alone
-	@for h in $$(cd src && find . -name '*.h' ! -name banned.h); do echo "#include \"$${h#./}\"" | \
-	    $(CC) -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS) -Wall -Wextra -Werror -x c -fsyntax-only - || exit 1; done
+	@cd src && find . -name '*.h' ! -name banned.h | sed 's|^\./||' | xargs -P 2 -I {} sh -c 'echo "#include \"{}\"" | \
+	    $(CC) -std=gnu17 -D_GNU_SOURCE -I. -I.. $(PKG_CFLAGS) -Wall -Wextra -Werror -x c -fsyntax-only -'
 tidy:
-	@printf '%s\n' $(SRC) src/app/daemon/main.c | xargs -P 2 -n 8 sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS) 2>/dev/null' tidy
+	@sh tools/tidy $(SRC) src/app/daemon/main.c -- -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS)
 
 clean:
 	rm -rf build
 
-.PHONY: all lib run deps unit behaviour test test-clients bench fuzz check check-format check-layers check-headers tidy clean
+.PHONY: all lib run deps unit unit-threaded behaviour test test-clients bench fuzz check check-format check-layers check-headers tidy clean
 .PRECIOUS: $B/%.o
 -include $(shell find $B -name '*.d' 2>/dev/null)
