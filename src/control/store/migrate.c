@@ -47,17 +47,15 @@ int migrate_level(struct db *db, int *ret_level, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
 	bool there = false;
-	int rc;
+	int level = 0, rc;
 
 	arena_init(&a, 1024, 65536);
 	rc = db_has_table(db, "schema_migrations", &there, err);
-	if (rc)
-		return rc;
-	if (!there) {
-		*ret_level = 0;
-		return 0;
-	}
-	return read_level(db, &a, ret_level, err);
+	if (!rc && there)
+		rc = read_level(db, &a, &level, err);
+	if (!rc)
+		*ret_level = level;
+	return rc;
 }
 
 static int apply(struct db *db, int level, struct err *err)

@@ -1,0 +1,799 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every entity over every backend: rows in and out, filters, pages, and inserts that may come twice.  A new backend is
+ * one more row in `backends`; the last test fails every call there is, one after the other.
+ */
+#include "control/store/entities.h"
+
+#include "core/base/clock.h"
+#include "store_fixture.h"
+
+#define S(x) SLICE_LIT(x)
+#define T0 INT64_C(1763873420000000)
+#define SECOND INT64_C(1000000)
+
+static const char *const backends[] = {"sqlite:%s", "sqlite::memory:", "fault:0:sqlite:%s"};
+
+struct fixture {
+	struct place place;
+	struct db *db;
+	struct arena a;
+	struct uuid_gen ids;
+	struct err err;
+};
+
+static void open_at(struct fixture *f, const char *format)
+{
+	char url[256];
+
+	*f = (struct fixture){.db = NULL};
+	place_make(&f->place);
+	(void)snprintf(url, sizeof(url), "%.*s%s", (int)strcspn(format, "%"), format,
+		       strchr(format, '%') ? f->place.file : "");
+	f->db = place_open(url);
+	arena_init(&f->a, 16384, (size_t)64 << 20);
+	uuid_gen_init(&f->ids);
+}
+
+static void close_at(struct fixture *f)
+{
+	db_close(f->db);
+	arena_release(&f->a);
+	place_remove(&f->place);
+}
+
+/* Runs what follows once for each backend. */
+#define EACH_BACKEND(f) \
+	for (size_t b_ = 0; b_ < COUNT_OF(backends) && (open_at(&(f), backends[b_]), true); b_++, close_at(&(f)))
+
+static struct model model(struct fixture *f, const char *name, const char *version, const char *use_case)
+{
+	struct model m = {.id = uuid_v7(&f->ids, T0),
+			  .name = slice_from(name),
+			  .version = slice_from(version),
+			  .use_case = slice_from(use_case),
+			  .provider = S("ollama"),
+			  .configuration = S("{\"endpoint\":\"http://h/\"}"),
+			  .created_us = T0,
+			  .updated_us = T0,
+			  .status_since_us = T0};
+
+	return m;
+}
+
+static struct model put(struct fixture *f, struct model m)
+{
+	CHECK_INT(store_model_insert(f->db, &m, &f->err), 0);
+	return m;
+}
+
+TEST(a_model_comes_back_as_it_was_stored)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct model m = model(&f, "a", "1", "u"), back = {0};
+
+		m.model_type = S("api");
+		m.metrics = S("{\"p95\":1}");
+		m.status = MODEL_TESTING;
+		m.updated_us = T0 + 1;
+		m.status_since_us = T0 + 2;
+		put(&f, m);
+		CHECK_INT(store_model_get(f.db, &f.a, &m.id, &back, &f.err), 0);
+		CHECK(!memcmp(&back.id, &m.id, sizeof(m.id)));
+		CHECK(slice_eq(back.name, m.name) && slice_eq(back.version, m.version) &&
+		      slice_eq(back.use_case, m.use_case));
+		CHECK(slice_eq(back.model_type, m.model_type) && slice_eq(back.provider, m.provider));
+		CHECK(slice_eq(back.configuration, m.configuration) && slice_eq(back.metrics, m.metrics));
+		CHECK_INT(back.status, MODEL_TESTING);
+		CHECK_INT(back.created_us, T0);
+		CHECK_INT(back.updated_us, T0 + 1);
+		CHECK_INT(back.status_since_us, T0 + 2);
+	}
+}
+
+TEST(a_model_that_is_not_there_is_not_found)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct uuid id = uuid_v7(&f.ids, T0);
+		struct model m;
+
+		CHECK_INT(store_model_get(f.db, &f.a, &id, &m, &f.err), E_NOTFOUND);
+		CHECK_INT(store_model_current(f.db, &f.a, S("u"), &m, &f.err), E_NOTFOUND);
+		CHECK_INT(store_model_set_status(f.db, &id, MODEL_TESTING, T0, &f.err), E_NOTFOUND);
+		CHECK_INT(store_model_set_configuration(f.db, &id, S("{}"), T0, &f.err), E_NOTFOUND);
+		CHECK_INT(store_model_set_metrics(f.db, &id, S("{}"), T0, &f.err), E_NOTFOUND);
+	}
+}
+
+TEST(name_version_and_use_case_are_unique_together)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct model again = model(&f, "a", "1", "u");
+
+		put(&f, model(&f, "a", "1", "u"));
+		CHECK_INT(store_model_insert(f.db, &again, &f.err), E_EXISTS);
+		put(&f, model(&f, "a", "2", "u"));
+		put(&f, model(&f, "a", "1", "other"));
+	}
+}
+
+TEST(a_use_case_has_one_current_model_at_most)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct model first = put(&f, model(&f, "a", "1", "u")), second = put(&f, model(&f, "a", "2", "u")), m;
+
+		CHECK_INT(store_model_set_status(f.db, &first.id, MODEL_CURRENT, T0 + 5, &f.err), 0);
+		CHECK_INT(store_model_set_status(f.db, &second.id, MODEL_CURRENT, T0 + 5, &f.err), E_EXISTS);
+		CHECK_INT(store_model_current(f.db, &f.a, S("u"), &m, &f.err), 0);
+		CHECK(slice_eq_str(m.version, "1"));
+		CHECK_INT(m.status_since_us, T0 + 5);
+		CHECK_INT(store_model_set_status(f.db, &first.id, MODEL_DEPRECATED, T0 + 6, &f.err), 0);
+		CHECK_INT(store_model_set_status(f.db, &second.id, MODEL_CURRENT, T0 + 6, &f.err), 0);
+		CHECK_INT(store_model_current(f.db, &f.a, S("u"), &m, &f.err), 0);
+		CHECK(slice_eq_str(m.version, "2"));
+	}
+}
+
+TEST(a_status_that_is_none_is_refused_by_the_database)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		put(&f, model(&f, "a", "1", "u"));
+		CHECK_INT(db_exec(f.db, "update model_registry set status = 'live'", NULL, 0, NULL, &f.err), E_INVALID);
+	}
+}
+
+TEST(configuration_and_metrics_change_alone)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct model m = put(&f, model(&f, "a", "1", "u")), back;
+
+		CHECK_INT(store_model_set_configuration(f.db, &m.id, S("{\"x\":1}"), T0 + 1, &f.err), 0);
+		CHECK_INT(store_model_set_metrics(f.db, &m.id, S("{\"y\":2}"), T0 + 2, &f.err), 0);
+		CHECK_INT(store_model_get(f.db, &f.a, &m.id, &back, &f.err), 0);
+		CHECK(slice_eq_str(back.configuration, "{\"x\":1}") && slice_eq_str(back.metrics, "{\"y\":2}"));
+		CHECK_INT(back.updated_us, T0 + 2);
+		CHECK_INT(back.status_since_us, T0);
+	}
+}
+
+static const struct {
+	struct model_filter f;
+	const char *found; /* versions, in order */
+} model_cases[] = {
+	{{.status = -1},
+	 "6 4 5 3 1 7"}, /* current, testing, candidates (newest first), deprecated; then the next use case */
+	{{.status = -1, .with_archived = true}, "6 4 5 3 1 2 7"},
+	{{.status = MODEL_ARCHIVED}, "2"},
+	{{.status = MODEL_CURRENT}, "6"},
+	{{.status = -1, .use_case = {"v", 1}}, "7"},
+	{{.status = -1, .provider = {"vllm", 4}}, "7"},
+	{{.status = -1, .name = {"a", 1}, .version = {"3", 1}}, "3"},
+	{{.status = -1, .use_case = {"none", 4}}, ""},
+};
+
+TEST(models_are_listed_by_what_is_asked_for)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		static const enum model_status statuses[] = {MODEL_DEPRECATED, MODEL_ARCHIVED,	MODEL_CANDIDATE,
+							     MODEL_TESTING,    MODEL_CANDIDATE, MODEL_CURRENT,
+							     MODEL_CANDIDATE};
+
+		for (size_t i = 0; i < COUNT_OF(statuses); i++) {
+			char *version = arena_printf(&f.a, "%zu", i + 1);
+			struct model m = model(&f, "a", version, i == 6 ? "v" : "u");
+
+			m.status = statuses[i];
+			m.created_us = T0 + (int64_t)i;
+			m.provider = i == 6 ? S("vllm") : S("ollama");
+			put(&f, m);
+		}
+		for (size_t i = 0; i < COUNT_OF(model_cases); i++) {
+			struct model *list = NULL;
+			char found[64] = "";
+			size_t n = 0, at = 0;
+
+			CHECK_INT(store_model_list(f.db, &f.a, &model_cases[i].f, &list, &n, &f.err), 0);
+			for (size_t k = 0; k < n; k++)
+				at += (size_t)snprintf(found + at, sizeof(found) - at, "%s" SLICE_FMT, k ? " " : "",
+						       SLICE_ARG(list[k].version));
+			CHECK_STR(found, model_cases[i].found);
+		}
+	}
+}
+
+TEST(settings_and_policies_are_replaced_and_keep_their_birthday)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct use_case_row u = {S("u"), S("{\"a\":1}"), T0, T0}, back = {0}, *list = NULL;
+		struct policy_row p = {S("p"), S("{\"b\":1}"), T0, T0}, *policies = NULL;
+		size_t n = 0;
+
+		CHECK_INT(store_use_case_get(f.db, &f.a, S("u"), &back, &f.err), E_NOTFOUND);
+		CHECK_INT(store_use_case_put(f.db, &u, &f.err), 0);
+		CHECK_INT(store_policy_put(f.db, &p, &f.err), 0);
+		u.settings = p.document = S("{}");
+		u.created_us = u.updated_us = p.created_us = p.updated_us = T0 + 9;
+		CHECK_INT(store_use_case_put(f.db, &u, &f.err), 0);
+		CHECK_INT(store_policy_put(f.db, &p, &f.err), 0);
+		CHECK_INT(store_use_case_get(f.db, &f.a, S("u"), &back, &f.err), 0);
+		CHECK(slice_eq_str(back.settings, "{}") && back.created_us == T0 && back.updated_us == T0 + 9);
+		CHECK_INT(store_use_case_list(f.db, &f.a, &list, &n, &f.err), 0);
+		CHECK(n == 1 && slice_eq_str(list[0].name, "u"));
+		CHECK_INT(store_policy_list(f.db, &f.a, &policies, &n, &f.err), 0);
+		CHECK(n == 1 && slice_eq_str(policies[0].document, "{}") && policies[0].created_us == T0);
+		CHECK_INT(store_policy_delete(f.db, S("p"), &f.err), 0);
+		CHECK_INT(store_policy_delete(f.db, S("p"), &f.err), E_NOTFOUND);
+		CHECK_INT(store_policy_list(f.db, &f.a, &policies, &n, &f.err), 0);
+		CHECK_INT(n, 0);
+	}
+}
+
+static struct uuid event(struct fixture *f, int64_t at_us, const char *kind, const char *subject, const char *use_case)
+{
+	struct registry_event e = {.id = uuid_v7(&f->ids, at_us),
+				   .at_us = at_us,
+				   .kind = slice_from(kind),
+				   .subject = slice_from(subject),
+				   .use_case = slice_from(use_case),
+				   .actor = S("ops"),
+				   .reason = S("because"),
+				   .after = S("{}")};
+
+	CHECK_INT(store_event_append(f->db, &e, &f->err), 0);
+	return e.id;
+}
+
+TEST(events_are_read_newest_first_in_pages)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct registry_event *list = NULL;
+		struct event_filter all = {.limit = 3};
+		char last[UUID_STR_SIZE];
+		size_t n = 0;
+
+		for (int i = 0; i < 5; i++)
+			event(&f, T0 + i * SECOND, "model.status", "m", "u");
+		CHECK_INT(store_event_list(f.db, &f.a, &all, &list, &n, &f.err), 0);
+		CHECK(n == 3 && list[0].at_us == T0 + 4 * SECOND && list[2].at_us == T0 + 2 * SECOND);
+		CHECK(slice_eq_str(list[0].actor, "ops") && slice_eq_str(list[0].reason, "because"));
+		CHECK(!list[0].before.p && slice_eq_str(list[0].after, "{}"));
+		all.before_id = slice_from(uuid_format(&list[2].id, last));
+		CHECK_INT(store_event_list(f.db, &f.a, &all, &list, &n, &f.err), 0);
+		CHECK(n == 2 && list[0].at_us == T0 + SECOND && list[1].at_us == T0);
+	}
+}
+
+static const struct {
+	struct event_filter f;
+	size_t n;
+} event_cases[] = {
+	{{.subject = {"m1", 2}}, 2},
+	{{.use_case = {"u", 1}}, 2},
+	{{.kind = {"policy.saved", 12}}, 1},
+	{{.until_us = T0 + SECOND}, 2},
+	{{.subject = {"m1", 2}, .until_us = T0}, 1},
+	{{.limit = STORE_PAGE_MAX + 1}, 3},
+};
+
+TEST(events_are_filtered)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		event(&f, T0, "model.registered", "m1", "u");
+		event(&f, T0 + SECOND, "model.status", "m1", "u");
+		event(&f, T0 + 2 * SECOND, "policy.saved", "p", NULL);
+		for (size_t i = 0; i < COUNT_OF(event_cases); i++) {
+			struct registry_event *list = NULL;
+			size_t n = 99;
+
+			CHECK_INT(store_event_list(f.db, &f.a, &event_cases[i].f, &list, &n, &f.err), 0);
+			CHECK_INT(n, event_cases[i].n);
+		}
+	}
+}
+
+TEST(events_cannot_be_rewritten)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		event(&f, T0, "model.status", "m", "u");
+		CHECK_INT(db_exec(f.db, "update registry_events set actor = 'nobody'", NULL, 0, NULL, &f.err),
+			  E_INVALID);
+		CHECK(strstr(f.err.text, "append-only"));
+		CHECK_INT(db_exec(f.db, "delete from registry_events", NULL, 0, NULL, &f.err), E_INVALID);
+	}
+}
+
+/* --- logs --- */
+
+static struct log_record record(struct fixture *f, int64_t at_us)
+{
+	struct log_record r = {.id = uuid_v7(&f->ids, at_us),
+			       .created_us = at_us,
+			       .request_id = S("req-1"),
+			       .model_id = S("0198b2aa-0000-7000-8000-000000000001"),
+			       .model_name = S("a@1"),
+			       .use_case = S("u"),
+			       .provider = S("ollama"),
+			       .caller = S("anonymous"),
+			       .prompt = S("Once upon"),
+			       .context = S("{\"zone\":1}"),
+			       .output = S("a time"),
+			       .parameters = S("{\"max_tokens\":5}"),
+			       .finish_reason = S("stop"),
+			       .attempts = S("[]"),
+			       .prompt_tokens = 2,
+			       .completion_tokens = -1,
+			       .tokens_estimated = true,
+			       .latency_us = 1234,
+			       .first_token_us = -1,
+			       .http_status = 200,
+			       .status = RECORD_TRUNCATED,
+			       .fallback = RECORD_FALLBACK_ENDPOINT,
+			       .stream = true,
+			       .guard_action = GUARD_MASK};
+
+	return r;
+}
+
+static struct log_record add(struct fixture *f, struct log_record r)
+{
+	bool inserted = false;
+
+	CHECK_INT(store_log_insert(f->db, &r, &inserted, &f->err), 0);
+	CHECK(inserted);
+	return r;
+}
+
+static void with_violations(struct log_record *r, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		r->violations[i] = (struct record_violation){.policy = S("default"),
+							     .rule = S("pii.card"),
+							     .category = i % 2 ? S("pii") : S("secrets"),
+							     .action = GUARD_MASK,
+							     .severity = i % 2 ? GUARD_HIGH : GUARD_LOW,
+							     .side = GUARD_OUTPUT,
+							     .start = (uint32_t)i * 10,
+							     .length = 7};
+	r->n_violations = n;
+}
+
+TEST(a_record_comes_back_whole)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct log_record r = record(&f, T0), back = {0};
+		char id[UUID_STR_SIZE];
+
+		with_violations(&r, 3);
+		add(&f, r);
+		CHECK_INT(store_log_get(f.db, &f.a, slice_from(uuid_format(&r.id, id)), &back, &f.err), 0);
+		CHECK(!memcmp(&back.id, &r.id, sizeof(r.id)));
+		CHECK_INT(back.created_us, T0);
+		CHECK_INT(back.source, RECORD_GATEWAY);
+		CHECK(slice_eq(back.request_id, r.request_id) && slice_eq(back.model_id, r.model_id));
+		CHECK(slice_eq(back.model_name, r.model_name) && slice_eq(back.use_case, r.use_case));
+		CHECK(slice_eq(back.provider, r.provider) && slice_eq(back.caller, r.caller));
+		CHECK(slice_eq(back.prompt, r.prompt) && slice_eq(back.context, r.context) &&
+		      slice_eq(back.output, r.output));
+		CHECK(slice_eq(back.parameters, r.parameters) && slice_eq(back.finish_reason, r.finish_reason));
+		CHECK(!back.error.p && slice_eq(back.attempts, r.attempts));
+		CHECK_INT(back.prompt_tokens, 2);
+		CHECK_INT(back.completion_tokens, -1);
+		CHECK(back.tokens_estimated && back.stream && !back.guard_skipped);
+		CHECK_INT(back.latency_us, 1234);
+		CHECK_INT(back.first_token_us, -1);
+		CHECK_INT(back.http_status, 200);
+		CHECK_INT(back.status, RECORD_TRUNCATED);
+		CHECK_INT(back.fallback, RECORD_FALLBACK_ENDPOINT);
+		CHECK_INT(back.guard_action, GUARD_MASK);
+		CHECK_INT(back.n_violations, 3);
+		CHECK(slice_eq_str(back.violations[1].category, "pii") && back.violations[1].start == 10);
+		CHECK_INT(back.violations[1].severity, GUARD_HIGH);
+		CHECK_INT(back.violations[1].side, GUARD_OUTPUT);
+		CHECK_INT(back.violations[1].action, GUARD_MASK);
+	}
+}
+
+TEST(a_record_of_an_application_needs_next_to_nothing)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct log_record r = {.id = uuid_v7(&f.ids, T0),
+				       .source = RECORD_APPLICATION,
+				       .model_id = S("my model!")},
+				  back = {0};
+		char id[UUID_STR_SIZE];
+
+		add(&f, r);
+		CHECK_INT(store_log_get(f.db, &f.a, slice_from(uuid_format(&r.id, id)), &back, &f.err), 0);
+		CHECK_INT(back.source, RECORD_APPLICATION);
+		CHECK(slice_eq_str(back.model_id, "my model!") && !back.use_case.p && !back.prompt.p);
+	}
+}
+
+TEST(a_record_that_comes_twice_is_there_once)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct log_record r = record(&f, T0);
+		struct violation_filter all = {.limit = 0};
+		struct violation_row *list = NULL;
+		bool inserted = true;
+		int64_t n_logs = 0;
+		size_t n = 0;
+
+		with_violations(&r, RECORD_MAX_VIOLATIONS);
+		add(&f, r);
+		r.output = S("something else");
+		CHECK_INT(store_log_insert(f.db, &r, &inserted, &f.err), 0);
+		CHECK(!inserted);
+		CHECK_INT(store_log_count(f.db, &n_logs, &f.err), 0);
+		CHECK_INT(n_logs, 1);
+		CHECK_INT(store_violation_list(f.db, &f.a, &all, &list, &n, &f.err), 0);
+		CHECK_INT(n, RECORD_MAX_VIOLATIONS);
+	}
+}
+
+/* Five records, a second apart; r0 is the oldest. */
+static void five(struct fixture *f, char ids[5][UUID_STR_SIZE])
+{
+	for (int i = 0; i < 5; i++) {
+		struct log_record r = record(f, T0 + i * SECOND);
+
+		r.latency_us = i;
+		r.status = i == 1 ? RECORD_ERROR : RECORD_OK;
+		r.use_case = i == 2 ? S("v") : S("u");
+		r.model_name = i == 3 ? S("ab@2") : S("a@1");
+		r.model_id = i == 3 ? S("plain") : r.model_id;
+		add(f, r);
+		uuid_format(&r.id, ids[i]);
+	}
+}
+
+static void found(struct fixture *f, const struct log_filter *filter, char *ret, size_t size)
+{
+	struct log_record *list = NULL;
+	size_t n = 0, at = 0;
+
+	ret[0] = '\0';
+	CHECK_INT(store_log_list(f->db, &f->a, filter, &list, &n, &f->err), 0);
+	for (size_t i = 0; i < n; i++)
+		at += (size_t)snprintf(ret + at, size - at, "%d", (int)list[i].latency_us);
+}
+
+static const struct {
+	struct log_filter f;
+	const char *found;
+} log_cases[] = {
+	{{.limit = 0}, "43210"},
+	{{.limit = 2}, "43"},
+	{{.limit = STORE_PAGE_MAX + 1}, "43210"},
+	{{.use_case = {"v", 1}}, "2"},
+	{{.use_case = {"w", 1}}, ""},
+	{{.status = {"error", 5}}, "1"},
+	{{.model = {"0198b2aa-0000-7000-8000-000000000001", 36}}, "4210"},
+	{{.model = {"plain", 5}}, "3"},
+	{{.model = {"a", 1}}, "4210"},
+	{{.model = {"a@1", 3}}, "4210"},
+	{{.model = {"ab", 2}}, "3"},
+	{{.model = {"%", 1}}, ""},
+	{{.since_us = T0 + 2 * SECOND}, "432"},
+	{{.until_us = T0 + 2 * SECOND}, "210"},
+	{{.since_us = T0 + SECOND, .until_us = T0 + 3 * SECOND, .use_case = {"u", 1}}, "31"},
+	{{.since_us = T0 + 3600 * SECOND}, ""},
+};
+
+TEST(records_are_filtered_newest_first)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		char ids[5][UUID_STR_SIZE], got[64];
+
+		five(&f, ids);
+		for (size_t i = 0; i < COUNT_OF(log_cases); i++) {
+			found(&f, &log_cases[i].f, got, sizeof(got));
+			CHECK_STR(got, log_cases[i].found);
+		}
+	}
+}
+
+TEST(records_are_paged_towards_older_and_tailed_towards_newer)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		char ids[5][UUID_STR_SIZE], got[64];
+
+		five(&f, ids);
+		found(&f, &(struct log_filter){.before_id = slice_from(ids[3]), .limit = 2}, got, sizeof(got));
+		CHECK_STR(got, "21");
+		found(&f, &(struct log_filter){.before_id = slice_from(ids[0])}, got, sizeof(got));
+		CHECK_STR(got, "");
+		found(&f, &(struct log_filter){.after_id = slice_from(ids[1]), .limit = 2}, got, sizeof(got));
+		CHECK_STR(got, "23");
+		found(&f, &(struct log_filter){.after_id = slice_from(ids[4])}, got, sizeof(got));
+		CHECK_STR(got, "");
+	}
+}
+
+TEST(texts_come_only_when_asked_for)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct log_filter with = {.with_text = true}, without = {.with_text = false};
+		struct log_record *list = NULL;
+		size_t n = 0;
+
+		add(&f, record(&f, T0));
+		CHECK_INT(store_log_list(f.db, &f.a, &with, &list, &n, &f.err), 0);
+		CHECK(n == 1 && slice_eq_str(list[0].prompt, "Once upon") && slice_eq_str(list[0].output, "a time"));
+		CHECK_INT(store_log_list(f.db, &f.a, &without, &list, &n, &f.err), 0);
+		CHECK(n == 1 && !list[0].prompt.p && !list[0].output.p && !list[0].context.p);
+	}
+}
+
+TEST(a_record_is_found_by_a_prefix_of_its_id)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		char ids[5][UUID_STR_SIZE];
+		struct log_record r = {0};
+
+		five(&f, ids);
+		CHECK_INT(store_log_get(f.db, &f.a, (struct slice){ids[2], 18}, &r, &f.err), 0);
+		CHECK_INT(r.latency_us, 2);
+		for (char *c = ids[2]; *c; c++)
+			*c = (char)(*c >= 'a' && *c <= 'f' ? *c - 32 : *c);
+		CHECK_INT(store_log_get(f.db, &f.a, slice_from(ids[2]), &r, &f.err), 0);
+		CHECK_INT(store_log_get(f.db, &f.a, (struct slice){ids[2], 6}, &r, &f.err), E_CONFLICT);
+		CHECK(strstr(f.err.text, "5 log records"));
+		CHECK_INT(store_log_get(f.db, &f.a, (struct slice){ids[2], 5}, &r, &f.err), E_INVALID);
+		CHECK_INT(store_log_get(f.db, &f.a, S("ffffff"), &r, &f.err), E_NOTFOUND);
+		CHECK_INT(store_log_get(f.db, &f.a, S("0' or 1=1"), &r, &f.err), E_NOTFOUND);
+		CHECK_INT(store_log_get(f.db, &f.a, S("0198b2aa-0000-7000-8000-0000000000010"), &r, &f.err),
+			  E_NOTFOUND);
+		CHECK_INT(store_log_get(f.db, &f.a, S(""), &r, &f.err), E_INVALID);
+	}
+}
+
+TEST(violations_are_filtered_and_paged)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		static const struct {
+			struct violation_filter f;
+			size_t n;
+		} cases[] = {
+			{{.limit = 0}, 8},
+			{{.limit = 3}, 3},
+			{{.use_case = {"u", 1}}, 8},
+			{{.use_case = {"w", 1}}, 0},
+			{{.category = {"pii", 3}}, 4},
+			{{.severity = {"low", 3}}, 4},
+			{{.model = {"a", 1}}, 8},
+			{{.model = {"b", 1}}, 0},
+			{{.since_us = T0 + SECOND}, 4},
+			{{.until_us = T0}, 4},
+		};
+		struct violation_filter page = {.limit = 3};
+		size_t n = 0, n_all = 0;
+		char last[UUID_STR_SIZE];
+		struct violation_row *list = NULL;
+
+		for (int i = 0; i < 2; i++) {
+			struct log_record r = record(&f, T0 + i * SECOND);
+
+			with_violations(&r, 4);
+			add(&f, r);
+		}
+		for (size_t i = 0; i < COUNT_OF(cases); i++) {
+			CHECK_INT(store_violation_list(f.db, &f.a, &cases[i].f, &list, &n, &f.err), 0);
+			CHECK_INT(n, cases[i].n);
+		}
+		for (int i = 0; i < 3; i++) {
+			CHECK_INT(store_violation_list(f.db, &f.a, &page, &list, &n, &f.err), 0);
+			n_all += n;
+			if (n)
+				page.before_id = slice_from(uuid_format(&list[n - 1].id, last));
+		}
+		CHECK_INT(n_all, 8);
+		CHECK(n == 2 && list[1].created_us == T0 && slice_eq_str(list[1].v.rule, "pii.card"));
+	}
+}
+
+/* --- migrations --- */
+
+TEST(migrating_twice_changes_nothing)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		int level = -1, from = -1;
+
+		CHECK_INT(migrate_level(f.db, &level, &f.err), 0);
+		CHECK_INT(level, migrate_target());
+		CHECK_INT(migrate_run(f.db, &from, &f.err), 0);
+		CHECK_INT(from, migrate_target());
+	}
+}
+
+TEST(a_database_of_a_newer_muster_is_refused_with_both_levels)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		CHECK_INT(db_exec(f.db,
+				  "insert into schema_migrations (level, name, applied_us) values (99, 'future', 0)",
+				  NULL, 0, NULL, &f.err),
+			  0);
+		CHECK_INT(migrate_run(f.db, NULL, &f.err), E_CONFLICT);
+		CHECK(strstr(f.err.text, "at level 99") && strstr(f.err.text, "install a newer muster"));
+	}
+}
+
+TEST(an_empty_database_is_at_level_0_and_every_step_can_be_shown)
+{
+	struct place p;
+	struct db *db = NULL;
+	int level = -1;
+
+	place_make(&p);
+	CHECK_INT(db_open(p.url, &db, NULL), 0);
+	CHECK_INT(migrate_level(db, &level, NULL), 0);
+	CHECK_INT(level, 0);
+	CHECK(!migrate_sql(0) && !migrate_sql(migrate_target() + 1));
+	for (int i = 1; i <= migrate_target(); i++)
+		CHECK(migrate_sql(i) != NULL);
+	CHECK(migrate_dialect_sql(1, "sqlite") && !migrate_dialect_sql(1, "oracle") &&
+	      !migrate_dialect_sql(0, "sqlite"));
+	db_close(db);
+	place_remove(&p);
+}
+
+/* --- every call fails once --- */
+
+/* A shipper's batch: two records with violations in one transaction. */
+static int ship(struct fixture *f, const struct log_record *r, size_t n)
+{
+	int rc = db_begin(f->db, &f->err);
+
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = store_log_insert(f->db, &r[i], NULL, &f->err);
+	if (!rc)
+		rc = db_commit(f->db, &f->err);
+	if (rc)
+		db_rollback(f->db);
+	return rc;
+}
+
+TEST(a_migration_and_a_batch_survive_the_failure_of_any_call)
+{
+	bool failed = true;
+
+	for (int at = 1; failed && at < 100; at++) {
+		struct fixture f = {.db = NULL};
+		struct log_record r[2];
+		int64_t n = -1;
+		char url[256];
+
+		failed = false;
+		place_make(&f.place);
+		arena_init(&f.a, 16384, (size_t)64 << 20);
+		uuid_gen_init(&f.ids);
+		(void)snprintf(url, sizeof(url), "fault:%d:%s", at, f.place.url);
+		CHECK_INT(db_open(url, &f.db, &f.err), 0);
+		if (migrate_run(f.db, NULL, &f.err)) {
+			failed = true;
+			CHECK_INT(migrate_run(f.db, NULL, &f.err), 0);
+		}
+		for (size_t i = 0; i < COUNT_OF(r); i++) {
+			r[i] = record(&f, T0);
+			with_violations(&r[i], 2);
+		}
+		if (ship(&f, r, COUNT_OF(r))) {
+			failed = true;
+			CHECK_INT(store_log_count(f.db, &n, &f.err), 0);
+			CHECK_INT(n, 0);
+			CHECK_INT(ship(&f, r, COUNT_OF(r)), 0);
+		}
+		if (ship(&f, r, COUNT_OF(r))) { /* the same again: nothing new */
+			failed = true;
+			CHECK_INT(ship(&f, r, COUNT_OF(r)), 0);
+		}
+		if (store_log_count(f.db, &n, &f.err)) {
+			failed = true;
+			CHECK_INT(store_log_count(f.db, &n, &f.err), 0);
+		}
+		CHECK_INT(n, 2);
+		close_at(&f);
+	}
+	CHECK(!failed);
+}
+
+/* Each read fails at its call, says so, and works the next time. */
+TEST(every_read_reports_the_failure_of_its_call)
+{
+	struct fixture f;
+
+	open_at(&f, "sqlite:%s");
+	for (int at = 1; at <= 8; at++) {
+		struct model_filter mf = {.status = -1};
+		struct event_filter ef = {.limit = 1};
+		struct log_filter lf = {.limit = 1};
+		struct violation_filter vf = {.limit = 1};
+		struct violation_row *violations;
+		struct registry_event *events;
+		struct use_case_row *use_cases;
+		struct policy_row *policies;
+		struct log_record *logs;
+		struct model *models, m;
+		struct db *db = NULL;
+		int n_failed = 0;
+		char url[256];
+		size_t n;
+
+		(void)snprintf(url, sizeof(url), "fault:%d:%s", at, f.place.url);
+		CHECK_INT(db_open(url, &db, &f.err), 0);
+		n_failed += store_model_list(db, &f.a, &mf, &models, &n, &f.err) == E_IO;
+		n_failed += store_model_current(db, &f.a, S("u"), &m, &f.err) == E_IO;
+		n_failed += store_use_case_list(db, &f.a, &use_cases, &n, &f.err) == E_IO;
+		n_failed += store_policy_list(db, &f.a, &policies, &n, &f.err) == E_IO;
+		n_failed += store_event_list(db, &f.a, &ef, &events, &n, &f.err) == E_IO;
+		n_failed += store_log_list(db, &f.a, &lf, &logs, &n, &f.err) == E_IO;
+		n_failed += store_violation_list(db, &f.a, &vf, &violations, &n, &f.err) == E_IO;
+		n_failed += store_policy_delete(db, S("p"), &f.err) == E_IO;
+		CHECK_INT(n_failed, 1);
+		db_close(db);
+	}
+	close_at(&f);
+}
