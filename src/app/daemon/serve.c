@@ -74,7 +74,7 @@ static int for_each_flag(int argc, char **argv, struct serve_options *o, struct 
 		snprintf(key, sizeof(key), "%.*s", value ? (int)(value - argv[i] - 2) : 120, argv[i] + 2);
 		if (value)
 			value++;
-		else if (!(config_has(key, &is_bool) && is_bool) && i + 1 < argc)
+		else if (i + 1 < argc && (!(config_has(key, &is_bool) && is_bool) || argv[i + 1][0] != '-'))
 			value = argv[++i];
 		if (!strcmp(key, "config")) {
 			o->config_path = value;
