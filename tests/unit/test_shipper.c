@@ -23,6 +23,8 @@ struct ship {
 
 static const struct shipper_options quick = {.batch_records = 8, .linger_ms = 1, .retry_min_ms = 1, .retry_max_ms = 4};
 
+static const struct shipper_options large = {.linger_ms = 1, .retry_min_ms = 1, .retry_max_ms = 4};
+
 static void ship_init(struct ship *s, const char *url_prefix, bool migrated)
 {
 	log_setup(LOG_OFF, false);
@@ -206,7 +208,6 @@ TEST(stopping_without_a_database_keeps_the_records)
 
 TEST(segments_are_prepared_while_the_database_is_away)
 {
-	static const struct shipper_options large = {.linger_ms = 1, .retry_min_ms = 1, .retry_max_ms = 4};
 	struct ship s;
 
 	ship_init(&s, "", false);
@@ -218,6 +219,35 @@ TEST(segments_are_prepared_while_the_database_is_away)
 	CHECK_INT(migrate_run(s.db, &(int){0}, &s.f.err), 0);
 	CHECK_INT(shipper_flush(s.shipper, LIMIT_MS), 0);
 	CHECK_INT(row_count(&s), 40000);
+	ship_release(&s);
+}
+
+TEST(a_full_spool_is_told_and_takes_records_again_once_the_database_does)
+{
+	int64_t until_ms = clock_mono_ms() + LIMIT_MS;
+	char text[200] = "";
+	struct ship s;
+	int rc;
+
+	ship_init(&s, "", false);
+	fixture_close(&s.f);
+	CHECK_INT(fixture_open(&s.f, 1, 3 * FIXTURE_MIB), 0);
+	ship_start(&s, &large);
+	for (uint64_t i = 0; !strstr(text, "is full") && clock_mono_ms() < until_ms; i++) {
+		(void)fixture_append(&s.f, 0, i); /* the last ones are lost, and counted */
+		if (i % 100 == 0)
+			shipper_last_error(s.shipper, text, sizeof(text));
+	}
+	CHECK(strstr(text, "is full"));
+	CHECK_INT(migrate_run(s.db, &(int){0}, &s.f.err), 0);
+	CHECK_INT(shipper_flush(s.shipper, LIMIT_MS), 0);
+	CHECK_INT(row_count(&s), (long long)counter_get(&spool_stats(s.f.spool)->records));
+	do
+		rc = fixture_append(&s.f, 0, 1000000);
+	while (rc < 0 && clock_mono_ms() < until_ms);
+	CHECK_INT(rc, 0);
+	CHECK_INT(shipper_flush(s.shipper, LIMIT_MS), 0);
+	CHECK_INT(row_count(&s), (long long)counter_get(&spool_stats(s.f.spool)->records));
 	ship_release(&s);
 }
 

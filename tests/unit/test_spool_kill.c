@@ -67,11 +67,10 @@ static void child_run(int fd)
 			_exit(4);
 	}
 	for (;;) {
-		struct pollfd p = {.fd = spool_wake_fd(f.spool), .events = POLLIN};
+		struct pollfd p = {.fd = spool_room_fd(f.spool), .events = POLLIN};
 
 		(void)spool_prepare(f.spool, NULL);
 		(void)poll(&p, 1, 1);
-		spool_wake_hush(f.spool);
 	}
 }
 

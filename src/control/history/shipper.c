@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shipper's thread: sleep until something was appended, wait a little for more, take a batch to the database,
- * acknowledge. Exactly once rests on the order in ship_batch: the positions move only after the commit, and
- * store_log_insert ignores what is there already.
+ * Two threads.  The shipper sleeps until something was appended, waits a little for more, takes a batch to the
+ * database, acknowledges.  Exactly once rests on the order in ship_batch: the positions move only after the commit, and
+ * store_log_insert ignores what is there already.  The keeper makes room in the spool: apart, since a call of the
+ * database may take as long as it likes.
  */
 #include "control/history/shipper.h"
 
@@ -21,27 +22,28 @@
 #include "core/base/log.h"
 
 #define RECHECK_MS 1000
+#define ERROR_SIZE sizeof(((struct err *)NULL)->text)
 
 struct shipper {
 	struct spool *spool;
 	struct store *store;
 	struct shipper_options o;
 	struct shipper_stats stats;
-	pthread_t thread;
+	pthread_t thread, keeper;
 	int control_fd; /* eventfd: somebody wants a flush, or the end */
+	int keeper_fd;	/* eventfd: the keeper has to end */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* under the lock */
 	uint64_t flush_wanted, flush_done; /* numbers of calls */
 	int64_t stop_at_ms;		   /* 0: run on */
 	bool ended;
-	char last_error[sizeof(((struct err *)NULL)->text)];
-	/* the thread's own */
+	char ship_error[ERROR_SIZE], room_error[ERROR_SIZE]; /* "": none since the last success */
+	/* the shipping thread's own */
 	uint64_t marked_for; /* the flush that the spool's mark answers; 0: none */
 	size_t one_by_one;   /* so many records still go alone, since a batch held a bad one */
 	int64_t backoff_ms;
-	int64_t prepare_at_ms; /* not before, after a failure */
-	bool failing, prepare_failing;
+	bool failing;
 	struct log_record record; /* the one at hand: too large for a stack */
 };
 
@@ -55,41 +57,16 @@ struct batch {
 
 /* --- failures --- */
 
-static void error_set(struct shipper *s, const char *text)
+/* which: s->ship_error or s->room_error */
+static void error_set(struct shipper *s, char which[ERROR_SIZE], const char *text)
 {
 	pthread_mutex_lock(&s->lock);
-	(void)snprintf(s->last_error, sizeof(s->last_error), "%s", text);
+	(void)snprintf(which, ERROR_SIZE, "%s", text);
+	if (*text)
+		counter_set(&s->stats.last_error_us, (uint64_t)clock_wall_us());
+	else if (!*s->ship_error && !*s->room_error)
+		counter_set(&s->stats.last_error_us, 0);
 	pthread_mutex_unlock(&s->lock);
-	counter_set(&s->stats.last_error_us, *text ? (uint64_t)clock_wall_us() : 0);
-}
-
-static void error_clear(struct shipper *s)
-{
-	if (!s->failing && !s->prepare_failing)
-		error_set(s, "");
-}
-
-static void prepare(struct shipper *s)
-{
-	struct err err = {0};
-	int64_t now_ms = clock_mono_ms();
-
-	if (s->prepare_failing && now_ms < s->prepare_at_ms)
-		return;
-	if (spool_prepare(s->spool, &err) == 0) {
-		if (s->prepare_failing) {
-			s->prepare_failing = false;
-			log_info(&logger, "the spool takes records again, %llu were lost",
-				 (unsigned long long)counter_get(&spool_stats(s->spool)->lost));
-			error_clear(s);
-		}
-		return;
-	}
-	s->prepare_at_ms = now_ms + s->o.retry_min_ms;
-	error_set(s, err.text);
-	if (!s->prepare_failing)
-		log_error(&logger, "%s", err.text);
-	s->prepare_failing = true;
 }
 
 static void note_failure(struct shipper *s, const struct batch *b, const struct err *err)
@@ -98,7 +75,7 @@ static void note_failure(struct shipper *s, const struct batch *b, const struct 
 
 	counter_add(&s->stats.failures, 1);
 	counter_set(&s->stats.lag_us, age_us > 0 ? (uint64_t)age_us : 0);
-	error_set(s, err->text);
+	error_set(s, s->ship_error, err->text);
 	if (!s->failing)
 		log_warn(&logger, "records wait in the spool: %s", err->text);
 	s->failing = true;
@@ -117,7 +94,7 @@ static void note_success(struct shipper *s, const struct batch *b, bool is_last)
 		return;
 	s->failing = false;
 	log_info(&logger, "the database takes records again");
-	error_clear(s);
+	error_set(s, s->ship_error, "");
 }
 
 /* --- batches --- */
@@ -254,24 +231,13 @@ static void drain(int fd)
 	(void)!read(fd, &n, sizeof(n)); /* EAGAIN: nothing was there */
 }
 
-/* Waits for somebody's word or the time, and prepares segments for whoever runs out of them meanwhile. */
+/* Until the time has passed, or somebody's word. */
 static void pause_for(struct shipper *s, int64_t ms)
 {
-	int64_t until_ms = clock_mono_ms() + ms, now_ms;
+	struct pollfd p = {.fd = s->control_fd, .events = POLLIN};
 
-	while ((now_ms = clock_mono_ms()) < until_ms) {
-		struct pollfd p[] = {{.fd = s->control_fd, .events = POLLIN},
-				     {.fd = spool_wake_fd(s->spool), .events = POLLIN}};
-
-		if (poll(p, COUNT_OF(p), (int)(until_ms - now_ms)) <= 0)
-			continue;
-		if (p[0].revents) {
-			drain(s->control_fd);
-			return;
-		}
-		spool_wake_hush(s->spool);
-		prepare(s);
-	}
+	if (ms > 0 && poll(&p, 1, (int)ms) > 0)
+		drain(s->control_fd);
 }
 
 static bool somebody_waits(struct shipper *s)
@@ -289,7 +255,7 @@ static void sleep_until_woken(struct shipper *s)
 {
 	struct pollfd p[] = {{.fd = s->control_fd, .events = POLLIN},
 			     {.fd = spool_wake_fd(s->spool), .events = POLLIN}};
-	int n = poll(p, COUNT_OF(p), s->prepare_failing || somebody_waits(s) ? RECHECK_MS : -1);
+	int n = poll(p, COUNT_OF(p), somebody_waits(s) ? RECHECK_MS : -1);
 
 	spool_wake_hush(s->spool);
 	if (p[0].revents)
@@ -340,7 +306,6 @@ static void *run(void *arg)
 	int rc;
 
 	for (;;) {
-		prepare(s);
 		more = false;
 		rc = ship_batch(s, &more);
 		if (answer(s))
@@ -364,6 +329,40 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* --- the keeper --- */
+
+/* Returns whether there is room now; says so once when that changes. */
+static bool make_room(struct shipper *s, bool had_room)
+{
+	struct err err = {0};
+
+	if (spool_prepare(s->spool, &err) < 0) {
+		error_set(s, s->room_error, err.text);
+		if (had_room)
+			log_error(&logger, "%s", err.text);
+		return false;
+	}
+	if (!had_room) {
+		error_set(s, s->room_error, "");
+		log_info(&logger, "the spool has room again, %llu records were lost",
+			 (unsigned long long)counter_get(&spool_stats(s->spool)->lost));
+	}
+	return true;
+}
+
+static void *keep(void *arg)
+{
+	struct shipper *s = arg;
+	struct pollfd p[] = {{.fd = s->keeper_fd, .events = POLLIN}, {.fd = spool_room_fd(s->spool), .events = POLLIN}};
+	bool has_room = true;
+
+	while (!p[0].revents) {
+		has_room = make_room(s, has_room);
+		(void)poll(p, COUNT_OF(p), has_room ? -1 : RECHECK_MS); /* whatever it says, look again */
+	}
+	return NULL;
+}
+
 /* --- the others' side --- */
 
 static void options_fill(struct shipper_options *o)
@@ -376,24 +375,47 @@ static void options_fill(struct shipper_options *o)
 
 static void shipper_free(struct shipper *s)
 {
-	close(s->control_fd);
+	if (s->control_fd >= 0)
+		close(s->control_fd);
+	if (s->keeper_fd >= 0)
+		close(s->keeper_fd);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
+static void tell(int event_fd)
+{
+	uint64_t one = 1;
+
+	(void)!write(event_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
+}
+
+static void keeper_stop(struct shipper *s)
+{
+	tell(s->keeper_fd);
+	pthread_join(s->keeper, NULL);
+}
+
 /* Signals belong to the main thread. */
-static int thread_start(struct shipper *s)
+static int threads_start(struct shipper *s)
 {
 	sigset_t all, old;
 	int failure;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	failure = pthread_create(&s->thread, NULL, run, s);
+	failure = pthread_create(&s->keeper, NULL, keep, s);
+	if (!failure) {
+		failure = pthread_create(&s->thread, NULL, run, s);
+		if (failure)
+			keeper_stop(s);
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!failure)
-		(void)pthread_setname_np(s->thread, "shipper"); /* for people only */
+	if (!failure) { /* names are for people only */
+		(void)pthread_setname_np(s->keeper, "spool-keeper");
+		(void)pthread_setname_np(s->thread, "shipper");
+	}
 	return failure;
 }
 
@@ -417,20 +439,14 @@ int shipper_start(struct spool *spool, struct store *store, const struct shipper
 	pthread_cond_init(&s->changed, &attr);
 	pthread_condattr_destroy(&attr);
 	s->control_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	failure = s->control_fd < 0 ? errno : thread_start(s);
+	s->keeper_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	failure = s->control_fd < 0 || s->keeper_fd < 0 ? errno : threads_start(s);
 	if (failure) {
 		shipper_free(s);
 		return err_set(err, E_IO, "cannot start the shipper: %s", strerror(failure));
 	}
 	*ret = s;
 	return 0;
-}
-
-static void tell(struct shipper *s)
-{
-	uint64_t one = 1;
-
-	(void)!write(s->control_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
 }
 
 /* Under the lock; true when flush `number` was answered in time. */
@@ -452,7 +468,7 @@ int shipper_flush(struct shipper *s, int64_t limit_ms)
 
 	pthread_mutex_lock(&s->lock);
 	s->flush_wanted++;
-	tell(s);
+	tell(s->control_fd);
 	reached = wait_locked(s, s->flush_wanted, limit_ms);
 	pthread_mutex_unlock(&s->lock);
 	return reached ? 0 : E_TIMEOUT;
@@ -468,8 +484,9 @@ int shipper_stop(struct shipper *s, int64_t limit_ms)
 	s->flush_wanted++;
 	s->stop_at_ms = clock_mono_ms() + (limit_ms > 0 ? limit_ms : 1);
 	pthread_mutex_unlock(&s->lock);
-	tell(s);
+	tell(s->control_fd);
 	pthread_join(s->thread, NULL);
+	keeper_stop(s);
 	reached = s->flush_done >= s->flush_wanted;
 	shipper_free(s);
 	return reached ? 0 : E_TIMEOUT;
@@ -483,6 +500,6 @@ const struct shipper_stats *shipper_stats(const struct shipper *s)
 void shipper_last_error(struct shipper *s, char *buf, size_t size)
 {
 	pthread_mutex_lock(&s->lock);
-	(void)snprintf(buf, size, "%s", s->last_error);
+	(void)snprintf(buf, size, "%s", *s->room_error ? s->room_error : s->ship_error);
 	pthread_mutex_unlock(&s->lock);
 }

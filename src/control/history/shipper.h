@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The thread that takes records from the spool to the database, in batches, exactly once: a batch is one transaction,
- * it is acknowledged after the commit, and a record that comes twice changes nothing there.  It also prepares the
- * spool's segments, with and without a database.  A record that the database refuses for itself goes to
+ * it is acknowledged after the commit, and a record that comes twice changes nothing there.  A second thread makes room
+ * in the spool, whatever the database does.  A record that the database refuses for itself goes to
  * <spool>/rejected.ndjson and holds nobody up.
  */
 #pragma once
@@ -11,8 +11,9 @@
 
 struct shipper;
 
-#define SHIPPER_REJECTED_MAX ((size_t)16 << 20) /* bytes of rejected.ndjson; past it refused records are only counted \
-						 */
+#define SHIPPER_REJECTED_MAX                                                                     \
+	((size_t)16 << 20) /* bytes of rejected.ndjson; past it refused records are only counted \
+			    */
 
 struct shipper_options {		    /* 0: the default */
 	size_t batch_records;		    /* default 256 */

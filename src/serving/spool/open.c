@@ -213,12 +213,13 @@ static struct spool *spool_new(const struct spool_options *o)
 
 	if (!s)
 		abort();
-	s->dir_fd = s->lock_fd = s->ack_fd = s->wake_fd = -1;
+	s->dir_fd = s->lock_fd = s->ack_fd = s->wake_fd = s->room_fd = -1;
 	s->directory = slice_dup(slice_from(o->directory));
 	s->n_writers = s->n_tracks = o->n_writers;
 	s->segment_bytes = o->segment_bytes ? o->segment_bytes : SPOOL_SEGMENT_BYTES;
 	s->max_bytes = o->max_bytes ? o->max_bytes : SPOOL_DEFAULT_MAX_BYTES;
 	s->next_sequence = 1;
+	pthread_mutex_init(&s->lock, NULL);
 	s->stats = calloc(1, sizeof(*s->stats));
 	s->writers = aligned_alloc(_Alignof(struct writer), size);
 	if (!s->stats || !s->writers)
@@ -229,7 +230,7 @@ static struct spool *spool_new(const struct spool_options *o)
 
 static void spool_free(struct spool *s)
 {
-	const int fds[] = {s->dir_fd, s->lock_fd, s->ack_fd, s->wake_fd};
+	const int fds[] = {s->dir_fd, s->lock_fd, s->ack_fd, s->wake_fd, s->room_fd};
 
 	for (unsigned i = 0; i < SPOOL_MAX_WRITERS; i++) {
 		for (struct segment *g = s->tracks[i].first, *next; g; g = next) {
@@ -241,6 +242,7 @@ static void spool_free(struct spool *s)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
+	pthread_mutex_destroy(&s->lock);
 	free(s->writers);
 	free(s->stats);
 	free(s->directory);
@@ -257,7 +259,8 @@ static int spool_start(struct spool *s, struct err *err)
 	if (s->dir_fd < 0)
 		return err_set(err, E_IO, "cannot open the spool directory %s: %s", s->directory, strerror(errno));
 	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (s->wake_fd < 0)
+	s->room_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (s->wake_fd < 0 || s->room_fd < 0)
 		return err_set(err, E_IO, "cannot make an eventfd: %s", strerror(errno));
 	rc = lock_take(s, err);
 	if (!rc)
@@ -280,7 +283,7 @@ int spool_open(const struct spool_options *o, struct spool **ret, struct err *er
 		spool_free(s);
 		return rc;
 	}
-	(void)spool_supply(s, NULL); /* a full disk: the reading thread says so, and tries again */
+	(void)spool_supply(s, NULL); /* a full disk: spool_prepare says so, and tries again */
 	*ret = s;
 	return 0;
 }

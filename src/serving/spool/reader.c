@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reading thread's side: segments made ahead, records read in order, what is acknowledged deleted.  A segment may
+ * The reading side: segments made ahead, records read in order, what is acknowledged deleted.  A segment may
  * be deleted only when it is sealed (its writer has left it for good), read to its end and acknowledged.
  */
 #include <inttypes.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "serving/spool/record.h"
 #include "serving/spool/spool_internal.h"
 
 #define GIVE_BACK_BYTES ((size_t)256 << 10)
 #define PAGE 4096u
+
+static void unlock(struct spool **s)
+{
+	pthread_mutex_unlock(&(*s)->lock);
+}
+
+/* Until the end of the function. */
+#define LOCK(s)                                     \
+	CLEANUP(unlock) struct spool *locked = (s); \
+	pthread_mutex_lock(&locked->lock)
 
 /* --- tracks --- */
 
@@ -90,6 +101,12 @@ void track_reap(struct spool *s, struct track *t)
 	}
 }
 
+static void reap_all(struct spool *s)
+{
+	for (unsigned i = 0; i < s->n_tracks; i++)
+		track_reap(s, &s->tracks[i]);
+}
+
 /* --- reading --- */
 
 static bool record_checks(const struct segment *g, size_t offset, uint32_t length)
@@ -145,6 +162,7 @@ static int track_read(struct spool *s, struct track *t, struct log_record *ret, 
 
 int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret_cursor)
 {
+	LOCK(s);
 	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[s->next_track];
 
@@ -152,11 +170,13 @@ int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret
 		if (t->reading && track_read(s, t, ret, ret_cursor) == 0)
 			return 0;
 	}
+	reap_all(s); /* what was just seen to have ended */
 	return E_AGAIN;
 }
 
 void spool_rewind(struct spool *s)
 {
+	LOCK(s);
 	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[i];
 
@@ -214,6 +234,7 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 {
 	int rc;
 
+	LOCK(s);
 	for (size_t i = 0; i < n; i++) {
 		struct track *t = &s->tracks[cursors[i].writer];
 
@@ -233,6 +254,7 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 
 void spool_mark(struct spool *s)
 {
+	LOCK(s);
 	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[i];
 		const struct segment *active = NULL;
@@ -252,8 +274,9 @@ void spool_mark(struct spool *s)
 	}
 }
 
-bool spool_mark_reached(const struct spool *s)
+bool spool_mark_reached(struct spool *s)
 {
+	LOCK(s);
 	for (unsigned i = 0; i < s->n_tracks; i++) {
 		const struct track *t = &s->tracks[i];
 		struct spool_cursor mark = {i, t->mark.sequence, t->mark.offset};
@@ -266,15 +289,13 @@ bool spool_mark_reached(const struct spool *s)
 
 /* --- preparing --- */
 
-/* How many segments should be ready: none while the first one is half empty, then more the more were used. */
-static unsigned ahead_wanted(const struct writer *w, const struct segment *active)
+/* How many segments should be ready: more, the more were used. */
+static unsigned ahead_wanted(const struct writer *w)
 {
 	unsigned taken = atomic_load_explicit(&w->ring_taken, memory_order_acquire);
 
-	if (taken == 0)
+	if (taken < 1)
 		return 1;
-	if (taken == 1 && active && atomic_load_explicit(&active->used, memory_order_relaxed) < active->size / 2)
-		return 0;
 	return taken < SPOOL_AHEAD ? taken : SPOOL_AHEAD;
 }
 
@@ -296,8 +317,7 @@ static int segment_add(struct spool *s, unsigned writer, struct err *err)
 static int writer_supply(struct spool *s, unsigned writer, struct err *err)
 {
 	struct writer *w = &s->writers[writer];
-	struct segment *active = atomic_load_explicit(&w->active, memory_order_acquire);
-	unsigned wanted = ahead_wanted(w, active), ready;
+	unsigned wanted = ahead_wanted(w), ready;
 	int rc = 0;
 
 	while (rc == 0) {
@@ -357,12 +377,14 @@ static void drop_waiting(const struct track *t)
 
 int spool_prepare(struct spool *s, struct err *err)
 {
+	uint64_t n;
 	int rc;
 
-	for (unsigned i = 0; i < s->n_tracks; i++) {
-		track_reap(s, &s->tracks[i]);
+	LOCK(s);
+	reap_all(s);
+	(void)!read(s->room_fd, &n, sizeof(n)); /* EAGAIN: it was clear */
+	for (unsigned i = 0; i < s->n_tracks; i++)
 		drop_waiting(&s->tracks[i]);
-	}
 	rc = spool_supply(s, err);
 	for (unsigned i = 0; i < s->n_writers; i++)
 		touch_ahead(&s->writers[i]);

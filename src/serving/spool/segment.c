@@ -204,6 +204,7 @@ void segment_delete(struct spool *s, struct segment *g)
 	name_format(name, g->writer, g->sequence);
 	(void)unlinkat(s->dir_fd, name, 0); /* if it stays, the next run finds it acknowledged and deletes it */
 	s->allocated_bytes -= g->size;
+	spool_signal(s->room_fd);
 	counter_set(&s->n_segments, counter_get(&s->n_segments) - 1);
 	segment_free(g);
 }

@@ -12,16 +12,21 @@
 
 /* --- waking --- */
 
-static void wake(struct spool *s)
+void spool_signal(int event_fd)
 {
 	uint64_t one = 1;
 
-	(void)!write(s->wake_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
+	(void)!write(event_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
 }
 
 int spool_wake_fd(const struct spool *s)
 {
 	return s->wake_fd;
+}
+
+int spool_room_fd(const struct spool *s)
+{
+	return s->room_fd;
 }
 
 static void drain(struct spool *s)
@@ -68,7 +73,7 @@ static bool has_room(const struct segment *g, size_t span)
 	return g && span <= g->size - atomic_load_explicit(&g->used, memory_order_relaxed);
 }
 
-/* The segment to append to; NULL when none is ready. *ret_urgent: the reading thread has to prepare. */
+/* The segment to append to; NULL when none is ready. *ret_urgent: spool_prepare has to be called. */
 static struct segment *segment_for(struct writer *w, size_t span, bool *ret_urgent)
 {
 	struct segment *g = w->segment;
@@ -131,9 +136,9 @@ int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
 	/* A flag first, so that of all appends to a sleeping reader one makes the call. */
 	if (atomic_load_explicit(&s->armed, memory_order_seq_cst) &&
 	    atomic_exchange_explicit(&s->armed, false, memory_order_seq_cst))
-		urgent = true;
+		spool_signal(s->wake_fd);
 	if (UNLIKELY(urgent))
-		wake(s);
+		spool_signal(s->room_fd);
 	return rc;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spool: what happened, on disk before the answer's last byte leaves.
- * One writer per loop, each with its own segment files; a thread elsewhere
- * (control/history) prepares segments ahead, reads whole records and
- * acknowledges them.  A record survives kill -9 of this process; a power cut may
+ * One writer per loop, each with its own segment files; threads elsewhere
+ * (control/history) prepare segments ahead, read whole records and
+ * acknowledge them.  A record survives kill -9 of this process; a power cut may
  * take what the kernel had not written yet.
  *
  * File: <dir>/<writer>-<sequence>.seg.  A header, then records: length (4 bytes, stored last), CRC-32C of length and
@@ -61,27 +61,30 @@ const struct spool_stats *spool_stats(const struct spool *s);
 
 /*
  * Appends one record.  Only the owner of `writer` may call; copies into mapped memory, no system call but the one that
- * wakes a sleeping reader.  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
+ * wakes a sleeping thread.  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
  */
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r);
+
+/* --- making room: any one thread, so that a reader that waits for its database delays nobody --- */
+
+/*
+ * Allocates and touches segments ahead, deletes acknowledged ones.  To be called when the eventfd is readable (a writer
+ * is running out of prepared room, or segments were deleted; spool_prepare clears it), and every second while it fails.
+ * E_IO says that the disk or the spool is full, or why not.
+ */
+int spool_prepare(struct spool *s, struct err *err);
+int spool_room_fd(const struct spool *s);
 
 /* --- the reading thread --- */
 
 /*
  * It is woken through this eventfd.  To sleep: spool_wake_clear, then spool_read until E_AGAIN, then poll: an append
  * after spool_wake_clear makes it readable, once; appends to an awake reader cost no system call.  spool_wake_hush
- * clears it too, but then appends do not wake: only a writer that is running out of prepared room does, and
- * spool_prepare should be called.
+ * clears it too, but then appends do not make it readable.
  */
 int spool_wake_fd(const struct spool *s);
 void spool_wake_clear(struct spool *s);
 void spool_wake_hush(struct spool *s);
-
-/*
- * Allocates and touches segments ahead, deletes acknowledged ones.  To be called whenever the reader wakes, and at
- * least every second after it failed.  E_IO says that the disk or the spool is full, or why not.
- */
-int spool_prepare(struct spool *s, struct err *err);
 
 struct spool_cursor { /* a place just behind a record */
 	uint32_t writer;
@@ -104,4 +107,4 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 void spool_rewind(struct spool *s);
 /* Remembers how far all writers are now; reached: all that is acknowledged. */
 void spool_mark(struct spool *s);
-bool spool_mark_reached(const struct spool *s);
+bool spool_mark_reached(struct spool *s);

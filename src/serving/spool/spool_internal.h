@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the spool share.  Who owns what: a writer's thread owns the struct writer's own part; the reading
- * thread owns tracks, the list of segments and every file; between them stand atomics only:
+ * side (the thread that reads, and the one that makes room, under s->lock) owns tracks, the list of segments and every
+ * file; between the two stand atomics only.
  *
- *   ring       the reading thread puts prepared segments in, the writer takes them out
- *   active     the writer's segment, for the reading thread to look at; the reading thread alone frees segments, and
- * only sealed ones used       bytes of a segment that hold whole records (stored by the writer after each record)
- *   sealed     stored by the writer as its last touch of a segment
- *   touched    bytes of a segment that are mapped in (stored by the reading thread)
- *   length     the first word of each record in the mapping: stored after the payload
- *   armed      the reader may be asleep.  The writer stores a length and then loads armed; the reader stores armed and
- * then loads lengths.  All four are sequentially consistent, so that one of the two sees the other.
+ * - ring: the reading side puts prepared segments in, the writer takes them out.
+ * - active: the writer's segment, for the reading side to look at; that side alone frees segments, and only sealed
+ * ones.
+ * - used: bytes of a segment that hold whole records; the writer stores it after each.
+ * - sealed: the writer's last touch of a segment.
+ * - touched: bytes of a segment that are mapped in; the reading side stores it.
+ * - length: the first word of each record in the mapping, stored after the payload.
+ * - armed: the reader may be asleep.  The writer stores a length and then loads armed; the reader stores armed and then
+ *   loads lengths.  All four are sequentially consistent, so that one of the two sees the other.
  */
 #pragma once
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "serving/spool/spool.h"
@@ -30,7 +33,7 @@ struct segment {
 	size_t size; /* mapped, and of the file */
 	uint32_t writer;
 	uint64_t sequence;
-	/* the reading thread */
+	/* the reading side */
 	bool found;	   /* left by an earlier run */
 	bool ended;	   /* sealed, and `end` is final */
 	bool dropped;	   /* the pages were given back when it was sealed before its turn came */
@@ -46,7 +49,7 @@ struct position {
 	uint64_t sequence, offset;
 };
 
-/* All segments of one writer number, oldest first; the reading thread's. */
+/* All segments of one writer number, oldest first; the reading side's. */
 struct track {
 	struct segment *first, *last;
 	struct segment *reading; /* NULL only when the list is empty */
@@ -68,14 +71,14 @@ struct writer {
 
 struct spool {
 	char *directory;
-	int dir_fd, lock_fd, ack_fd, wake_fd;
+	int dir_fd, lock_fd, ack_fd, wake_fd, room_fd;
 	unsigned n_writers;
 	size_t segment_bytes;
 	uint64_t max_bytes;
 	struct spool_stats *stats; /* the sums; its own memory so that reading them leaves the spool const */
 	struct writer *writers;
 	atomic_bool armed;
-	/* the reading thread */
+	pthread_mutex_t lock; /* the reading side: of all that follows */
 	struct track tracks[SPOOL_MAX_WRITERS];
 	unsigned n_tracks, next_track; /* n_tracks: n_writers, or more while an earlier run's are there */
 	uint64_t next_sequence, ack_generation;
@@ -92,6 +95,9 @@ static inline _Atomic uint32_t *length_at(const struct segment *g, size_t offset
 {
 	return (_Atomic uint32_t *)(void *)(g->map + offset);
 }
+
+/* --- spool.c --- */
+void spool_signal(int event_fd);
 
 /* --- segment.c --- */
 /* E_IO; the file is there with its header, or not at all. */
