@@ -56,8 +56,8 @@ TEST(pipelined_requests_are_answered_in_their_order)
 	fd = ht_connect(h.port);
 	for (int i = 0; i < 8; i++) {
 		snprintf(body, sizeof(body), "%d", i);
-		CHECK(ht_says(fd, POST("/later", "1", "") + 0) && ht_says(fd, body));
-		CHECK(ht_says(fd, POST("/echo", "1", "") + 0) && ht_says(fd, body));
+		CHECK(ht_says(fd, POST("/later", "1", "")) && ht_says(fd, body));
+		CHECK(ht_says(fd, POST("/echo", "1", "")) && ht_says(fd, body));
 	}
 	for (int i = 0; i < 16; i++) {
 		snprintf(body, sizeof(body), "%d", i / 2);

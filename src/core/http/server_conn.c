@@ -240,7 +240,8 @@ void conn_gone(struct conn *c, bool now, bool reset)
 		return;
 	}
 	c->x->pub.aborted = true;
-	counter_add(&s->stats.aborted, 1);
+	if (!c->linger) /* of refusals nobody waits for the answer */
+		counter_add(&s->stats.aborted, 1);
 	conn_unlink(c);
 	conn_link(c, &s->gone);
 	if (now)
