@@ -99,7 +99,7 @@ static enum next pass_refusal(struct exchange *e)
 	message = p->decode_error ? p->decode_error(&e->http->arena, e->g->json, body) : (struct slice){0};
 	snprintf(e->error_text, sizeof(e->error_text), "upstream answered %d: " SLICE_FMT, e->upstream_status,
 		 (int)min_size(message.n, 300), message.p ? message.p : "");
-	if (p == e->front && message.n) {
+	if (p == e->front && p->needs_model_splice && message.n) {
 		counter_add(&e->stats->errors, 1);
 		record_exchange(e, RECORD_ERROR, e->upstream_status);
 		e->step = STEP_DONE;

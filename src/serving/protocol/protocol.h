@@ -65,7 +65,8 @@ struct protocol {
 	const char *default_path; /* of chat requests: "/v1/chat/completions" */
 	enum framing framing;	  /* how its upstream streams */
 	const char *stream_type;  /* Content-Type of its streams */
-	bool needs_model_splice;  /* same protocol in and out: `model` is replaced in the body */
+	bool needs_model_splice;  /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
+				   * where callers and upstreams see different shapes, as with generate. */
 
 	/* Front.  ret->root, body and slices point into root's text and the arena.  E_INVALID: err->text says which
 	 * member, and *ret_param names it (a literal, or NULL). */
