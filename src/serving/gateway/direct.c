@@ -22,9 +22,9 @@ struct direct {
 static void reply_json(struct http_exchange *x, int status, struct slice body)
 {
 	struct http_header h[2] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
-				   {SLICE_LIT("x-request-id"), http_header(&x->head, "x-request-id")}};
+				   {SLICE_LIT("x-request-id"), respond_request_id(x)}};
 
-	http_reply(x, status, h, h[1].value.n && h[1].value.n <= 128 ? 2 : 1, body);
+	http_reply(x, status, h, h[1].value.n ? 2 : 1, body);
 }
 
 static void refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text)
@@ -412,7 +412,7 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	r.created_us = loop_wall_us(g->loop);
 	r.id = uuid_v7(&g->ids, r.created_us);
 	r.caller = caller;
-	r.request_id = http_header(&x->head, "x-request-id");
+	r.request_id = respond_request_id(x);
 	if (!read_log(x, root, &r))
 		return;
 	if (spool_append(g->spool, g->writer, &r)) {

@@ -80,18 +80,6 @@ static void on_free(struct http_exchange *x)
 
 static const struct http_exchange_ops exchange_ops = {.on_abort = on_abort, .on_drain = on_drain, .on_free = on_free};
 
-static struct slice pick_request_id(const struct http_head *head, struct slice fallback)
-{
-	struct slice id = http_header(head, "x-request-id");
-
-	if (!id.n || id.n > 128)
-		return fallback;
-	for (size_t i = 0; i < id.n; i++)
-		if (id.p[i] <= 0x20 || id.p[i] >= 0x7f)
-			return fallback;
-	return id;
-}
-
 struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const struct protocol *front)
 {
 	struct exchange *e = arena_alloc(&x->arena, sizeof(*e));
@@ -108,7 +96,9 @@ struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const 
 	e->start_us = loop_wall_us(g->loop);
 	e->log_id = uuid_v7(&g->ids, e->start_us);
 	uuid_format(&e->log_id, e->log_id_text);
-	e->request_id = pick_request_id(&x->head, slice_from(e->log_id_text));
+	e->request_id = respond_callers_request_id(&x->head);
+	if (!e->request_id.n)
+		e->request_id = slice_from(e->log_id_text);
 	e->first_token_ms = -1;
 	e->error_status = 502;
 	buf_init_arena(&e->attempts, &x->arena, ATTEMPTS_JSON_MAX);

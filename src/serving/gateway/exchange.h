@@ -175,6 +175,10 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 void respond_meta(const struct exchange *e, struct answer_meta *m);
 enum next respond_error(struct exchange *e, const struct api_error *error);
 enum next respond_whole(struct exchange *e, struct slice body);
+/* The caller's, or absent when it sent none that is fit. */
+struct slice respond_callers_request_id(const struct http_head *head);
+/* The same outside of an exchange, where one is made when there is none. */
+struct slice respond_request_id(struct http_exchange *x);
 /* An error outside of an exchange, in the shape that the path asks for. */
 void respond_plain_error(struct http_exchange *x, const struct api_error *error);
 /* record.c */

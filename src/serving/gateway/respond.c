@@ -104,12 +104,37 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	return FINISHED;
 }
 
+struct slice respond_callers_request_id(const struct http_head *head)
+{
+	struct slice id = http_header(head, "x-request-id");
+
+	if (id.n > 128)
+		return (struct slice){0};
+	for (size_t i = 0; i < id.n; i++)
+		if (id.p[i] <= 0x20 || id.p[i] >= 0x7f)
+			return (struct slice){0};
+	return id;
+}
+
+struct slice respond_request_id(struct http_exchange *x)
+{
+	struct slice id = respond_callers_request_id(&x->head);
+	struct uuid made;
+	char text[UUID_STR_SIZE];
+
+	if (id.n)
+		return id;
+	made = uuid_v7_now();
+	return arena_slice(&x->arena, slice_from(uuid_format(&made, text)));
+}
+
 void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 {
 	const struct protocol *p =
 		slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
-	struct http_header h[3] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")}};
-	size_t n = 1;
+	struct http_header h[4] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
+				   {SLICE_LIT("x-request-id"), respond_request_id(x)}};
+	size_t n = h[1].value.n ? 2 : 1;
 	struct buf body;
 
 	if (error->status == 405)
