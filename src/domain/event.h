@@ -7,10 +7,11 @@
 struct registry_event {
 	struct uuid id;
 	int64_t at_us;
-	struct slice kind;    /* "model.registered", "model.status", "model.configuration", "model.metrics", "use_case.settings", "policy.saved", ... */
-	struct slice subject; /* model id, use case or policy name */
-	struct slice use_case; /* absent when it concerns none */
-	struct slice actor;   /* who */
-	struct slice reason;  /* why; may be empty */
+	struct slice kind;	    /* "model.registered", "model.status", "model.configuration", "model.metrics",
+				       "use_case.settings", "policy.saved", ... */
+	struct slice subject;	    /* model id, use case or policy name */
+	struct slice use_case;	    /* absent when it concerns none */
+	struct slice actor;	    /* who */
+	struct slice reason;	    /* why; may be empty */
 	struct slice before, after; /* JSON; absent: none */
 };

@@ -38,7 +38,8 @@ int model_status_parse(struct slice s, enum model_status *ret, struct err *err);
 #define MODEL_NAME_MAX 128
 #define MODEL_VERSION_MAX 64
 #define USE_CASE_MAX 64
-/* name: letters, digits and . _ - : / ; version the same; use case: lower-case letters, digits, _ and -.  E_INVALID with why. */
+/* name: letters, digits and . _ - : / ; version the same; use case: lower-case letters, digits, _ and -.  E_INVALID
+ * with why. */
 int model_name_check(struct slice name, struct err *err);
 int model_version_check(struct slice version, struct err *err);
 int use_case_check(struct slice use_case, struct err *err);
@@ -48,26 +49,26 @@ void model_ref_split(struct slice ref, struct slice *ret_name, struct slice *ret
 
 /* What `configuration` says, checked.  Unknown members are kept in the registry and ignored here. */
 struct model_config {
-	struct slice endpoint;	     /* URL; may be absent for provider sim */
-	struct slice protocol;	     /* absent: see DESIGN, the path of the endpoint or the provider decides */
-	struct slice upstream_model; /* name to send upstream; absent: the model's own name */
-	struct slice api_key_env;    /* the environment variable that holds the key */
-	struct slice api_key_file;   /* a file that holds it */
+	struct slice endpoint;	       /* URL; may be absent for provider sim */
+	struct slice protocol;	       /* absent: see DESIGN, the path of the endpoint or the provider decides */
+	struct slice upstream_model;   /* name to send upstream; absent: the model's own name */
+	struct slice api_key_env;      /* the environment variable that holds the key */
+	struct slice api_key_file;     /* a file that holds it */
 	const struct json *headers;    /* object of strings to send, or NULL */
 	const struct json *parameters; /* defaults for what the caller leaves out: object, or NULL */
-	const struct json *sim;	     /* for provider sim: object, or NULL */
+	const struct json *sim;	       /* for provider sim: object, or NULL */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the use case's */
 };
 
 /*
- * Reads root (an object, or NULL for {}).  E_INVALID names the member.  A secret written into the configuration itself ("api_key",
- * "authorization" in headers, ...) is refused, with the way to do it (api_key_env, api_key_file).
+ * Reads root (an object, or NULL for {}).  E_INVALID names the member.  A secret written into the configuration itself
+ * ("api_key", "authorization" in headers, ...) is refused, with the way to do it (api_key_env, api_key_file).
  */
 int model_config_parse(const struct json *root, struct model_config *ret, struct err *err);
 
 /*
- * The shape of a model in the API, the events and the snapshot on disk: model_id, model_name, version, use_case, model_type,
- * provider, configuration, performance_metrics, status, created_at, updated_at, status_since.
+ * The shape of a model in the API, the events and the snapshot on disk: model_id, model_name, version, use_case,
+ * model_type, provider, configuration, performance_metrics, status, created_at, updated_at, status_since.
  */
 struct json_writer;
 void model_write(struct json_writer *w, const struct model *m);

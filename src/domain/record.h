@@ -15,10 +15,10 @@ enum record_status {
 };
 
 enum record_fallback { /* what served, when the current model did not */
-	RECORD_FALLBACK_NONE,
-	RECORD_FALLBACK_MODEL,	  /* the next model of the chain */
-	RECORD_FALLBACK_ENDPOINT, /* the hardcoded endpoint of the configuration file */
-	RECORD_FALLBACK_CONTENT,  /* fallback content */
+		       RECORD_FALLBACK_NONE,
+		       RECORD_FALLBACK_MODEL,	 /* the next model of the chain */
+		       RECORD_FALLBACK_ENDPOINT, /* the hardcoded endpoint of the configuration file */
+		       RECORD_FALLBACK_CONTENT,	 /* fallback content */
 };
 
 enum record_source { RECORD_GATEWAY, RECORD_APPLICATION };
@@ -42,12 +42,12 @@ struct log_record {
 	struct slice model_name; /* name@version */
 	struct slice use_case;
 	struct slice provider;
-	struct slice caller;	 /* name of the key, or "anonymous" */
+	struct slice caller; /* name of the key, or "anonymous" */
 	struct slice prompt, context /* JSON */, output;
 	struct slice parameters; /* JSON: max_tokens, temperature, ... */
 	struct slice finish_reason;
-	struct slice error;	 /* one sentence, when status is not ok */
-	struct slice attempts;	 /* JSON array: every upstream try, with its model, result and time */
+	struct slice error;			  /* one sentence, when status is not ok */
+	struct slice attempts;			  /* JSON array: every upstream try, with its model, result and time */
 	int64_t prompt_tokens, completion_tokens; /* -1: unknown */
 	bool tokens_estimated;
 	int64_t latency_us, first_token_us; /* -1: unknown */

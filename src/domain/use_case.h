@@ -18,23 +18,26 @@ struct use_case {
 	struct slice fallback_content; /* what is answered when nothing serves; absent: the configuration file's */
 	struct slice policy;	       /* name of the guardrail policy; absent: "default"; "none": no checks */
 	enum log_mode log;
-	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the configuration file's */
+	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
+		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
 };
 
 /*
  * The settings as a JSON object, every member optional:
- * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" | "none",
- *  "timeouts": {"connect_ms", "first_byte_ms", "between_ms", "total_ms"}}
- * and use_case, created_at, updated_at, which use_case_write adds (use_case has to be the name).  This is what
- * PUT /api/v1/use-cases/{use_case} takes and the store keeps.
+ * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
+ * "none", "timeouts": {"connect_ms", "first_byte_ms", "between_ms", "total_ms"}} and use_case, created_at, updated_at,
+ * which use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the
+ * store keeps.
  */
-int use_case_parse(struct arena *a, struct slice name, const struct json *settings, struct use_case *ret, struct err *err);
+int use_case_parse(struct arena *a, struct slice name, const struct json *settings, struct use_case *ret,
+		   struct err *err);
 struct json_writer;
 void use_case_write(struct json_writer *w, const struct use_case *u); /* one object, every setting */
-/* E_INVALID when settings hold a member that use_case_parse does not know; it names the nearest.  For what people write: what is
- * stored may come from a newer binary, and is read without this. */
+/* E_INVALID when settings hold a member that use_case_parse does not know; it names the nearest.  For what people
+ * write: what is stored may come from a newer binary, and is read without this. */
 int use_case_settings_check(const struct json *settings, struct err *err);
 const char *log_mode_name(enum log_mode m);
-/* "foundation" and "foundation_layer" both give the use case foundation_layer: writes into ret (USE_CASE_MAX + 1 bytes or more). */
+/* "foundation" and "foundation_layer" both give the use case foundation_layer: writes into ret (USE_CASE_MAX + 1 bytes
+ * or more). */
 struct slice use_case_of_layer(struct slice layer, char ret[USE_CASE_MAX + 8]);

@@ -44,7 +44,7 @@ static struct db *connect(struct fixture *f)
 static int run(struct fixture *f, struct db *db, const char *sql)
 {
 	f->err = (struct err){0};
-	return db_exec(db, sql, NULL, 0, NULL, &f->err);
+	return db_exec(db, sql, db_args(NULL, 0), NULL, &f->err);
 }
 
 static void setup(struct fixture *f, size_t i)
@@ -74,7 +74,7 @@ static int64_t count(struct fixture *f, struct db *db)
 {
 	struct db_rows rows;
 
-	CHECK_INT(db_query(db, &f->arena, "select count(*) from t", NULL, 0, &rows, &f->err), 0);
+	CHECK_INT(db_query(db, &f->arena, "select count(*) from t", db_args(NULL, 0), &rows, &f->err), 0);
 	return db_cell(&rows, 0, 0)->i;
 }
 
@@ -82,7 +82,7 @@ static int insert(struct db *db, int64_t id, struct db_value s, struct db_value 
 {
 	const struct db_value args[] = {db_int(id), s, d};
 
-	return db_exec(db, "insert into t (id, s, d) values ($1, $2, $3)", args, COUNT_OF(args), NULL, err);
+	return db_exec(db, "insert into t (id, s, d) values ($1, $2, $3)", db_args(args, COUNT_OF(args)), NULL, err);
 }
 
 static const struct db_value null = {.type = DB_NULL};
@@ -106,7 +106,9 @@ TEST(values_come_back_as_they_went_in)
 		setup(&f, b);
 		for (size_t i = 0; i < COUNT_OF(value_cases); i++)
 			CHECK_INT(insert(f.db, (int64_t)i, value_cases[i].s, value_cases[i].d, &f.err), 0);
-		CHECK_INT(db_query(f.db, &f.arena, "select s, d, id from t order by id", NULL, 0, &rows, &f.err), 0);
+		CHECK_INT(
+			db_query(f.db, &f.arena, "select s, d, id from t order by id", db_args(NULL, 0), &rows, &f.err),
+			0);
 		CHECK_INT(rows.n_rows, COUNT_OF(value_cases));
 		CHECK_INT(rows.n_columns, 3);
 		for (size_t i = 0; i < rows.n_rows; i++) {
@@ -133,8 +135,10 @@ TEST(integers_have_all_64_bits)
 			const struct db_value arg = db_int(wanted[i]);
 			struct db_rows rows;
 
-			CHECK_INT(db_exec(f.db, "insert into n (v) values ($1)", &arg, 1, NULL, &f.err), 0);
-			CHECK_INT(db_query(f.db, &f.arena, "select v from n where v = $1", &arg, 1, &rows, &f.err), 0);
+			CHECK_INT(db_exec(f.db, "insert into n (v) values ($1)", db_args(&arg, 1), NULL, &f.err), 0);
+			CHECK_INT(db_query(f.db, &f.arena, "select v from n where v = $1", db_args(&arg, 1), &rows,
+					   &f.err),
+				  0);
 			CHECK_INT(rows.n_rows, 1);
 			CHECK_INT(db_cell(&rows, 0, 0)->i, wanted[i]);
 		}
@@ -154,7 +158,7 @@ TEST(a_text_of_a_mebibyte_is_kept)
 		for (size_t i = 0; i < n; i++)
 			big[i] = (char)('a' + i % 26);
 		CHECK_INT(insert(f.db, 1, db_text((struct slice){big, n}), null, &f.err), 0);
-		CHECK_INT(db_query(f.db, &f.arena, "select s from t", NULL, 0, &rows, &f.err), 0);
+		CHECK_INT(db_query(f.db, &f.arena, "select s from t", db_args(NULL, 0), &rows, &f.err), 0);
 		CHECK(slice_eq(db_cell(&rows, 0, 0)->s, (struct slice){big, n}));
 		free(big);
 		teardown(&f);
@@ -172,7 +176,7 @@ TEST(rows_that_do_not_fit_the_arena_are_too_big_and_the_connection_goes_on)
 		arena_init(&small, 256, 2048);
 		for (int64_t i = 0; i < 100; i++)
 			CHECK_INT(insert(f.db, i, db_text(SLICE_LIT("0123456789")), null, &f.err), 0);
-		CHECK_INT(db_query(f.db, &small, "select id, s from t", NULL, 0, &rows, &f.err), E_TOOBIG);
+		CHECK_INT(db_query(f.db, &small, "select id, s from t", db_args(NULL, 0), &rows, &f.err), E_TOOBIG);
 		CHECK_INT(count(&f, f.db), 100);
 		arena_release(&small);
 		teardown(&f);
@@ -189,11 +193,11 @@ TEST(more_rows_than_the_limit_are_too_many)
 		struct fixture f;
 
 		setup(&f, b);
-		CHECK_INT(db_query(f.db, &f.arena, many, &arg, 1, &rows, &f.err), 0);
+		CHECK_INT(db_query(f.db, &f.arena, many, db_args(&arg, 1), &rows, &f.err), 0);
 		CHECK_INT(rows.n_rows, DB_MAX_ROWS);
 		arena_reset(&f.arena);
 		arg = db_int(DB_MAX_ROWS + 1);
-		CHECK_INT(db_query(f.db, &f.arena, many, &arg, 1, &rows, &f.err), E_TOOBIG);
+		CHECK_INT(db_query(f.db, &f.arena, many, db_args(&arg, 1), &rows, &f.err), E_TOOBIG);
 		teardown(&f);
 	}
 }
@@ -236,12 +240,13 @@ TEST(a_statement_says_how_many_rows_it_touched)
 		setup(&f, b);
 		for (int64_t i = 0; i < 3; i++)
 			CHECK_INT(insert(f.db, i, null, null, &f.err), 0);
-		CHECK_INT(db_exec(f.db, "update t set s = 'x' where id > 0", NULL, 0, &n, &f.err), 0);
+		CHECK_INT(db_exec(f.db, "update t set s = 'x' where id > 0", db_args(NULL, 0), &n, &f.err), 0);
 		CHECK_INT(n, 2);
-		CHECK_INT(db_exec(f.db, "insert into t (id) values (1) on conflict do nothing", NULL, 0, &n, &f.err),
+		CHECK_INT(db_exec(f.db, "insert into t (id) values (1) on conflict do nothing", db_args(NULL, 0), &n,
+				  &f.err),
 			  0);
 		CHECK_INT(n, 0);
-		CHECK_INT(db_exec(f.db, "delete from t where id = 77", NULL, 0, &n, &f.err), 0);
+		CHECK_INT(db_exec(f.db, "delete from t where id = 77", db_args(NULL, 0), &n, &f.err), 0);
 		CHECK_INT(n, 0);
 		teardown(&f);
 	}
@@ -302,7 +307,7 @@ TEST(statements_are_told_apart_by_their_text)
 				struct db_rows rows;
 
 				(void)snprintf(sql, sizeof(sql), "select %d", i);
-				CHECK_INT(db_query(f.db, &f.arena, sql, NULL, 0, &rows, &f.err), 0);
+				CHECK_INT(db_query(f.db, &f.arena, sql, db_args(NULL, 0), &rows, &f.err), 0);
 				CHECK_INT(db_cell(&rows, 0, 0)->i, i);
 			}
 		}

@@ -153,7 +153,8 @@ TEST(a_status_that_is_none_is_refused_by_the_database)
 	EACH_BACKEND(f)
 	{
 		put(&f, model(&f, "a", "1", "u"));
-		CHECK_INT(db_exec(f.db, "update model_registry set status = 'live'", NULL, 0, NULL, &f.err), E_INVALID);
+		CHECK_INT(db_exec(f.db, "update model_registry set status = 'live'", db_args(NULL, 0), NULL, &f.err),
+			  E_INVALID);
 	}
 }
 
@@ -328,10 +329,10 @@ TEST(events_cannot_be_rewritten)
 	EACH_BACKEND(f)
 	{
 		event(&f, T0, "model.status", "m", "u");
-		CHECK_INT(db_exec(f.db, "update registry_events set actor = 'nobody'", NULL, 0, NULL, &f.err),
+		CHECK_INT(db_exec(f.db, "update registry_events set actor = 'nobody'", db_args(NULL, 0), NULL, &f.err),
 			  E_INVALID);
 		CHECK(strstr(f.err.text, "append-only"));
-		CHECK_INT(db_exec(f.db, "delete from registry_events", NULL, 0, NULL, &f.err), E_INVALID);
+		CHECK_INT(db_exec(f.db, "delete from registry_events", db_args(NULL, 0), NULL, &f.err), E_INVALID);
 	}
 }
 
@@ -674,7 +675,7 @@ TEST(a_database_of_a_newer_muster_is_refused_with_both_levels)
 	{
 		CHECK_INT(db_exec(f.db,
 				  "insert into schema_migrations (level, name, applied_us) values (99, 'future', 0)",
-				  NULL, 0, NULL, &f.err),
+				  db_args(NULL, 0), NULL, &f.err),
 			  0);
 		CHECK_INT(migrate_run(f.db, NULL, &f.err), E_CONFLICT);
 		CHECK(strstr(f.err.text, "at level 99") && strstr(f.err.text, "install a newer muster"));

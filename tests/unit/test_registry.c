@@ -727,7 +727,7 @@ TEST(rows_that_cannot_be_served_stop_the_start_by_name)
 
 		setup_at(&f, 0);
 		CHECK_INT(db_open(f.place.url, &db, &f.err), 0);
-		CHECK_INT(db_exec(db, cases[i].sql, NULL, 0, NULL, &f.err), 0);
+		CHECK_INT(db_exec(db, cases[i].sql, db_args(NULL, 0), NULL, &f.err), 0);
 		CHECK_INT(registry_load(f.r, &origin, &f.err), E_INVALID);
 		CHECK(strstr(f.err.text, cases[i].says));
 		CHECK(!registry_snapshot(f.r));
@@ -774,7 +774,7 @@ static const char *everything(struct fixture *f)
 
 	buf_init_arena(&out, &f->a, (size_t)1 << 20);
 	CHECK_INT(db_open(f->place.url, &db, &f->err), 0);
-	CHECK_INT(db_query(db, &f->a, sql, NULL, 0, &rows, &f->err), 0);
+	CHECK_INT(db_query(db, &f->a, sql, db_args(NULL, 0), &rows, &f->err), 0);
 	for (size_t i = 0; i < rows.n_rows; i++)
 		CHECK_INT(buf_add(&out, db_cell(&rows, i, 0)->s), 0);
 	db_close(db);
@@ -905,7 +905,7 @@ static void *borrow(void *arg)
 
 		CHECK_INT(store_acquire(b->store, &db, &err), 0);
 		CHECK_INT(db_begin(db, &err), 0);
-		CHECK_INT(db_exec(db, "update counts set n = n + 1", NULL, 0, NULL, &err), 0);
+		CHECK_INT(db_exec(db, "update counts set n = n + 1", db_args(NULL, 0), NULL, &err), 0);
 		if (i % 2)
 			CHECK_INT(db_commit(db, &err), 0);
 		store_release(b->store, db); /* what was left open is rolled back */
@@ -931,7 +931,7 @@ TEST(more_threads_than_connections_share_the_store)
 	for (size_t i = 0; i < COUNT_OF(t); i++)
 		CHECK_INT(pthread_join(t[i], NULL), 0);
 	CHECK_INT(store_acquire(f.store, &db, &f.err), 0);
-	CHECK_INT(db_query(db, &f.a, "select n from counts", NULL, 0, &rows, &f.err), 0);
+	CHECK_INT(db_query(db, &f.a, "select n from counts", db_args(NULL, 0), &rows, &f.err), 0);
 	CHECK_INT(db_cell(&rows, 0, 0)->i, 25 * COUNT_OF(t));
 	store_release(f.store, db);
 	teardown(&f);
@@ -949,7 +949,7 @@ TEST(a_store_in_memory_keeps_to_its_one_connection)
 	CHECK_INT(db_script(db, "create table x (v bigint)", &err), 0);
 	store_release(s, db);
 	CHECK_INT(store_acquire(s, &db, &err), 0);
-	CHECK_INT(db_exec(db, "insert into x values (1)", NULL, 0, NULL, &err), 0);
+	CHECK_INT(db_exec(db, "insert into x values (1)", db_args(NULL, 0), NULL, &err), 0);
 	store_release(s, db);
 	store_release(s, NULL);
 	store_free(s);

@@ -79,8 +79,8 @@ static int compact(struct arena *a, const struct json *root, size_t max_bytes, s
 	return ret->p ? 0 : E_TOOBIG;
 }
 
-int change_object(struct change *c, const char *what, struct slice text, size_t max_bytes, const struct json **ret_root,
-		  struct slice *ret_compact, struct err *err)
+int change_object(struct change *c, const char *what, struct slice text, size_t max_bytes, struct object *ret,
+		  struct err *err)
 {
 	static const struct json_limits limits = {.max_depth = 32};
 	struct json *root = NULL;
@@ -94,9 +94,9 @@ int change_object(struct change *c, const char *what, struct slice text, size_t 
 		return err_set(err, rc, "%s: %s", what, why.text);
 	if (root->type != JSON_OBJECT)
 		return err_set(err, E_INVALID, "%s has to be an object, not a %s", what, json_type_name(root->type));
-	if (compact(c->a, root, max_bytes, ret_compact))
+	if (compact(c->a, root, max_bytes, &ret->text))
 		return err_set(err, E_TOOBIG, "%s is too large", what);
-	*ret_root = root;
+	ret->root = root;
 	return 0;
 }
 

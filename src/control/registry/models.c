@@ -86,18 +86,21 @@ static int check_names(const struct model *m, struct err *err)
 
 static int read_configuration(struct change *c, struct slice text, struct slice *ret, struct err *err)
 {
-	const struct json *root = NULL;
 	struct model_config config;
-	int rc = change_object(c, "configuration", text, CONFIGURATION_MAX, &root, ret, err);
+	struct object o = {NULL};
+	int rc = change_object(c, "configuration", text, CONFIGURATION_MAX, &o, err);
 
-	return rc ? rc : model_config_parse(root, &config, err);
+	*ret = o.text;
+	return rc ? rc : model_config_parse(o.root, &config, err);
 }
 
 static int read_metrics(struct change *c, struct slice text, struct slice *ret, struct err *err)
 {
-	const struct json *root = NULL;
+	struct object o = {NULL};
+	int rc = change_object(c, "performance_metrics", text, CONFIGURATION_MAX, &o, err);
 
-	return change_object(c, "performance_metrics", text, CONFIGURATION_MAX, &root, ret, err);
+	*ret = o.text;
+	return rc;
 }
 
 static int refuse_double(struct change *c, struct model *m, struct err *err)

@@ -65,8 +65,10 @@ static int search_page(struct search *s, struct db *db, struct event_filter *f, 
 	return 0;
 }
 
-int registry_current_at(struct registry *r, struct arena *a, struct slice use_case, int64_t at_us, struct model *ret,
-			int64_t *ret_since_us, struct err *err)
+/* Seven parameters: what is asked, and both halves of the answer. */
+int registry_current_at( // NOLINT(readability-function-size)
+	struct registry *r, struct arena *a, struct slice use_case, int64_t at_us, struct model *ret,
+	int64_t *ret_since_us, struct err *err)
 {
 	struct event_filter f = {.use_case = use_case, .until_us = at_us, .limit = PAGE};
 	struct search s = {.a = a};

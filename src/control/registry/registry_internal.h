@@ -46,9 +46,13 @@ struct change {
  */
 int registry_change(struct registry *r, const struct registry_who *who,
 		    int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err);
-/* A JSON object without white space between its tokens, in the change's arena.  E_INVALID and E_TOOBIG name `what`. */
-int change_object(struct change *c, const char *what, struct slice text, size_t max_bytes, const struct json **ret_root,
-		  struct slice *ret_compact, struct err *err);
+struct object {
+	const struct json *root;
+	struct slice text; /* without white space between its tokens */
+};
+/* Reads a JSON object into the change's arena.  E_INVALID and E_TOOBIG name `what`. */
+int change_object(struct change *c, const char *what, struct slice text, size_t max_bytes, struct object *ret,
+		  struct err *err);
 int change_event(struct change *c, const struct registry_event *what,
 		 struct err *err); /* fills in id, time, who and why */
 

@@ -45,14 +45,13 @@ static int settings_json(struct change *c, const struct use_case *u, struct slic
 
 static int read_settings(struct change *c, const struct document *d, struct slice *ret_json, struct err *err)
 {
-	const struct json *root = NULL;
-	struct slice as_written;
+	struct object o = {NULL};
 	struct use_case u = {0};
 	int rc;
 
 	if ((rc = use_case_check(d->name, err)) ||
-	    (rc = change_object(c, "the settings", d->json, SETTINGS_MAX, &root, &as_written, err)) ||
-	    (rc = use_case_settings_check(root, err)) || (rc = use_case_parse(c->a, d->name, root, &u, err)) ||
+	    (rc = change_object(c, "the settings", d->json, SETTINGS_MAX, &o, err)) ||
+	    (rc = use_case_settings_check(o.root, err)) || (rc = use_case_parse(c->a, d->name, o.root, &u, err)) ||
 	    (rc = check_fallbacks(c, &u, err)))
 		return rc;
 	u.created_us = u.updated_us = 0; /* the row has them */
@@ -87,34 +86,30 @@ int registry_put_use_case(struct registry *r, struct slice name, struct slice se
 	return registry_change(r, who, apply_use_case, &d, err);
 }
 
-/* The document with its name in it. */
-static int name_document(struct change *c, const struct document *d, const struct json *root, struct slice *doc,
-			 struct err *err)
+/* Puts the name into the document when it is not there. */
+static int name_document(struct change *c, const struct document *d, struct object *o, struct err *err)
 {
 	struct slice said = {NULL, 0};
 	const char *named;
-	int rc = json_get_str(root, "name", &said, err);
+	int rc = json_get_str(o->root, "name", &said, err);
 
-	if (rc)
+	if (rc || (said.p && slice_eq(said, d->name)))
 		return rc;
-	if (said.p && !slice_eq(said, d->name))
+	if (said.p)
 		return err_set(err, E_INVALID,
 			       "the policy calls itself '" SLICE_FMT "', it is to be saved as '" SLICE_FMT "'",
 			       SLICE_ARG(slice_sub(said, 0, 64)), SLICE_ARG(d->name));
-	if (said.p)
-		return 0;
 	named = arena_printf(c->a, "{\"name\":\"" SLICE_FMT "\"%s" SLICE_FMT, SLICE_ARG(d->name),
-			     root->first ? "," : "", SLICE_ARG(slice_sub(*doc, 1, doc->n)));
+			     o->root->first ? "," : "", SLICE_ARG(slice_sub(o->text, 1, o->text.n)));
 	if (!named)
 		return err_set(err, E_TOOBIG, "the policy is too large");
-	*doc = slice_from(named);
-	return 0;
+	return change_object(c, "the policy", slice_from(named), 2 * POLICY_MAX, o, err);
 }
 
 static int read_policy(struct change *c, const struct document *d, struct slice *ret_doc, struct err *err)
 {
-	const struct json *root = NULL;
 	struct policy policy = {0};
+	struct object o = {NULL};
 	int rc;
 
 	if (slice_eq_str(d->name, "none") || use_case_check(d->name, NULL))
@@ -122,11 +117,11 @@ static int read_policy(struct change *c, const struct document *d, struct slice 
 			       "a policy cannot be called '" SLICE_FMT
 			       "': use lower-case letters, digits, _ and -, and not none",
 			       SLICE_ARG(slice_sub(d->name, 0, 64)));
-	if ((rc = change_object(c, "the policy", d->json, POLICY_MAX, &root, ret_doc, err)) ||
-	    (rc = name_document(c, d, root, ret_doc, err)) ||
-	    (rc = change_object(c, "the policy", *ret_doc, 2 * POLICY_MAX, &root, ret_doc, err)))
+	if ((rc = change_object(c, "the policy", d->json, POLICY_MAX, &o, err)) ||
+	    (rc = name_document(c, d, &o, err)) || (rc = policy_parse(c->a, o.root, &policy, err)))
 		return rc;
-	return policy_parse(c->a, root, &policy, err);
+	*ret_doc = o.text;
+	return 0;
 }
 
 static int find_policy(struct change *c, struct slice name, struct slice *ret_doc, struct err *err)

@@ -27,16 +27,14 @@ void db_close(struct db *db)
 		db->ops->close(db);
 }
 
-int db_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
-	    struct err *err)
+int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err)
 {
-	return db->ops->exec(db, sql, args, n_args, ret_changes, err);
+	return db->ops->exec(db, sql, args, ret_changes, err);
 }
 
-int db_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
-	     struct db_rows *ret, struct err *err)
+int db_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret, struct err *err)
 {
-	return db->ops->query(db, a, sql, args, n_args, ret, err);
+	return db->ops->query(db, a, sql, args, ret, err);
 }
 
 int db_begin(struct db *db, struct err *err)

@@ -30,6 +30,16 @@ static inline struct db_value db_text(struct slice s) /* an absent slice is NULL
 	return (struct db_value){.type = s.p ? DB_TEXT : DB_NULL, .s = s};
 }
 
+struct db_args { /* the values of $1..$n */
+	const struct db_value *v;
+	size_t n;
+};
+
+static inline struct db_args db_args(const struct db_value *v, size_t n)
+{
+	return (struct db_args){v, n};
+}
+
 struct db_rows {
 	size_t n_rows, n_columns;
 	struct db_value *cells; /* row by row, in the caller's arena */
@@ -50,11 +60,10 @@ struct db_ops {
 	int (*open)(const char *where, struct db **ret, struct err *err);
 	void (*close)(struct db *db);
 	/* Runs one statement; *ret_changes (may be NULL): rows it touched. */
-	int (*exec)(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
-		    struct err *err);
+	int (*exec)(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err);
 	/* Runs one query; rows go to the arena. E_TOOBIG past max_rows. */
-	int (*query)(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
-		     struct db_rows *ret, struct err *err);
+	int (*query)(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
+		     struct err *err);
 	int (*begin)(struct db *db, struct err *err);  /* a writing transaction: takes the write lock at once */
 	int (*commit)(struct db *db, struct err *err); /* when it fails, everything is rolled back */
 	void (*rollback)(struct db *db);	       /* fine without a transaction */
@@ -74,10 +83,9 @@ struct db { /* base of every implementation */
  * from 1). */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
-int db_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
-	    struct err *err);
-int db_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
-	     struct db_rows *ret, struct err *err);
+int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err);
+int db_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
+	     struct err *err);
 int db_begin(struct db *db, struct err *err);
 int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db);

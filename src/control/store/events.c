@@ -22,7 +22,7 @@ int store_event_append(struct db *db, const struct registry_event *e, struct err
 		       "insert into registry_events (id, at_us, kind, subject, use_case, actor, reason, before_json, "
 		       "after_json) "
 		       "values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		       args, COUNT_OF(args), NULL, err);
+		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
 static int read_event(const struct db_rows *rows, size_t row, struct registry_event *ret, struct err *err)

@@ -4,6 +4,9 @@
  * says). Tests open it with N = 1, 2, ... until nothing fails any more; so every path that a broken database can open
  * has been walked.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "control/store/store_internal.h"
 #include "core/base/slice.h"
 
@@ -58,22 +61,21 @@ static void fault_close(struct db *db)
 	free(d);
 }
 
-static int fault_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
-		      struct err *err)
+static int fault_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err)
 {
 	struct db_fault *d = from_base(db);
 	int rc = count(d, err);
 
-	return rc ? rc : db_exec(d->inner, sql, args, n_args, ret_changes, err);
+	return rc ? rc : db_exec(d->inner, sql, args, ret_changes, err);
 }
 
-static int fault_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
-		       struct db_rows *ret, struct err *err)
+static int fault_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
+		       struct err *err)
 {
 	struct db_fault *d = from_base(db);
 	int rc = count(d, err);
 
-	return rc ? rc : db_query(d->inner, a, sql, args, n_args, ret, err);
+	return rc ? rc : db_query(d->inner, a, sql, args, ret, err);
 }
 
 static int fault_begin(struct db *db, struct err *err)

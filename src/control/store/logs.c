@@ -60,7 +60,7 @@ int store_log_insert(struct db *db, const struct log_record *r, bool *ret_insert
 		"insert into model_historical_logs (" META ", context, prompt, output) values ($1, $2, $3, $4, $5, $6, "
 		"$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) "
 		"on conflict do nothing",
-		args, COUNT_OF(args), &n_changed, err);
+		db_args(args, COUNT_OF(args)), &n_changed, err);
 
 	if (!rc && n_changed && r->n_violations)
 		rc = store_violations_insert(db, r, err);
@@ -219,7 +219,7 @@ static int resolve(struct db *db, struct arena *a, struct slice prefix, struct d
 	int rc;
 
 	rc = db_query(db, a, "select id from model_historical_logs where id >= $1 and id < $2 order by id limit 1001",
-		      args, COUNT_OF(args), &rows, err);
+		      db_args(args, COUNT_OF(args)), &rows, err);
 	if (rc)
 		return rc;
 	if (rows.n_rows == 0)
@@ -235,7 +235,7 @@ static int resolve(struct db *db, struct arena *a, struct slice prefix, struct d
 int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_record *ret, struct err *err)
 {
 	char text[UUID_STR_SIZE];
-	struct db_value whole;
+	struct db_value whole = {.type = DB_NULL};
 	struct log_record r = {0};
 	struct db_rows rows;
 	int rc = prefix_check(id, text, err);
@@ -245,7 +245,7 @@ int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_re
 	if (!rc)
 		rc = db_query(db, a,
 			      "select " META ", context, prompt, output from model_historical_logs where id = $1",
-			      &whole, 1, &rows, err);
+			      db_args(&whole, 1), &rows, err);
 	if (rc)
 		return rc;
 	if (rows.n_rows == 0) /* gone since */
@@ -265,7 +265,7 @@ int store_log_count(struct db *db, int64_t *ret, struct err *err)
 	int rc;
 
 	arena_init(&a, 1024, 65536);
-	rc = db_query(db, &a, "select count(*) from model_historical_logs", NULL, 0, &rows, err);
+	rc = db_query(db, &a, "select count(*) from model_historical_logs", db_args(NULL, 0), &rows, err);
 	if (!rc)
 		*ret = db_cell(&rows, 0, 0)->i;
 	return rc;

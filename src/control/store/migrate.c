@@ -35,7 +35,7 @@ const char *migrate_dialect_sql(int level, const char *dialect)
 static int read_level(struct db *db, struct arena *a, int *ret_level, struct err *err)
 {
 	struct db_rows rows;
-	int rc = db_query(db, a, "select max(level) from schema_migrations", NULL, 0, &rows, err);
+	int rc = db_query(db, a, "select max(level) from schema_migrations", db_args(NULL, 0), &rows, err);
 
 	if (rc)
 		return rc;
@@ -67,8 +67,8 @@ static int apply(struct db *db, int level, struct err *err)
 	if (!rc && dialect_sql)
 		rc = db_script(db, dialect_sql, err);
 	if (!rc)
-		rc = db_exec(db, "insert into schema_migrations (level, name, applied_us) values ($1, $2, $3)", args,
-			     COUNT_OF(args), NULL, err);
+		rc = db_exec(db, "insert into schema_migrations (level, name, applied_us) values ($1, $2, $3)",
+			     db_args(args, COUNT_OF(args)), NULL, err);
 	if (rc)
 		(void)err_prefix(err, "schema level %d (%s)", level, steps[level - 1]->name); /* the code stays */
 	return rc;

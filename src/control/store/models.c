@@ -30,7 +30,7 @@ int store_model_insert(struct db *db, const struct model *m, struct err *err)
 	return db_exec(db,
 		       "insert into model_registry (" COLUMNS
 		       ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		       args, COUNT_OF(args), NULL, err);
+		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
 static int read_model(const struct db_rows *rows, size_t row, struct model *ret, struct err *err)
@@ -60,7 +60,7 @@ int store_model_get(struct db *db, struct arena *a, const struct uuid *id, struc
 	char text[UUID_STR_SIZE];
 	const struct db_value arg = db_uuid(id, text);
 	struct db_rows rows;
-	int rc = db_query(db, a, "select " COLUMNS " from model_registry where id = $1", &arg, 1, &rows, err);
+	int rc = db_query(db, a, "select " COLUMNS " from model_registry where id = $1", db_args(&arg, 1), &rows, err);
 
 	if (rc)
 		return rc;
@@ -109,7 +109,7 @@ int store_model_current(struct db *db, struct arena *a, struct slice use_case, s
 	const struct db_value arg = db_text(use_case);
 	struct db_rows rows;
 	int rc = db_query(db, a, "select " COLUMNS " from model_registry where use_case = $1 and status = 'current'",
-			  &arg, 1, &rows, err);
+			  db_args(&arg, 1), &rows, err);
 
 	if (rc)
 		return rc;
@@ -122,7 +122,7 @@ int store_model_current(struct db *db, struct arena *a, struct slice use_case, s
 static int update(struct db *db, const char *sql, const struct db_value args[3], struct err *err)
 {
 	int64_t n_changed = 0;
-	int rc = db_exec(db, sql, args, 3, &n_changed, err);
+	int rc = db_exec(db, sql, db_args(args, 3), &n_changed, err);
 
 	if (!rc && n_changed == 0)
 		return err_set(err, E_NOTFOUND, "there is no model with the id " SLICE_FMT, SLICE_ARG(args[2].s));
@@ -138,7 +138,7 @@ int store_model_set_status(struct db *db, const struct uuid *id, enum model_stat
 	int64_t n_changed = 0;
 	int rc = db_exec(db,
 			 "update model_registry set status = $1, updated_us = $2, status_since_us = $3 where id = $4",
-			 args, COUNT_OF(args), &n_changed, err);
+			 db_args(args, COUNT_OF(args)), &n_changed, err);
 
 	if (!rc && n_changed == 0)
 		return err_set(err, E_NOTFOUND, "there is no model with the id %s", text);

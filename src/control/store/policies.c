@@ -12,7 +12,7 @@ int store_policy_put(struct db *db, const struct policy_row *p, struct err *err)
 		db,
 		"insert into guardrail_policies (name, document, created_us, updated_us) values ($1, $2, $3, $4) "
 		"on conflict (name) do update set document = excluded.document, updated_us = excluded.updated_us",
-		args, COUNT_OF(args), NULL, err);
+		db_args(args, COUNT_OF(args)), NULL, err);
 }
 
 int store_policy_list(struct db *db, struct arena *a, struct policy_row **ret, size_t *ret_n, struct err *err)
@@ -20,7 +20,7 @@ int store_policy_list(struct db *db, struct arena *a, struct policy_row **ret, s
 	struct policy_row *list;
 	struct db_rows rows;
 	int rc = db_query(db, a, "select name, document, created_us, updated_us from guardrail_policies order by name",
-			  NULL, 0, &rows, err);
+			  db_args(NULL, 0), &rows, err);
 
 	if (rc)
 		return rc;
@@ -47,7 +47,7 @@ int store_policy_delete(struct db *db, struct slice name, struct err *err)
 {
 	const struct db_value arg = db_text(name);
 	int64_t n_changed = 0;
-	int rc = db_exec(db, "delete from guardrail_policies where name = $1", &arg, 1, &n_changed, err);
+	int rc = db_exec(db, "delete from guardrail_policies where name = $1", db_args(&arg, 1), &n_changed, err);
 
 	if (!rc && n_changed == 0)
 		return err_set(err, E_NOTFOUND, "there is no guardrail policy " SLICE_FMT,

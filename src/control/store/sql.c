@@ -50,7 +50,7 @@ void sql_where_time(struct sql *q, const char *condition, int64_t at_us)
 
 int sql_query(struct db *db, struct arena *a, const struct sql *q, struct db_rows *ret, struct err *err)
 {
-	return db_query(db, a, q->text, q->args, q->n_args, ret, err);
+	return db_query(db, a, q->text, db_args(q->args, q->n_args), ret, err);
 }
 
 size_t store_limit(size_t limit)

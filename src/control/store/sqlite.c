@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -255,13 +257,13 @@ static int bind_one(sqlite3_stmt *stmt, int at, const struct db_value *v)
 	return SQLITE_MISUSE;
 }
 
-static int bind(struct db_sqlite *d, sqlite3_stmt *stmt, const struct db_value *args, size_t n_args, struct err *err)
+static int bind(struct db_sqlite *d, sqlite3_stmt *stmt, struct db_args args, struct err *err)
 {
-	if (sqlite3_bind_parameter_count(stmt) != (int)n_args)
+	if (sqlite3_bind_parameter_count(stmt) != (int)args.n)
 		return err_set(err, E_INVALID, "%d parameters are wanted, %zu given, in: %.200s",
-			       sqlite3_bind_parameter_count(stmt), n_args, sqlite3_sql(stmt));
-	for (size_t i = 0; i < n_args; i++) {
-		if (bind_one(stmt, (int)i + 1, &args[i]) != SQLITE_OK)
+			       sqlite3_bind_parameter_count(stmt), args.n, sqlite3_sql(stmt));
+	for (size_t i = 0; i < args.n; i++) {
+		if (bind_one(stmt, (int)i + 1, &args.v[i]) != SQLITE_OK)
 			return failed(d, err);
 	}
 	return 0;
@@ -273,8 +275,7 @@ static void finish(sqlite3_stmt *stmt)
 	(void)sqlite3_clear_bindings(stmt); /* they point at the caller's bytes */
 }
 
-static int sqlite_exec(struct db *db, const char *sql, const struct db_value *args, size_t n_args, int64_t *ret_changes,
-		       struct err *err)
+static int sqlite_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err)
 {
 	struct db_sqlite *d = from_base(db);
 	sqlite3_stmt *stmt = NULL;
@@ -282,7 +283,7 @@ static int sqlite_exec(struct db *db, const char *sql, const struct db_value *ar
 
 	if (rc)
 		return rc;
-	rc = bind(d, stmt, args, n_args, err);
+	rc = bind(d, stmt, args, err);
 	if (!rc) {
 		do
 			step = sqlite3_step(stmt);
@@ -327,7 +328,7 @@ static int read_row(sqlite3_stmt *stmt, struct arena *a, struct db_rows *rows, s
 
 		if (!cells)
 			return E_TOOBIG;
-		if (rows->n_rows)
+		if (rows->cells)
 			memcpy(cells, rows->cells, rows->n_rows * rows->n_columns * sizeof(*cells));
 		rows->cells = cells;
 		*cap = grown;
@@ -360,8 +361,8 @@ static int read_rows(struct db_sqlite *d, sqlite3_stmt *stmt, struct arena *a, s
 	return 0;
 }
 
-static int sqlite_query(struct db *db, struct arena *a, const char *sql, const struct db_value *args, size_t n_args,
-			struct db_rows *ret, struct err *err)
+static int sqlite_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
+			struct err *err)
 {
 	struct db_sqlite *d = from_base(db);
 	sqlite3_stmt *stmt = NULL;
@@ -369,7 +370,7 @@ static int sqlite_query(struct db *db, struct arena *a, const char *sql, const s
 
 	if (rc)
 		return rc;
-	rc = bind(d, stmt, args, n_args, err);
+	rc = bind(d, stmt, args, err);
 	if (!rc)
 		rc = read_rows(d, stmt, a, ret, err);
 	finish(stmt);
@@ -378,18 +379,18 @@ static int sqlite_query(struct db *db, struct arena *a, const char *sql, const s
 
 static int sqlite_begin(struct db *db, struct err *err)
 {
-	return sqlite_exec(db, "begin immediate", NULL, 0, NULL, err);
+	return sqlite_exec(db, "begin immediate", db_args(NULL, 0), NULL, err);
 }
 
 static void sqlite_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(from_base(db)->conn))
-		(void)sqlite_exec(db, "rollback", NULL, 0, NULL, NULL); /* a failed rollback has rolled back */
+		(void)sqlite_exec(db, "rollback", db_args(NULL, 0), NULL, NULL); /* a failed rollback has rolled back */
 }
 
 static int sqlite_commit(struct db *db, struct err *err)
 {
-	int rc = sqlite_exec(db, "commit", NULL, 0, NULL, err);
+	int rc = sqlite_exec(db, "commit", db_args(NULL, 0), NULL, err);
 
 	if (rc)
 		sqlite_rollback(db);
@@ -405,12 +406,12 @@ static int sqlite_has_table(struct db *db, const char *name, bool *ret, struct e
 {
 	const struct db_value arg = db_cstr(name);
 	CLEANUP(arena_release) struct arena a;
-	struct db_rows rows;
+	struct db_rows rows = {0};
 	int rc;
 
 	arena_init(&a, 1024, 65536);
-	rc = sqlite_query(db, &a, "select 1 from sqlite_master where type = 'table' and name = $1", &arg, 1, &rows,
-			  err);
+	rc = sqlite_query(db, &a, "select 1 from sqlite_master where type = 'table' and name = $1", db_args(&arg, 1),
+			  &rows, err);
 	if (!rc)
 		*ret = rows.n_rows > 0;
 	return rc;

@@ -12,7 +12,7 @@ int store_use_case_put(struct db *db, const struct use_case_row *u, struct err *
 		db,
 		"insert into use_cases (name, settings, created_us, updated_us) values ($1, $2, $3, $4) "
 		"on conflict (name) do update set settings = excluded.settings, updated_us = excluded.updated_us",
-		args, COUNT_OF(args), NULL, err);
+		db_args(args, COUNT_OF(args)), NULL, err);
 }
 
 static int read_use_case(const struct db_rows *rows, size_t row, struct use_case_row *ret, struct err *err)
@@ -30,8 +30,8 @@ int store_use_case_get(struct db *db, struct arena *a, struct slice name, struct
 {
 	const struct db_value arg = db_text(name);
 	struct db_rows rows;
-	int rc = db_query(db, a, "select name, settings, created_us, updated_us from use_cases where name = $1", &arg,
-			  1, &rows, err);
+	int rc = db_query(db, a, "select name, settings, created_us, updated_us from use_cases where name = $1",
+			  db_args(&arg, 1), &rows, err);
 
 	if (rc)
 		return rc;
@@ -45,8 +45,8 @@ int store_use_case_list(struct db *db, struct arena *a, struct use_case_row **re
 {
 	struct use_case_row *list;
 	struct db_rows rows;
-	int rc = db_query(db, a, "select name, settings, created_us, updated_us from use_cases order by name", NULL, 0,
-			  &rows, err);
+	int rc = db_query(db, a, "select name, settings, created_us, updated_us from use_cases order by name",
+			  db_args(NULL, 0), &rows, err);
 
 	if (rc)
 		return rc;

@@ -40,7 +40,7 @@ int store_violations_insert(struct db *db, const struct log_record *r, struct er
 			db,
 			"insert into guardrails_violations (" COLUMNS
 			") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict do nothing",
-			args, COUNT_OF(args), NULL, err);
+			db_args(args, COUNT_OF(args)), NULL, err);
 	}
 	return rc;
 }
@@ -118,7 +118,7 @@ int store_log_violations(struct db *db, struct arena *a, struct log_record *r, s
 	rc = db_query(db, a,
 		      "select " COLUMNS
 		      " from guardrails_violations where log_id = $1 order by side, start_byte, id limit $2",
-		      args, COUNT_OF(args), &rows, err);
+		      db_args(args, COUNT_OF(args)), &rows, err);
 	if (!rc)
 		rc = read_violations(a, &rows, &list, err);
 	if (rc)

@@ -4,6 +4,8 @@
  * the others follow, what answers GET .../current.  A source that does not hold together gives an error that names the
  * row, and no snapshot: what is being served stays.
  */
+#include <stdlib.h>
+
 #include "core/json/writer.h"
 #include "serving/snapshot/snapshot_internal.h"
 

@@ -3,6 +3,8 @@
  * count. */
 #include "serving/snapshot/snapshot.h"
 
+#include <stdlib.h>
+
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

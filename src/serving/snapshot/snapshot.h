@@ -9,15 +9,15 @@
 #include <stdatomic.h>
 
 #include "core/base/map.h"
-#include "domain/use_case.h"
 #include "domain/policy.h"
+#include "domain/use_case.h"
 
 struct snapshot_model {
 	struct model model;
 	struct model_config config;
 	struct slice id_text;	/* canonical UUID */
-	struct slice full_name;	/* name@version */
-	void *target;		/* what the gateway made of it (gateway_prepare); freed through snapshot->free_prepared */
+	struct slice full_name; /* name@version */
+	void *target; /* what the gateway made of it (gateway_prepare); freed through snapshot->free_prepared */
 };
 
 #define SNAPSHOT_MAX_CHAIN (1 + USE_CASE_MAX_FALLBACKS)
@@ -29,12 +29,13 @@ struct snapshot_policy {
 
 struct snapshot_use_case {
 	struct use_case settings;
-	struct snapshot_model *current;			 /* NULL: none */
-	struct snapshot_model *chain[SNAPSHOT_MAX_CHAIN]; /* current (if any), then the fallbacks that exist and may serve */
+	struct snapshot_model *current; /* NULL: none */
+	struct snapshot_model
+		*chain[SNAPSHOT_MAX_CHAIN]; /* current (if any), then the fallbacks that exist and may serve */
 	size_t n_chain;
-	struct snapshot_policy *policy;			 /* NULL: "none" */
-	unsigned slot;					 /* index for metrics: stable while the process lives */
-	struct slice current_json;			 /* the body that answers GET .../current; absent when none */
+	struct snapshot_policy *policy; /* NULL: "none" */
+	unsigned slot;			/* index for metrics: stable while the process lives */
+	struct slice current_json;	/* the body that answers GET .../current; absent when none */
 };
 
 struct snapshot {
@@ -48,9 +49,10 @@ struct snapshot {
 	size_t n_models;
 	struct snapshot_policy *policies;
 	size_t n_policies;
-	struct map by_use_case;	  /* name -> snapshot_use_case */
-	struct map by_model;	  /* "name@version" and "name" -> the one that serves: current before testing before others, then newest */
-	struct map by_model_id;	  /* id text -> snapshot_model */
+	struct map by_use_case; /* name -> snapshot_use_case */
+	struct map by_model; /* "name@version" and "name" -> the one that serves: current before testing before others,
+				then newest */
+	struct map by_model_id;			   /* id text -> snapshot_model */
 	void (*free_prepared)(struct snapshot *s); /* or NULL */
 };
 
@@ -76,7 +78,8 @@ const struct snapshot_model *snapshot_model(const struct snapshot *s, struct sli
 /* The closest name of a use case or model, for "did you mean"; absent when nothing is close. */
 struct slice snapshot_nearest(const struct snapshot *s, struct slice name);
 
-/* JSON of the sources on disk: written to a temporary file, synced, renamed.  Loading gives what snapshot_build gave. */
+/* JSON of the sources on disk: written to a temporary file, synced, renamed.  Loading gives what snapshot_build gave.
+ */
 int snapshot_save(const struct snapshot *s, const char *path, struct err *err);
-int snapshot_load(const char *path, unsigned (*slot_of)(struct slice use_case, void *arg), void *arg, struct snapshot **ret,
-		  struct err *err);
+int snapshot_load(const char *path, unsigned (*slot_of)(struct slice use_case, void *arg), void *arg,
+		  struct snapshot **ret, struct err *err);
