@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* muster health, muster version. */
+#include "app/cli/cli_internal.h"
+
+static const struct column part_columns[] = {{"PART"}, {"STATE"}, {"SINCE"}, {"DETAIL", .min_width = 20}};
+
+static void print_parts(struct cli *c, const struct json *parts)
+{
+	struct rows r;
+
+	if (!parts || parts->type != JSON_OBJECT || !rows_init(c, &r, COUNT_OF(part_columns), parts->n_items))
+		return;
+	for (const struct json *v = parts->first; v; v = v->next) {
+		struct cell *cell = rows_next(&r);
+		struct slice state = json_text(v, "state");
+
+		cell[0].text = v->key;
+		cell[1] = (struct cell){state, status_style(state)};
+		cell[2].text = cli_ago(c, json_time(v, "since"));
+		cell[3].text = json_text(v, "detail");
+	}
+	out_table(&c->out, part_columns, COUNT_OF(part_columns), r.cells, r.n_rows);
+}
+
+/* A daemon that is not well answers too, with 503: that answer is the news. */
+int health_run(struct cli *c)
+{
+	const struct muster_request r = {.method = "GET", .path = "/health"};
+	struct muster_answer raw = {0};
+	struct muster_error e;
+	struct slice status;
+	struct answer a;
+	int rc = cli_connect(c);
+
+	if (rc)
+		return rc;
+	if (muster_send(c->client, &r, &raw, &e) < 0 && (e.result != MUSTER_E_REFUSED || e.http_status != 503)) {
+		muster_answer_release(&raw);
+		return cli_client_error(c, &e);
+	}
+	rc = cli_take_answer(c, &raw, &a);
+	if (rc)
+		return rc;
+	status = json_text(a.root, "status");
+	rc = slice_eq_str(status, "failed") || !status.n ? EXIT_FAILED : EXIT_WORKED;
+	if (c->json) {
+		cli_print_json(c, &a);
+		return rc;
+	}
+	out_styled(&c->out, status_style(status), status);
+	out_printf(&c->out, "   muster " SLICE_FMT "   %s   up " SLICE_FMT "\n",
+		   SLICE_ARG(json_text(a.root, "version")), muster_url(c->client),
+		   SLICE_ARG(cli_ago(c, c->now_us - json_integer(a.root, "uptime_s", 0) * 1000000)));
+	print_parts(c, json_get(a.root, "parts"));
+	return rc;
+}
+
+int version_run(struct cli *c)
+{
+	struct json_writer w;
+	struct buf b;
+
+	if (!c->json) {
+		out_printf(&c->out, "muster " CLI_VERSION "\n");
+		return EXIT_WORKED;
+	}
+	body_init(c, &b, &w);
+	jw_kcstr(&w, "version", CLI_VERSION);
+	body_end(&w);
+	out_printf(&c->out, "%s\n", buf_cstr(&b));
+	return EXIT_WORKED;
+}

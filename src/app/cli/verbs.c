@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of verbs.  Help, the man page and shell completion are printed from it: a verb or an option that is not
+ * here does not exist.
+ */
+#include "app/cli/cli_internal.h"
+
+#define STATUSES "candidate|testing|current|deprecated|archived"
+#define RECORD_STATUSES "ok|error|blocked|truncated|client_disconnect|timeout"
+#define SEVERITIES "low|medium|high|critical"
+
+#define OPTIONS(o) .options = (o), .n_options = COUNT_OF(o)
+
+static const struct option always[] = {
+	{"help", OPTION_FLAG, NULL, "Show what this command does and takes."},
+};
+
+static const struct option common[] = {
+	{"json", OPTION_FLAG, NULL, "Print the answer of the API: one JSON document. Times are UTC, ids whole."},
+	{"url", OPTION_TEXT, "URL", "Where the daemon answers. Default: MUSTER_URL, else http://127.0.0.1:8080."},
+	{"api-key-file", OPTION_FILE, "FILE",
+	 "File whose first line is the API key. Default: the key in MUSTER_API_KEY. No option takes the key itself: "
+	 "everyone on the machine would see it."},
+	{"timeout", OPTION_DURATION, "DURATION", "Longest time for one call. Default 10m."},
+};
+
+#define USE_CASE_FILTER                                                           \
+	{                                                                         \
+		"use-case", OPTION_USE_CASE, "USE_CASE", "Only of this use case." \
+	}
+#define MODEL_USE_CASE                                                                                        \
+	{                                                                                                     \
+		"use-case", OPTION_USE_CASE, "USE_CASE", "Of which use case, when MODEL alone names several." \
+	}
+#define WHY(doc)                                \
+	{                                       \
+		"why", OPTION_TEXT, "TEXT", doc \
+	}
+#define WHY_NEEDED                                                                                             \
+	{                                                                                                      \
+		"why", OPTION_TEXT, "TEXT", "The reason: it stays in the history. Required.", .required = true \
+	}
+#define BEFORE                                                                              \
+	{                                                                                   \
+		"before", OPTION_TEXT, "ID", "Only what is older than this: the next page." \
+	}
+#define LIMIT(doc)                                \
+	{                                         \
+		"limit", OPTION_INTEGER, "N", doc \
+	}
+#define SINCE                                                                                                  \
+	{                                                                                                      \
+		"since", OPTION_TIME, "TIME", "Only from then on: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back." \
+	}
+#define UNTIL                                                     \
+	{                                                         \
+		"until", OPTION_TIME, "TIME", "Only before then." \
+	}
+
+static const struct option model_list_options[] = {
+	USE_CASE_FILTER,
+	{"status", OPTION_CHOICE, "STATUS", "Only in this status.", STATUSES},
+	{"provider", OPTION_TEXT, "PROVIDER", "Only of this provider."},
+	{"name", OPTION_TEXT, "NAME", "Only of this name."},
+	{"all", OPTION_FLAG, NULL, "Archived ones too."},
+	LIMIT("At most so many. Default 1000, the most."),
+	BEFORE,
+};
+static const struct option model_options[] = {MODEL_USE_CASE};
+static const struct option register_options[] = {
+	{"name", OPTION_TEXT, "NAME", "What it is called. Required.", .required = true},
+	{"version", OPTION_TEXT, "VERSION", "Its version. Required.", .required = true},
+	{"use-case", OPTION_USE_CASE, "USE_CASE", "What it is to serve. Required.", .required = true},
+	{"provider", OPTION_TEXT, "PROVIDER", "ollama, vllm, openai, ... or sim, which is built in. Required.",
+	 .required = true},
+	{"endpoint", OPTION_TEXT, "URL", "Where it answers. Its path may say the protocol. Default: the provider's."},
+	{"upstream-model", OPTION_TEXT, "NAME", "What the endpoint calls it. Default: NAME."},
+	{"protocol", OPTION_CHOICE, "PROTOCOL", "What the endpoint speaks. Default: as its path or the provider says.",
+	 "openai|ollama|generate"},
+	{"type", OPTION_TEXT, "TEXT", "Kind of model, kept as it is: self_hosted, api, ..."},
+	{"api-key-env", OPTION_TEXT, "NAME", "Environment variable of the daemon that holds the endpoint's key."},
+	{"model-api-key-file", OPTION_FILE, "FILE", "File, readable by the daemon, that holds the endpoint's key."},
+	{"parameters", OPTION_JSON, "JSON", "Defaults for what callers leave out: {\"max_tokens\": 256}."},
+	{"sim", OPTION_JSON, "JSON",
+	 "Behaviour of a simulated model: {\"text\", \"latency_ms\", \"tokens_per_s\", ...}."},
+	{"config", OPTION_JSON, "JSON", "The whole configuration, or @FILE. Options above win over it."},
+	{"metrics", OPTION_JSON, "JSON", "What is known of its performance."},
+	{"status", OPTION_CHOICE, "STATUS", "Its first status. Default candidate.", STATUSES},
+	WHY("The reason: it stays in the history."),
+};
+static const struct option promote_options[] = {MODEL_USE_CASE, WHY_NEEDED};
+static const struct option change_options[] = {MODEL_USE_CASE, WHY("The reason: it stays in the history.")};
+static const struct option history_options[] = {
+	{"use-case", OPTION_USE_CASE, "USE_CASE", "Of this use case: all that happened there."},
+	{"at", OPTION_TIME, "TIME",
+	 "What was current then (with --use-case): 2026-11-23T14:30:00Z, or 15m, 24h, 7d back."},
+	LIMIT("At most so many. Default 50, at most 1000."),
+	BEFORE,
+};
+static const struct option use_case_history_options[] = {
+	{"at", OPTION_TIME, "TIME", "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back."},
+	LIMIT("At most so many. Default 50, at most 1000."),
+	BEFORE,
+};
+static const struct option use_case_set_options[] = {
+	{"fallback", OPTION_TEXT, "A@1,B@2", "Models to try, in order, when the current one fails. \"\": none."},
+	{"fallback-content", OPTION_TEXT, "TEXT",
+	 "What is answered when nothing serves. \"\": the configuration file's."},
+	{"policy", OPTION_TEXT, "POLICY", "Guardrail policy; none: no checks. \"\": default."},
+	{"log", OPTION_CHOICE, "MODE",
+	 "What the historical log keeps: everything, all but the texts, or nothing. Default full.",
+	 "full|metadata|none"},
+	{"connect-timeout", OPTION_DURATION, "DURATION", "Time to connect to a model. 0: the configuration file's."},
+	{"first-byte-timeout", OPTION_DURATION, "DURATION",
+	 "Time a model has to begin its answer. 0: the configuration file's."},
+	{"between-timeout", OPTION_DURATION, "DURATION",
+	 "Longest silence inside an answer. 0: the configuration file's."},
+	{"total-timeout", OPTION_DURATION, "DURATION",
+	 "Time for all of one model's answer. 0: the configuration file's."},
+	WHY("The reason: it stays in the history."),
+};
+static const struct option current_options[] = {
+	{"at", OPTION_TIME, "TIME", "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back. Default: now."},
+};
+static const struct option generate_options[] = {
+	{"stream", OPTION_FLAG, NULL,
+	 "Print the answer as it comes: the default on a terminal. With --json: an event per line."},
+	{"no-stream", OPTION_FLAG, NULL, "Print it when it is whole: the default elsewhere."},
+	{"max-tokens", OPTION_INTEGER, "N", "Longest answer, in tokens. Default: the model's."},
+	{"temperature", OPTION_NUMBER, "T", "Randomness, 0 to 2. Default: the model's."},
+	{"context", OPTION_JSON, "JSON", "What the model is told besides, or @FILE."},
+	{"model", OPTION_MODEL, "MODEL", "Ask this model, whatever is current; then the words are all prompt."},
+};
+static const struct option log_list_options[] = {
+	USE_CASE_FILTER,
+	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
+	{"status", OPTION_CHOICE, "STATUS", "Only with this result.", RECORD_STATUSES},
+	SINCE,
+	UNTIL,
+	{"text", OPTION_FLAG, NULL, "With prompt, context and output (in --json)."},
+	LIMIT("At most so many. Default 50, at most 1000."),
+	BEFORE,
+};
+static const struct option log_tail_options[] = {
+	USE_CASE_FILTER,
+	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
+	{"status", OPTION_CHOICE, "STATUS", "Only with this result.", RECORD_STATUSES},
+	{"text", OPTION_FLAG, NULL, "With prompt, context and output."},
+	LIMIT("Begin with the last so many. Default 10."),
+};
+static const struct option check_options[] = {
+	{"side", OPTION_CHOICE, "SIDE", "As what a caller sends or what a model answers. Default output.",
+	 "input|output"},
+	{"policy", OPTION_TEXT, "POLICY", "With this policy. Default: the use case's, else default."},
+	{"use-case", OPTION_USE_CASE, "USE_CASE", "With the policy of this use case."},
+};
+static const struct option why_options[] = {WHY("The reason: it stays in the history.")};
+static const struct option violation_options[] = {
+	USE_CASE_FILTER,
+	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
+	{"category", OPTION_TEXT, "CATEGORY", "Only of this category."},
+	{"severity", OPTION_CHOICE, "SEVERITY", "Only of this severity.", SEVERITIES},
+	SINCE,
+	UNTIL,
+	LIMIT("At most so many. Default 50, at most 1000."),
+	BEFORE,
+};
+#define DATABASE_OPTIONS                                                                                           \
+	{"config", OPTION_JSON, "FILE", "The daemon's configuration file. Default muster.yaml, if there is one."}, \
+		{"data", OPTION_FILE, "DIR", "The daemon's data directory. Default: MUSTER_DATA, else ./var."},    \
+		{"database-url", OPTION_TEXT, "URL",                                                               \
+		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},                 \
+	{                                                                                                          \
+		"json", OPTION_FLAG, NULL, "Print one JSON document."                                              \
+	}
+static const struct option migrate_options[] = {
+	{"dry-run", OPTION_FLAG, NULL, "Print the SQL that would run, and change nothing."},
+	DATABASE_OPTIONS,
+};
+static const struct option migrate_status_options[] = {DATABASE_OPTIONS};
+static const struct option version_options[] = {
+	{"json", OPTION_FLAG, NULL, "Print one JSON document."},
+};
+static const struct option help_options[] = {
+	{"man", OPTION_FLAG, NULL, "Print the man page, in roff."},
+};
+static const struct option serve_options[] = {
+	{"config", OPTION_JSON, "FILE", "Configuration file. Default muster.yaml, if there is one."},
+	{"listen", OPTION_TEXT, "ADDR:PORT", "Where it answers. Default 127.0.0.1:8080."},
+	{"data", OPTION_FILE, "DIR", "What it keeps. Default ./var."},
+	{"demo", OPTION_FLAG, NULL, "With four use cases and a simulated model for each."},
+	{"dump-options", OPTION_FLAG, NULL, "Print every option there is, and end."},
+};
+
+static const struct verb serve = {"serve",
+				  "",
+				  0,
+				  0,
+				  "Run the daemon.",
+				  "Every key of muster.yaml is an option too: muster serve --dump-options lists them.",
+				  "muster serve --demo",
+				  OPTIONS(serve_options),
+				  NULL,
+				  .local = true};
+static const struct verb health = {"health",
+				   "",
+				   0,
+				   0,
+				   "How the daemon and its parts are.",
+				   "The exit status is 1 when any part has failed.",
+				   "muster health",
+				   .run = health_run};
+static const struct verb model_list = {"model list",
+				       "",
+				       0,
+				       0,
+				       "What is registered, by use case.",
+				       NULL,
+				       "muster model list --use-case foundation_layer",
+				       OPTIONS(model_list_options),
+				       model_list_run};
+static const struct verb model_show = {
+	"model show",
+	"MODEL",
+	1,
+	1,
+	"All about one model.",
+	"MODEL is name@version, a name that is unique, an id or a unique beginning of one (6 characters or more).",
+	"muster model show tiny@1.0",
+	OPTIONS(model_options),
+	model_show_run};
+static const struct verb model_register = {
+	"model register",
+	"",
+	0,
+	0,
+	"Register a model.",
+	"It serves nothing before it is promoted, unless --status current says so. Keys of endpoints are never given "
+	"here: "
+	"name the variable or the file that holds one.",
+	"muster model register --name tiny --version 1.0 --use-case foundation_layer --provider ollama "
+	"--endpoint http://127.0.0.1:11434 --upstream-model stories260K",
+	OPTIONS(register_options),
+	model_register_run};
+static const struct verb model_promote = {
+	"model promote",
+	"MODEL",
+	1,
+	1,
+	"Make a model the current one of its use case.",
+	"The one before it becomes deprecated in the same step.",
+	"muster model promote tiny@1.0 --use-case foundation_layer --why \"first real model\"",
+	OPTIONS(promote_options),
+	model_promote_run};
+static const struct verb model_set_status = {"model set-status",
+					     "MODEL STATUS",
+					     2,
+					     2,
+					     "Change a model's status.",
+					     "STATUS is candidate, testing, current, deprecated or archived.",
+					     "muster model set-status tiny@1.0 testing --why \"ready for a trial\"",
+					     OPTIONS(promote_options),
+					     model_set_status_run};
+static const struct verb model_set_config = {
+	"model set-config",
+	"MODEL JSON",
+	2,
+	2,
+	"Replace a model's configuration.",
+	"JSON is an object, @FILE, or - for standard input.",
+	"muster model set-config tiny@1.0 '{\"endpoint\": \"http://127.0.0.1:11434\"}' --why \"moved\"",
+	OPTIONS(change_options),
+	model_set_config_run};
+static const struct verb model_set_metrics = {"model set-metrics",
+					      "MODEL JSON",
+					      2,
+					      2,
+					      "Replace a model's performance metrics.",
+					      "JSON is an object, @FILE, or - for standard input.",
+					      "muster model set-metrics tiny@1.0 '{\"accuracy\": 0.91}'",
+					      OPTIONS(change_options),
+					      model_set_metrics_run};
+static const struct verb model_rm = {
+	"model rm",
+	"MODEL",
+	1,
+	1,
+	"Archive a model.",
+	"Nothing is deleted: it serves no more, its history stays, and set-status takes it back.",
+	"muster model rm tiny@1.0 --why \"replaced by 2.0\"",
+	OPTIONS(promote_options),
+	model_rm_run};
+static const struct verb model_history = {"model history",
+					  "[MODEL]",
+					  0,
+					  1,
+					  "Who changed what, when and why.",
+					  NULL,
+					  "muster model history --use-case foundation_layer --at 24h",
+					  OPTIONS(history_options),
+					  model_history_run};
+static const struct verb use_case_list = {"use-case list",
+					  "",
+					  0,
+					  0,
+					  "Use cases, what serves them, and their settings.",
+					  NULL,
+					  "muster use-case list",
+					  .run = use_case_list_run};
+static const struct verb use_case_show = {"use-case show",
+					  "USE_CASE",
+					  1,
+					  1,
+					  "All about one use case.",
+					  NULL,
+					  "muster use-case show foundation_layer",
+					  .run = use_case_show_run};
+static const struct verb use_case_set = {
+	"use-case set",
+	"USE_CASE",
+	1,
+	1,
+	"Change settings of a use case.",
+	"Settings that are not given stay as they are.",
+	"muster use-case set foundation_layer --fallback tiny@1.0 --first-byte-timeout 30s --why \"slow mornings\"",
+	OPTIONS(use_case_set_options),
+	use_case_set_run};
+static const struct verb use_case_history = {"use-case history",
+					     "USE_CASE",
+					     1,
+					     1,
+					     "Who changed what, when and why.",
+					     NULL,
+					     "muster use-case history foundation_layer",
+					     OPTIONS(use_case_history_options),
+					     use_case_history_run};
+static const struct verb current = {"current",
+				    "USE_CASE",
+				    1,
+				    1,
+				    "The model that serves a use case.",
+				    NULL,
+				    "muster current foundation_layer",
+				    OPTIONS(current_options),
+				    current_run};
+static const struct verb generate = {
+	"generate",
+	"USE_CASE PROMPT...",
+	1,
+	ARGS_MAX_OPERANDS,
+	"Ask a model.",
+	"USE_CASE may be a layer: foundation is foundation_layer. A PROMPT of - is read from standard input.",
+	"muster generate foundation \"Once upon a time\"",
+	OPTIONS(generate_options),
+	generate_run};
+static const struct verb log_list = {"log list",
+				     "",
+				     0,
+				     0,
+				     "The historical log, newest first.",
+				     NULL,
+				     "muster log list --use-case foundation_layer --since 1h",
+				     OPTIONS(log_list_options),
+				     log_list_run};
+static const struct verb log_tail = {"log tail",
+				     "",
+				     0,
+				     0,
+				     "Follow the historical log, until interrupted.",
+				     "With --json one record per line.",
+				     "muster log tail --status error",
+				     OPTIONS(log_tail_options),
+				     log_tail_run};
+static const struct verb log_show = {"log show",
+				     "LOG",
+				     1,
+				     1,
+				     "All about one record, texts included.",
+				     "LOG is its id or a unique beginning of it.",
+				     "muster log show 01938f2a-7c1e-7b40",
+				     .run = log_show_run};
+static const struct verb guardrail_check = {
+	"guardrail check",
+	"TEXT...",
+	1,
+	ARGS_MAX_OPERANDS,
+	"Judge texts.",
+	"A single TEXT of - is read from standard input. The exit status is 0 when all are compliant, 1 when not.",
+	"muster guardrail check \"my card is 4111 1111 1111 1111\"",
+	OPTIONS(check_options),
+	guardrail_check_run};
+static const struct verb policy_list = {
+	"guardrail policy list", "", 0, 0, "Guardrail policies.", NULL, "muster guardrail policy list",
+	.run = policy_list_run};
+static const struct verb policy_show = {"guardrail policy show",
+					"POLICY",
+					1,
+					1,
+					"The rules of a policy.",
+					NULL,
+					"muster guardrail policy show default --json",
+					.run = policy_show_run};
+static const struct verb policy_set = {"guardrail policy set",
+				       "FILE",
+				       1,
+				       1,
+				       "Make or replace a policy.",
+				       "FILE holds the policy as JSON, its name included; - is standard input.",
+				       "muster guardrail policy set strict.json --why \"after the audit\"",
+				       OPTIONS(why_options),
+				       policy_set_run};
+static const struct verb violations = {"guardrail violations",
+				       "",
+				       0,
+				       0,
+				       "What guardrails found, newest first.",
+				       NULL,
+				       "muster guardrail violations --severity high --since 24h",
+				       OPTIONS(violation_options),
+				       guardrail_violations_run};
+static const struct verb migrate = {
+	"migrate",
+	"",
+	0,
+	0,
+	"Bring the database to the level of this program.",
+	"Works on the database itself; the daemon does the same when it starts. Migrations only add.",
+	"muster migrate --dry-run",
+	OPTIONS(migrate_options),
+	migrate_verb_run,
+	.local = true};
+static const struct verb migrate_status = {"migrate status",
+					   "",
+					   0,
+					   0,
+					   "The level of the database, and of this program.",
+					   NULL,
+					   "muster migrate status",
+					   OPTIONS(migrate_status_options),
+					   migrate_status_run,
+					   .local = true};
+static const struct verb version = {"version",
+				    "",
+				    0,
+				    0,
+				    "The version of this program.",
+				    NULL,
+				    "muster version",
+				    OPTIONS(version_options),
+				    version_run,
+				    .local = true};
+static const struct verb completion = {
+	"completion",
+	"SHELL",
+	1,
+	1,
+	"Print completions for bash, zsh or fish.",
+	"bash: muster completion bash > /etc/bash_completion.d/muster; zsh: muster completion zsh > a "
+	"directory of fpath, as _muster; fish: muster completion fish > "
+	"~/.config/fish/completions/muster.fish.",
+	"muster completion bash",
+	.run = completion_run,
+	.local = true};
+static const struct verb help = {
+	"help",	  "[VERB...]",	0, 3, "Show help.", NULL, "muster help model register", OPTIONS(help_options),
+	help_run, .local = true};
+static const struct verb complete = {"__complete",	  "WHAT",	 1, 1, "Names for completion.", NULL, "",
+				     .run = complete_run, .hidden = true};
+
+static const struct verb *const verbs[] = {
+	&serve,		  &health,	     &model_list,	&model_show,	    &model_register,
+	&model_promote,	  &model_set_status, &model_set_config, &model_set_metrics, &model_rm,
+	&model_history,	  &use_case_list,    &use_case_show,	&use_case_set,	    &use_case_history,
+	&current,	  &generate,	     &log_list,		&log_tail,	    &log_show,
+	&guardrail_check, &policy_list,	     &policy_show,	&policy_set,	    &violations,
+	&migrate,	  &migrate_status,   &version,		&completion,	    &help,
+	&complete,
+};
+
+const struct verb_table cli_verbs = {verbs, COUNT_OF(verbs), common, COUNT_OF(common), always, COUNT_OF(always)};
