@@ -105,6 +105,11 @@ int config_check(const struct config *c, struct err *err)
 			     c->listen);
 	if (rc == 0 && !*c->data)
 		rc = err_set(err, E_INVALID, "data is empty: name the directory where Muster may keep its files");
+	if (rc == 0 && c->history_retention_ms)
+		rc = blame(c, "history.retention",
+			   err_set(err, E_UNSUPPORTED,
+				   "records are kept for ever, nothing would delete them: set it to 0"),
+			   err);
 	if (rc == 0)
 		rc = check_files(c, err);
 	if (rc == 0)
