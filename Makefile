@@ -7,6 +7,7 @@
 #   make unit           unit and corpora alone  make behaviour  the real binary alone (K=name: some of it)
 #   make SAN=address,undefined unit             make SAN=thread unit-threaded
 #   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)
+#   V=1: commands as they run                   CC=clang        another compiler, build/clang-release
 
 CC      ?= gcc
 CXX     ?= $(if $(findstring clang,$(CC)),clang++,g++)
@@ -17,6 +18,12 @@ ifeq ($(origin CXX),default)
 CXX     := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 PYTHON  ?= /usr/bin/python3
+# As many jobs as there are CPUs, unless somebody said how many.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+say      = @$(if $(V),:,printf '  %-5s %s\n' $1 $2)
+Q       := $(if $(V),,@)
 SAN     ?=
 PKGS    := libuv openssl libhs sqlite3 yaml-0.1 libzstd libcurl simdjson
 CFLAGS  ?= -O2 -g
@@ -73,26 +80,32 @@ PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 endif
 
 $B/muster: $B/src/app/daemon/main.o $B/libmuster.a
-	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $B/libmuster.a: $(OBJ)
 	@rm -f $@ && ar rcs $@ $^
 $B/unit/%: $B/tests/unit/%.o $B/libmuster.a
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(if $(findstring test_http_differential,$@),-lhttp_parser)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(if $(findstring test_http_differential,$@),-lhttp_parser)
 $B/conformance/%: $B/tests/conformance/%.o $B/libmuster.a
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $B/corpus_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $B/libmuster.a
-	$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $B/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$Q$(CC) $(ALL_CFLAGS) -c -o $@ $<
 $B/%.o: %.cc
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
+	$(call say,CXX,$<)
+	$Q$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
 
 run: $B/muster
-	$B/muster serve --demo $(ARGS)
+	@exec $B/muster serve --demo $(ARGS)
 deps:
 	@sh tools/deps $(DEPS)
 
@@ -101,13 +114,13 @@ unit: $(TESTS) $(FUZZ:%=$B/corpus_%)
 unit-threaded: $(THREADED)
 	@sh tools/run-tests $(THREADED)
 behaviour: $B/muster
-	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider $(if $(K),-k '$(K)') tests/integration
+	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider $(if $(K),-k '$(K)') tests/integration
 test: $B/muster $(TESTS) $(FUZZ:%=$B/corpus_%)
 	@sh tools/test-all $B $(PYTHON) unit behaviour
 test-clients: $B/muster
 	@sh tools/test-all $B $(PYTHON) clients
 bench: $B/muster
-	MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py $(ARGS)
+	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py $(ARGS)
 
 fuzz:
 	@mkdir -p build/fuzz
@@ -118,7 +131,7 @@ fuzz:
 
 check: check-format check-layers check-headers tidy
 check-format:
-	clang-format --dry-run --Werror $$(find src tests tools clients \( -name '*.[ch]' -o -name '*.cc' \) ! -path '*/node_modules/*' 2>/dev/null)
+	@clang-format --dry-run --Werror $$(find src tests tools clients \( -name '*.[ch]' -o -name '*.cc' \) ! -path '*/node_modules/*' 2>/dev/null)
 check-layers:
 	@sh tools/check-layers src
 check-headers: # every header stands alone
