@@ -131,6 +131,18 @@ static enum next answer_arrived(struct exchange *e)
 
 /* --- callbacks of the call --- */
 
+/* A negative return from a callback ends the call silently: what on_done would have done follows in the next turn of
+ * the loop. */
+static int give_up(struct exchange *e, int rc)
+{
+	if (rc >= 0)
+		return rc;
+	e->call_active = false;
+	e->given_up_rc = rc;
+	timer_set(e->g->loop, &e->given_up, 0);
+	return rc;
+}
+
 static int on_head(struct http_call *c, const struct http_head *head)
 {
 	struct exchange *e = c->user;
@@ -147,9 +159,11 @@ static int on_head(struct http_call *c, const struct http_head *head)
 				       slice_starts(type, SLICE_LIT("application/x-ndjson")));
 	if (!e->upstream_is_stream)
 		return 0;
-	if (!e->request.stream)
-		return err_set(&c->err, E_INVALID, "it sent a stream although none was asked for");
-	return stream_begin(e);
+	if (!e->request.stream) {
+		e->upstream_is_stream = false;
+		return give_up(e, err_set(&c->err, E_INVALID, "it sent a stream although none was asked for"));
+	}
+	return give_up(e, stream_begin(e));
 }
 
 static int on_body(struct http_call *c, struct slice piece, bool last)
@@ -158,11 +172,13 @@ static int on_body(struct http_call *c, struct slice piece, bool last)
 
 	(void)last;
 	if (e->upstream_is_stream)
-		return stream_feed(e, piece);
+		return give_up(e, stream_feed(e, piece));
 	if (e->body.n + piece.n > e->body_max)
-		return err_set(&c->err, E_TOOBIG, "its answer is longer than %zu bytes", e->body_max);
+		return give_up(e, err_set(&c->err, E_TOOBIG, "its answer is longer than %zu bytes", e->body_max));
 	buf_append(&e->body, piece.p, piece.n);
-	return buf_failed(&e->body) || !buf_reserve(&e->body, JSON_PADDING) ? E_TOOBIG : 0;
+	if (buf_failed(&e->body) || !buf_reserve(&e->body, JSON_PADDING))
+		return give_up(e, err_set(&c->err, E_TOOBIG, "its answer does not fit in this exchange"));
+	return 0;
 }
 
 static void on_done(struct http_call *c, int rc)
@@ -182,6 +198,13 @@ static void on_done(struct http_call *c, int rc)
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
 	attempt_failed(e, c->err.text[0] ? c->err.text : err_name(rc));
 	exchange_run(e);
+}
+
+static void on_given_up(void *arg)
+{
+	struct exchange *e = arg;
+
+	on_done(&e->call, e->given_up_rc);
 }
 
 static const struct http_call_ops call_ops = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
@@ -281,6 +304,7 @@ enum next exchange_attempt(struct exchange *e)
 				     .n_request = n,
 				     .timeouts = timeouts_of(e, t)};
 	e->call_active = true;
+	timer_init(&e->given_up, on_given_up, e);
 	http_call_start(e->g->client, &e->call);
 	return WAIT;
 }

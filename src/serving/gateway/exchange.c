@@ -53,6 +53,7 @@ static void on_abort(struct http_exchange *x)
 {
 	struct exchange *e = x->user;
 
+	timer_cancel(e->g->loop, &e->given_up);
 	if (e->call_active) {
 		e->call_active = false;
 		http_call_cancel(&e->call);
@@ -111,6 +112,7 @@ void exchange_release(struct exchange *e)
 {
 	if (e->stream)
 		stream_release(e);
+	timer_cancel(e->g->loop, &e->given_up);
 	buf_release(&e->body);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);

@@ -114,6 +114,8 @@ struct exchange {
 
 	struct http_call call;
 	bool call_active;
+	struct timer given_up; /* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
+	int given_up_rc;
 	struct iovec request_iov[24];
 	int64_t attempt_ms;
 	int upstream_status;
