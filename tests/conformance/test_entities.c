@@ -5,6 +5,8 @@
  */
 #include "control/store/entities.h"
 
+#include <pthread.h>
+
 #include "core/base/clock.h"
 #include "store_fixture.h"
 
@@ -697,6 +699,31 @@ TEST(an_empty_database_is_at_level_0_and_every_step_can_be_shown)
 		CHECK(migrate_sql(i) != NULL);
 	CHECK(migrate_dialect_sql(1, "sqlite") && !migrate_dialect_sql(1, "oracle") &&
 	      !migrate_dialect_sql(0, "sqlite"));
+	db_close(db);
+	place_remove(&p);
+}
+
+static void *migrate(void *arg)
+{
+	db_close(place_open(arg)); /* a failure is the test's */
+	return NULL;
+}
+
+TEST(several_may_migrate_at_once)
+{
+	struct place p;
+	struct db *db = NULL;
+	pthread_t t[4];
+	int level = 0;
+
+	place_make(&p);
+	for (size_t i = 0; i < COUNT_OF(t); i++)
+		CHECK_INT(pthread_create(&t[i], NULL, migrate, p.url), 0);
+	for (size_t i = 0; i < COUNT_OF(t); i++)
+		CHECK_INT(pthread_join(t[i], NULL), 0);
+	CHECK_INT(db_open(p.url, &db, NULL), 0);
+	CHECK_INT(migrate_level(db, &level, NULL), 0);
+	CHECK_INT(level, migrate_target());
 	db_close(db);
 	place_remove(&p);
 }
