@@ -56,7 +56,7 @@ COMMON   = -D_GNU_SOURCE -Isrc -I. -Itests -MMD -MP -fno-common -fstack-protecto
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CFLAGS   = -std=gnu17 -include core/base/banned.h $(CWARN) $(COMMON)
 ALL_CXXFLAGS = -std=c++17 $(COMMON)
-ALL_LDFLAGS  = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+ALL_LDFLAGS  = -Wl,--as-needed $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS         = $(PKG_LIBS) -lpthread -lm
 
 SRC    := $(filter-out src/app/daemon/main.c,$(shell find src clients -name '*.c' 2>/dev/null | sort))
