@@ -232,6 +232,7 @@ typedef int start_step(struct daemon *d, struct err *err);
 static int start_sim(struct daemon *d, struct err *err)
 {
 	d->prepare.sim_host = "127.0.0.1";
+	d->prepare.cache = gateway_policy_cache_new();
 	return sim_start(&d->sim, &d->prepare.sim_port, err);
 }
 

@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/http/router.h"
 #include "core/http/url.h"
+#include "serving/gateway/prepared.h"
 
 #define ANSWER_MAX (16u * 1024 * 1024)
 #define CHECK_MAX_TEXTS 256
@@ -322,7 +323,7 @@ static void check_outputs(struct gateway *g, struct http_exchange *x, const stru
 		       "No guardrail policy applies: name one that GET /api/v1/guardrails/policies lists.");
 		return;
 	}
-	c.compiled = policy->compiled;
+	c.compiled = prepared_guard(policy->compiled);
 	side = slice_eq_str(c.side, "input") ? GUARD_INPUT : GUARD_OUTPUT;
 	t = judge_outputs(g, x, &c, side);
 	if (!t) {

@@ -43,8 +43,12 @@ struct gateway_endpoint gateway_settings_endpoint_at(const struct gateway_settin
  * models of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */
 struct gateway_prepare_arg {
 	const char *sim_host;
-	uint16_t sim_port; /* 0: no simulator runs: models of provider sim cannot serve */
+	uint16_t sim_port;		    /* 0: no simulator runs: models of provider sim cannot serve */
+	struct gateway_policy_cache *cache; /* or NULL */
 };
+/* Keeps compiled policies from one snapshot to the next. */
+struct gateway_policy_cache *gateway_policy_cache_new(void);
+void gateway_policy_cache_free(struct gateway_policy_cache *c);
 int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err);
 
 struct gateway_options {

@@ -1,149 +1,150 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Compiling what requests need of a snapshot, in the control plane, before it is published.  A policy takes long to
- * compile and seldom changes: snapshots share what was compiled from the same document.  What would break it: taking
- * two policies for the same that are not, so documents are compared whole.
- */
-#include "serving/gateway/exchange.h"
-
+/* Compiling what requests need of a snapshot, in the control plane, before it is published. */
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "core/base/digest.h"
 #include "core/json/writer.h"
+#include "serving/gateway/gateway.h"
+#include "serving/gateway/prepared.h"
+#include "serving/gateway/target.h"
 
 #define DOCUMENT_MAX (64u * 1024 * 1024)
+#define KEPT_MAX 32
 
-/* One compiled policy, for as long as a snapshot holds it. */
-struct shared_policy {
-	struct shared_policy *next;
-	struct guard_policy *compiled;
-	struct buf document;
-	size_t refs;
+struct gateway_policy_cache {
+	pthread_mutex_t lock; /* publications may come from several job threads */
+	struct prepared_policy *kept[KEPT_MAX];
+	size_t next; /* the place that is given up next */
 };
 
-/* Snapshots are built on job threads, and the last to let go of one may be any loop: the lock guards list and counts,
- * never a compilation. */
-static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct shared_policy *shared;
-
-static void release_policy(struct guard_policy *compiled)
+struct gateway_policy_cache *gateway_policy_cache_new(void)
 {
-	struct shared_policy *gone = NULL;
+	struct gateway_policy_cache *c = calloc(1, sizeof(*c));
 
-	pthread_mutex_lock(&shared_lock);
-	for (struct shared_policy **at = &shared; compiled && *at; at = &(*at)->next) {
-		if ((*at)->compiled != compiled)
-			continue;
-		if (--(*at)->refs == 0) {
-			gone = *at;
-			*at = gone->next;
-		}
-		break;
-	}
-	pthread_mutex_unlock(&shared_lock);
-	if (!gone)
-		return;
-	guard_policy_free(gone->compiled);
-	buf_release(&gone->document);
-	free(gone);
+	if (!c)
+		abort();
+	pthread_mutex_init(&c->lock, NULL);
+	return c;
 }
 
-static struct guard_policy *find_policy(struct slice document)
+static void policy_unref(struct prepared_policy *p)
 {
-	struct guard_policy *found = NULL;
+	if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	guard_policy_free(p->guard);
+	free(p);
+}
 
-	pthread_mutex_lock(&shared_lock);
-	for (struct shared_policy *p = shared; p && !found; p = p->next) {
-		if (slice_eq(buf_slice(&p->document), document)) {
-			p->refs++;
-			found = p->compiled;
-		}
-	}
-	pthread_mutex_unlock(&shared_lock);
+static struct prepared_policy *policy_ref(struct prepared_policy *p)
+{
+	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	return p;
+}
+
+void gateway_policy_cache_free(struct gateway_policy_cache *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < KEPT_MAX; i++)
+		policy_unref(c->kept[i]);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+static struct prepared_policy *find_kept(struct gateway_policy_cache *c, const char *digest)
+{
+	struct prepared_policy *found = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	for (size_t i = 0; i < KEPT_MAX && !found; i++)
+		if (c->kept[i] && !strcmp(c->kept[i]->digest, digest))
+			found = policy_ref(c->kept[i]);
+	pthread_mutex_unlock(&c->lock);
 	return found;
 }
 
-static void add_policy(struct guard_policy *compiled, struct buf document)
+static void keep(struct gateway_policy_cache *c, struct prepared_policy *p)
 {
-	struct shared_policy *p = malloc(sizeof(*p));
-
-	if (!p)
-		abort();
-	*p = (struct shared_policy){.compiled = compiled, .document = document, .refs = 1};
-	pthread_mutex_lock(&shared_lock);
-	p->next = shared;
-	shared = p;
-	pthread_mutex_unlock(&shared_lock);
+	pthread_mutex_lock(&c->lock);
+	policy_unref(c->kept[c->next]);
+	c->kept[c->next] = policy_ref(p);
+	c->next = (c->next + 1) % KEPT_MAX;
+	pthread_mutex_unlock(&c->lock);
 }
 
-/* The document goes along with what is compiled from it. */
-static int compile_new(const struct policy *source, struct buf *document, struct guard_policy **ret, struct err *err)
-{
-	int rc = guard_policy_compile(source, ret, err);
-
-	if (rc)
-		return rc;
-	add_policy(*ret, *document);
-	*document = (struct buf){0};
-	return 0;
-}
-
-static int compile(const struct policy *source, struct guard_policy **ret, struct err *err)
+static void digest_of(const struct policy *p, char digest[65])
 {
 	struct json_writer w;
-	struct buf document;
-	int rc = 0;
+	struct buf b;
 
-	buf_init(&document, DOCUMENT_MAX);
-	jw_init(&w, &document);
-	policy_write(&w, source);
-	if (buf_failed(&document))
-		rc = err_set(err, E_TOOBIG, "it is too large");
-	else
-		*ret = find_policy(buf_slice(&document));
-	if (!rc && !*ret)
-		rc = compile_new(source, &document, ret, err);
-	buf_release(&document);
-	return rc;
+	buf_init(&b, DOCUMENT_MAX);
+	jw_init(&w, &b);
+	policy_write(&w, p);
+	sha256_hex(buf_slice(&b), digest);
+	buf_release(&b);
+}
+
+static int prepare_policy(struct snapshot_policy *sp, struct gateway_policy_cache *cache, struct err *err)
+{
+	struct guard_policy *guard = NULL;
+	struct prepared_policy *p;
+	char digest[65];
+	int rc;
+
+	digest_of(&sp->policy, digest);
+	sp->compiled = cache ? find_kept(cache, digest) : NULL;
+	if (sp->compiled)
+		return 0;
+	rc = guard_policy_compile(&sp->policy, &guard, err);
+	if (rc) {
+		err_prefix(err, "policy " SLICE_FMT, SLICE_ARG(sp->policy.name));
+		return rc;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		abort();
+	p->refs = 1;
+	p->guard = guard;
+	memcpy(p->digest, digest, sizeof(digest));
+	if (cache)
+		keep(cache, p);
+	sp->compiled = p;
+	return 0;
 }
 
 static void free_prepared(struct snapshot *s)
 {
 	for (size_t i = 0; i < s->n_policies; i++)
-		release_policy(s->policies[i].compiled);
+		policy_unref(s->policies[i].compiled);
 }
 
-static int prepare_models(struct snapshot *s, const struct gateway_prepare_arg *arg, struct err *err)
+static int prepare_model(struct snapshot *s, struct snapshot_model *m, const struct gateway_prepare_arg *arg,
+			 struct err *err)
 {
-	for (size_t i = 0; i < s->n_models; i++) {
-		struct snapshot_model *m = &s->models[i];
-		struct target *t = ARENA_NEW(&s->arena, struct target);
-		int rc;
+	struct target *t = ARENA_NEW(&s->arena, struct target);
+	int rc;
 
-		if (!t)
-			return err_set(err, E_TOOBIG, "the registry is too large for a snapshot");
-		rc = target_init(&s->arena, t, m->model.provider, &m->config, m->model.name, arg, err);
-		if (rc) {
-			err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
-			return rc;
-		}
-		m->target = t;
+	if (!t)
+		return err_set(err, E_TOOBIG, "the registry is too large for a snapshot");
+	rc = target_init(&s->arena, t, m->model.provider, &m->config, m->model.name, arg, err);
+	if (rc) {
+		err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
+		return rc;
 	}
+	m->target = t;
 	return 0;
 }
 
 int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
 {
-	s->free_prepared = free_prepared;
-	for (size_t i = 0; i < s->n_policies; i++) {
-		struct guard_policy *compiled = NULL;
-		int rc = compile(&s->policies[i].policy, &compiled, err);
+	const struct gateway_prepare_arg *arg = prepare_arg;
+	int rc = 0;
 
-		if (rc) {
-			err_prefix(err, "policy " SLICE_FMT, SLICE_ARG(s->policies[i].policy.name));
-			return rc;
-		}
-		s->policies[i].compiled = compiled;
-	}
-	return prepare_models(s, prepare_arg, err);
+	s->free_prepared = free_prepared;
+	for (size_t i = 0; i < s->n_policies && !rc; i++)
+		rc = prepare_policy(&s->policies[i], arg->cache, err);
+	for (size_t i = 0; i < s->n_models && !rc; i++)
+		rc = prepare_model(s, &s->models[i], arg, err);
+	return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which models may serve a request, in which order. */
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/prepared.h"
 
 static void add_model(struct exchange *e, const struct snapshot_model *m, enum record_fallback kind)
 {
@@ -98,7 +99,7 @@ static void choose_policy(struct exchange *e)
 		for (size_t i = 0; i < e->snapshot->n_policies && !p; i++)
 			if (slice_eq_str(e->snapshot->policies[i].policy.name, "default"))
 				p = &e->snapshot->policies[i];
-	e->policy = p && e->settings->guardrails ? p->compiled : NULL;
+	e->policy = p && e->settings->guardrails ? prepared_guard(p->compiled) : NULL;
 }
 
 static void list_candidates(struct exchange *e)
