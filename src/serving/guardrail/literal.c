@@ -52,8 +52,11 @@ struct literal_set {
 	uint32_t n_classes;
 	uint32_t n_columns;
 	uint16_t column[N_KINDS][256]; /* by kind of the byte before; N_COLUMNS holds the run of white space */
-	uint8_t wakes[N_KINDS][256];   /* whether the root leaves itself */
-	uint32_t *row;		       /* n_dense * n_columns */
+	uint8_t is_word[256];
+	bool words;		 /* every literal begins with a word: the root is left at word starts only */
+	uint64_t begins[1024];	 /* bit per hash of three bytes that such a literal may begin with */
+	uint8_t one_letter[256]; /* whether a literal begins with this word of one letter */
+	uint32_t *row;		 /* n_dense * n_columns; an entry is the next state times n_columns, and OUTPUT */
 };
 
 /* The trie while it is built: siblings are linked. */
@@ -165,8 +168,10 @@ static void number_classes(struct literal_set *s, const struct literal_source *s
 		for (size_t k = 0; k < src[i].text.n; k++)
 			used[fold((unsigned char)src[i].text.p[k])] = true;
 	}
-	for (unsigned c = 0; c < 256; c++)
+	for (unsigned c = 0; c < 256; c++) {
 		s->kind[c] = kind_of((unsigned char)c);
+		s->is_word[c] = s->kind[c] == KIND_WORD;
+	}
 	s->n_classes = FIRST_CLASS;
 	for (unsigned c = 0; c < 256; c++) {
 		if (used[c] && fold((unsigned char)c) == c)
@@ -299,7 +304,7 @@ static uint32_t entry_for(const struct literal_set *s, uint32_t at, uint8_t befo
 	bool output;
 	uint32_t to = slow_step(s, at, before, c, &output);
 
-	return to | (output ? OUTPUT : 0);
+	return to * s->n_columns | (output ? OUTPUT : 0);
 }
 
 static int build_rows(struct literal_set *s)
@@ -316,7 +321,7 @@ static int build_rows(struct literal_set *s)
 		uint32_t *row = s->row + (size_t)i * s->n_columns;
 		uint64_t done[9] = {1}; /* bit per column */
 
-		row[0] = i;
+		row[0] = i * s->n_columns;
 		for (unsigned k = 0; k < N_KINDS; k++) {
 			for (unsigned c = 0; c < 256; c++) {
 				uint16_t col = s->column[k][c];
@@ -328,11 +333,43 @@ static int build_rows(struct literal_set *s)
 			}
 		}
 	}
-	for (unsigned k = 0; k < N_KINDS; k++) {
-		for (unsigned c = 0; c < 256; c++)
-			s->wakes[k][c] = s->row[s->column[k][c]] != 0;
-	}
 	return 0;
+}
+
+static uint32_t hash3(unsigned char a, unsigned char b, unsigned char c)
+{
+	return (((uint32_t)a | (uint32_t)b << 8 | (uint32_t)c << 16) * 0x9e3779b1u) >> 16;
+}
+
+static void set_begin(struct literal_set *s, unsigned char a, unsigned char b, unsigned char c)
+{
+	uint32_t h = hash3(a, b, c);
+
+	s->begins[h / 64] |= 1ull << (h % 64);
+}
+
+/* What words a literal can begin with, by their first three bytes; a shorter first word goes on with anything. */
+static void note_begin(struct literal_set *s, const struct literal_source *src)
+{
+	struct slice t = src->text;
+	unsigned char first[3] = {0};
+	size_t n = 0;
+
+	while (t.n && guard_is_space((unsigned char)t.p[0]))
+		t = slice_sub(t, 1, t.n);
+	while (n < t.n && n < 3 && guard_is_word((unsigned char)t.p[n])) {
+		first[n] = (unsigned char)(fold((unsigned char)t.p[n]) | 0x20);
+		n++;
+	}
+	if (n == 0 || src->anywhere) {
+		s->words = false;
+	} else if (n == 1) {
+		s->one_letter[first[0]] = 1;
+	} else {
+		for (unsigned c = 0; n == 2 && c < 256; c++)
+			set_begin(s, first[0], first[1], (unsigned char)(c | 0x20));
+		set_begin(s, first[0], first[1], first[2]);
+	}
 }
 
 static int build(struct literal_set *s, struct builder *b, const struct literal_source *src, size_t n)
@@ -340,6 +377,9 @@ static int build(struct literal_set *s, struct builder *b, const struct literal_
 	int rc;
 
 	number_classes(s, src, n);
+	s->words = true;
+	for (size_t i = 0; i < n; i++)
+		note_begin(s, &src[i]);
 	b->cap = 1024;
 	b->n = 1;
 	b->node = calloc(b->cap, sizeof(*b->node));
@@ -439,54 +479,94 @@ static uint32_t step_and_report(const struct literal_set *s, struct run *r, cons
 	return at;
 }
 
-/* A white space byte behind white space: the state stays, until the run is too long to be one space. */
-static void long_space(struct literal_cursor *cur)
-{
-	if (cur->ws_run >= GUARD_MAX_WS_RUN)
-		cur->state = 0;
-	else
-		cur->ws_run++;
-}
-
-static void step(const struct literal_set *s, struct run *r, const struct window *w, struct literal_cursor *cur)
+/* One byte by any means; the cursor stands on it. */
+static void slow_byte(const struct literal_set *s, struct run *r, const struct window *w, struct literal_cursor *cur)
 {
 	unsigned char c = w->p[cur->pos - w->base];
 	uint8_t kind = s->kind[c];
-	uint32_t to;
-	bool output;
 
 	if (kind == KIND_SPACE && cur->kind == KIND_SPACE) {
-		long_space(cur);
-		return;
-	}
-	if (cur->state < s->n_dense) {
-		to = s->row[(size_t)cur->state * s->n_columns + s->column[cur->kind][c]];
-		output = to & OUTPUT;
-		to &= ~OUTPUT;
+		/* The state stays, until the run is too long to be one space. */
+		if (cur->ws_run >= GUARD_MAX_WS_RUN)
+			cur->state = 0;
+		else
+			cur->ws_run++;
 	} else {
-		to = slow_step(s, cur->state, cur->kind, c, &output);
+		cur->state = step_and_report(s, r, w, cur);
+		cur->ws_run = kind == KIND_SPACE;
 	}
-	if (output)
-		to = step_and_report(s, r, w, cur);
-	cur->state = to;
 	cur->kind = kind;
-	cur->ws_run = kind == KIND_SPACE;
+	cur->pos++;
 }
 
-/* From the root, over text that begins no literal: most of it. Returns where the root is left, or n. */
-static size_t skip(const struct literal_set *s, const struct window *w, size_t i, uint8_t *kind)
+/* Bit i: a word begins at p[i]. n is at most 64. */
+static uint64_t word_starts(const struct literal_set *s, const unsigned char *p, size_t n, bool in_word)
 {
-	uint8_t before = *kind;
+	uint64_t words = 0;
 
-	for (; i < w->n; i++) {
-		unsigned char c = w->p[i];
-
-		if (s->wakes[before][c])
-			break;
-		before = s->kind[c];
+	if (n == 64) {
+		for (unsigned i = 0; i < 64; i++)
+			words |= (uint64_t)s->is_word[p[i]] << i;
+	} else {
+		for (unsigned i = 0; i < n; i++)
+			words |= (uint64_t)s->is_word[p[i]] << i;
 	}
-	*kind = before;
-	return i;
+	return words & ~(words << 1 | in_word);
+}
+
+static bool may_begin(const struct literal_set *s, const unsigned char *p, size_t n)
+{
+	uint32_t h;
+
+	if (n < 3 || s->one_letter[p[0] | 0x20])
+		return true;
+	h = hash3(p[0] | 0x20, p[1] | 0x20, p[2] | 0x20);
+	return s->begins[h / 64] >> (h % 64) & 1;
+}
+
+/* From the root, over text that begins no literal: most of it. Returns where one may begin, or n. */
+static size_t skip(const struct literal_set *s, const struct window *w, size_t i, bool in_word)
+{
+	while (i < w->n) {
+		size_t n = w->n - i < 64 ? w->n - i : 64;
+		uint64_t starts = word_starts(s, w->p + i, n, in_word);
+
+		for (; starts; starts &= starts - 1) {
+			size_t at = i + (size_t)__builtin_ctzll(starts);
+
+			if (may_begin(s, w->p + at, w->n - at))
+				return at;
+		}
+		in_word = s->is_word[w->p[i + n - 1]];
+		i += n;
+	}
+	return w->n;
+}
+
+/* Rows as far as they go: until the root (when it is worth while to skip from there), an output, a deep state or a run
+ * of spaces. */
+static void fast_bytes(const struct literal_set *s, const struct window *w, struct literal_cursor *cur)
+{
+	const unsigned char *p = w->p;
+	size_t i = (size_t)(cur->pos - w->base), n = w->n;
+	uint32_t at = cur->state * s->n_columns, deep = s->n_dense * s->n_columns;
+	uint8_t kind = cur->kind;
+
+	while (i < n && at < deep) {
+		uint32_t entry = s->row[at + s->column[kind][p[i]]];
+
+		if (entry & OUTPUT || (kind == KIND_SPACE && s->kind[p[i]] == KIND_SPACE && at))
+			break;
+		at = entry;
+		kind = s->kind[p[i++]];
+		if (at == 0 && s->words)
+			break;
+	}
+	if (i > (size_t)(cur->pos - w->base))
+		cur->ws_run = kind == KIND_SPACE;
+	cur->state = at / s->n_columns;
+	cur->kind = kind;
+	cur->pos = w->base + i;
 }
 
 /* Where the suffixes begin that some literal goes on from, in text up to `end`. */
@@ -512,17 +592,24 @@ struct live literal_step(const struct literal_set *s, struct run *r, const struc
 	uint64_t end = window_end(w);
 
 	while (cur->pos < end) {
-		if (cur->state == 0) {
-			size_t from = (size_t)(cur->pos - w->base), to = skip(s, w, from, &cur->kind);
+		uint64_t from;
 
-			cur->pos = w->base + to;
-			if (cur->pos == end)
+		if (cur->state == 0 && s->words) {
+			size_t i = skip(s, w, (size_t)(cur->pos - w->base), cur->kind == KIND_WORD);
+
+			if (i > (size_t)(cur->pos - w->base))
+				cur->kind = s->kind[w->p[i - 1]];
+			cur->pos = w->base + i;
+			if (i == w->n)
 				break;
 		}
-		if (UNLIKELY(r->n_picks > GUARD_MAX_PICKS / 2))
-			run_settle(r, GUARD_LITERAL, live_of(s, w, cur->state, cur->pos));
-		step(s, r, w, cur);
-		cur->pos++;
+		from = cur->pos;
+		fast_bytes(s, w, cur);
+		if (cur->pos == from) {
+			if (UNLIKELY(r->n_picks > GUARD_MAX_PICKS / 2))
+				run_settle(r, GUARD_LITERAL, live_of(s, w, cur->state, cur->pos));
+			slow_byte(s, r, w, cur);
+		}
 	}
 	if (!w->over)
 		return live_of(s, w, cur->state, end);

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Patterns: vectorscan says which expressions match in a text, a small
- * automaton per expression (pattern_nfa.h) says where, and in a stream whether
- * more text could still make a match.  This is the only file that knows the
+ * Patterns: bounded expressions run as small automata (pattern_nfa.h), all
+ * others in the streams of vectorscan.  This is the only file that knows that
  * library.
  *
- * A whole text is one scan; where it names an expression, its automaton looks
- * for the matches, leftmost and longest.  In a stream a gate on pairs of bytes
- * wakes the automata; text that begins nothing is let go at once, and what
- * is held is exactly what can become a match: an expression has at most one
+ * An automaton knows what the library cannot tell: whether more text could
+ * still make a match, or a longer one.  A gate on pairs of bytes wakes it, so
+ * text that begins nothing costs one look-up a byte and is let go at once; what
+ * is held is exactly what can become a match.  An expression has at most one
  * live start, its earliest.  Automata have a budget of steps; past it the check
  * has failed, which the policy's on_error answers.
  *
- * Expressions without a bound, or that the automata do not know, which only a
- * rule that flags may have, run in the library's own streams instead.  All
- * expressions of such a rule do; each is reported once a text, where it ends first.
+ * Expressions without a bound, or that the automata do not know, are for rules
+ * that flag.  All expressions of such a rule go to the library; each is reported
+ * once a text, where it ends first.  The library is used without start offsets
+ * and without HS_FLAG_SINGLEMATCH: with either, version 5.4.9 misses matches
+ * of expressions as simple as q+ behind some 60 bytes of other text.
  */
 #include <hs.h>
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ struct expression {
 	uint32_t first_rule, n_rules; /* in group.rules */
 	uint8_t late;
 	bool intervenes;
+	uint32_t min_width; /* what is shown of a match without a bound: its last bytes */
 };
 
 /* Expressions that share a database. */
@@ -65,8 +67,6 @@ struct event {
 struct pattern_scratch {
 	hs_scratch_t *hs;
 	struct nfa_scratch nfa;
-	uint64_t *named; /* bit per expression that the scan found */
-	size_t n_named;
 	uint64_t seen[32]; /* serials of the sets it fits */
 	size_t n_seen;
 };
@@ -74,8 +74,8 @@ struct pattern_scratch {
 /* Of a run over expressions without a bound. */
 struct open_stream {
 	hs_stream_t *stream;
+	const struct group *group;
 	uint64_t fed;
-	size_t n;
 	struct event first[]; /* end 0: not seen */
 };
 
@@ -92,7 +92,8 @@ static int compile_error(const char *rule_id, const hs_compile_error_t *e, struc
 		       SLICE_ARG(text));
 }
 
-static int measure(const struct pattern_source *src, const char *text, uint32_t *ret_width, struct err *err)
+/* For what the automata do not know. */
+static int measure(const struct pattern_source *src, const char *text, uint32_t width[2], struct err *err)
 {
 	hs_compile_error_t *e = NULL;
 	hs_expr_info_t *info = NULL;
@@ -103,9 +104,8 @@ static int measure(const struct pattern_source *src, const char *text, uint32_t 
 		hs_free_compile_error(e);
 		return rc;
 	}
-	*ret_width = info->max_width;
-	if (info->min_width == 0)
-		rc = err_set(err, E_INVALID, "rule '%s': '%.100s' matches the empty text", src->rule_id, text);
+	width[0] = info->min_width;
+	width[1] = info->max_width;
 	free(info);
 	return rc;
 }
@@ -115,6 +115,7 @@ struct plan {
 	const struct pattern_source *src;
 	size_t n;
 	const char **text;
+	uint32_t *min_width;
 	bool *unbounded; /* by source: its rule has an expression without a bound */
 };
 
@@ -141,26 +142,29 @@ static int check_bound(const struct pattern_source *src, const char *text, uint3
 	return 0;
 }
 
-/* One source: checked, measured; *ret_unbounded when it has to run in the library's streams. */
-static int plan_source(const struct pattern_source *src, const char *text, bool *ret_unbounded, struct err *err)
+/* One source: checked, its shortest and longest match; *ret_known: the automata can run it. */
+static int plan_source(const struct pattern_source *src, const char *text, uint32_t width[2], bool *ret_known,
+		       struct err *err)
 {
 	struct nfa *nfa = NULL;
-	uint32_t width = 0;
-	int rc;
+	int rc = 0;
 
 	if (memchr(src->text.p, 0, src->text.n) || slice_starts(src->text, SLICE_LIT("(*")))
 		return err_set(err, E_INVALID,
 			       "rule '%s': an expression works on bytes: no NUL (write \\x00) and no (*...)",
 			       src->rule_id);
-	rc = measure(src, text, &width, err);
-	if (rc)
-		return rc;
-	if (width <= MAX_WIDTH && nfa_new(src->text, &nfa))
-		nfa = NULL;
-	*ret_unbounded = !nfa;
-	if (src->intervenes)
-		rc = check_bound(src, text, width, nfa, err);
-	nfa_free(nfa);
+	*ret_known = nfa_new(src->text, &nfa) == 0;
+	if (*ret_known) {
+		width[0] = nfa_min_width(nfa);
+		width[1] = nfa_max_width(nfa);
+		nfa_free(nfa);
+	} else {
+		rc = measure(src, text, width, err);
+	}
+	if (!rc && width[0] == 0)
+		rc = err_set(err, E_INVALID, "rule '%s': '%.100s' matches the empty text", src->rule_id, text);
+	if (!rc && src->intervenes)
+		rc = check_bound(src, text, width[1], *ret_known, err);
 	return rc;
 }
 
@@ -171,17 +175,19 @@ static int plan_sources(struct pattern_set *set, struct plan *plan, struct err *
 
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct pattern_source *src = &plan->src[i];
-		bool unbounded = false;
+		uint32_t width[2] = {0, 0};
+		bool known = false;
 		int rc;
 
 		memcpy(at, src->text.p, src->text.n);
 		at[src->text.n] = 0;
 		plan->text[i] = at;
 		at += src->text.n + 1;
-		rc = plan_source(src, plan->text[i], &unbounded, err);
+		rc = plan_source(src, plan->text[i], width, &known, err);
 		if (rc)
 			return rc;
-		rule_unbounded[src->rule] |= unbounded;
+		plan->min_width[i] = width[0];
+		rule_unbounded[src->rule] |= !known || width[1] > MAX_WIDTH;
 	}
 	for (size_t i = 0; i < plan->n; i++)
 		plan->unbounded[i] = rule_unbounded[plan->src[i].rule];
@@ -208,7 +214,7 @@ static int group_fill(struct group *g, const struct plan *plan, bool unbounded)
 		x = map_get(&seen, text);
 		if (!x) {
 			x = &g->expr[g->n++];
-			*x = (struct expression){.text = text};
+			*x = (struct expression){.text = text, .min_width = plan->min_width[i]};
 			(void)map_put(&seen, text, x);
 		}
 		x->n_rules++;
@@ -228,7 +234,7 @@ static int group_fill(struct group *g, const struct plan *plan, bool unbounded)
 	return 0;
 }
 
-static int group_compile(struct group *g, unsigned mode, unsigned flag, const struct plan *plan, struct err *err)
+static int streams_compile(struct group *g, const struct plan *plan, struct err *err)
 {
 	const char **text = calloc(g->n + 1, sizeof(*text));
 	unsigned *flags = calloc(g->n + 1, sizeof(*flags)), *ids = calloc(g->n + 1, sizeof(*ids));
@@ -237,10 +243,10 @@ static int group_compile(struct group *g, unsigned mode, unsigned flag, const st
 
 	for (size_t i = 0; i < g->n && !rc; i++) {
 		text[i] = g->expr[i].text.p;
-		flags[i] = flag;
 		ids[i] = (unsigned)i;
 	}
-	if (!rc && g->n && hs_compile_multi(text, flags, ids, (unsigned)g->n, mode, NULL, &g->db, &e) != HS_SUCCESS) {
+	if (!rc && g->n &&
+	    hs_compile_multi(text, flags, ids, (unsigned)g->n, HS_MODE_STREAM, NULL, &g->db, &e) != HS_SUCCESS) {
 		const char *rule_id = plan->src[0].rule_id;
 
 		for (size_t i = 0; e && e->expression >= 0 && i < plan->n; i++) {
@@ -287,17 +293,14 @@ static int build(struct pattern_set *set, struct plan *plan, struct err *err)
 {
 	int rc;
 
-	if (!set->texts || !plan->text || !plan->unbounded)
+	if (!set->texts || !plan->text || !plan->min_width || !plan->unbounded)
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
 	rc = plan_sources(set, plan, err);
 	if (rc)
 		return rc;
 	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) || build_gates(set))
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
-	rc = group_compile(&set->bounded, HS_MODE_BLOCK, HS_FLAG_SINGLEMATCH, plan, err);
-	return rc ? rc
-		  : group_compile(&set->unbounded, HS_MODE_STREAM | HS_MODE_SOM_HORIZON_LARGE, HS_FLAG_SOM_LEFTMOST,
-				  plan, err);
+	return streams_compile(&set->unbounded, plan, err);
 }
 
 int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_set **ret, struct err *err)
@@ -313,9 +316,11 @@ int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_s
 	set->serial = atomic_fetch_add(&next_serial, 1);
 	set->texts = malloc(set->text_bytes + 1);
 	plan.text = calloc(n + 1, sizeof(*plan.text));
+	plan.min_width = calloc(n + 1, sizeof(*plan.min_width));
 	plan.unbounded = calloc(n + 1, sizeof(*plan.unbounded));
 	rc = build(set, &plan, err);
 	free(plan.text);
+	free(plan.min_width);
 	free(plan.unbounded);
 	if (rc) {
 		pattern_set_free(set);
@@ -381,7 +386,6 @@ void pattern_scratch_free(struct pattern_scratch *s)
 		return;
 	hs_free_scratch(s->hs);
 	nfa_scratch_release(&s->nfa);
-	free(s->named);
 	free(s);
 }
 
@@ -398,18 +402,9 @@ int pattern_scratch_fit(struct pattern_scratch *s, const struct pattern_set *set
 {
 	if (LIKELY(scratch_fits(s, set->serial)))
 		return 0;
-	if ((set->bounded.db && hs_alloc_scratch(set->bounded.db, &s->hs) != HS_SUCCESS) ||
-	    (set->unbounded.db && hs_alloc_scratch(set->unbounded.db, &s->hs) != HS_SUCCESS) ||
+	if ((set->unbounded.db && hs_alloc_scratch(set->unbounded.db, &s->hs) != HS_SUCCESS) ||
 	    nfa_scratch_fit(&s->nfa, set->nfa_size))
 		return E_TOOBIG;
-	if (set->n_words > s->n_named) {
-		uint64_t *grown = realloc(s->named, set->n_words * sizeof(*grown));
-
-		if (!grown)
-			return E_TOOBIG;
-		s->named = grown;
-		s->n_named = set->n_words;
-	}
 	s->seen[s->n_seen++ % COUNT_OF(s->seen)] = set->serial;
 	return 0;
 }
@@ -420,7 +415,7 @@ size_t pattern_scratch_bytes(const struct pattern_scratch *s)
 
 	if (s->hs && hs_scratch_size(s->hs, &hs) != HS_SUCCESS)
 		hs = 0;
-	return sizeof(*s) + hs + s->nfa.size * 5 * sizeof(uint32_t) + s->n_named * sizeof(uint64_t);
+	return sizeof(*s) + hs + s->nfa.size * 5 * sizeof(uint32_t);
 }
 
 /* ---- expressions with a bound ---- */
@@ -490,16 +485,14 @@ static void follow(struct search *k, size_t expr)
 }
 
 /* The expressions that may begin with the byte at i and are not held or beyond it. */
-static void wake(struct search *k, size_t i, const uint64_t *named)
+static void wake(struct search *k, size_t i)
 {
 	const struct pattern_set *set = k->set;
 	const uint64_t *word = &set->by_first[k->window->p[i] * set->n_words];
 	uint64_t at = k->window->base + i;
 
 	for (size_t n = 0; n < set->n_words; n++) {
-		uint64_t bits = named ? word[n] & named[n] : word[n];
-
-		for (; bits && !k->over_budget; bits &= bits - 1) {
+		for (uint64_t bits = word[n]; bits && !k->over_budget; bits &= bits - 1) {
 			size_t expr = n * 64 + (size_t)__builtin_ctzll(bits);
 
 			if (k->run->pattern_live[expr] != GUARD_NONE || k->run->pattern_next[expr] > at)
@@ -537,8 +530,8 @@ static void settle_early(struct search *k, size_t i)
 	run_settle(k->run, GUARD_PATTERN, live);
 }
 
-/* Everything that begins in the part of the window that is new; `named`: only these expressions, NULL: all. */
-static void search_new(struct search *k, const uint64_t *named)
+/* Everything that begins in the part of the window that is new. */
+static void search_new(struct search *k)
 {
 	const struct pattern_set *set = k->set;
 	const struct window *w = k->window;
@@ -548,58 +541,24 @@ static void search_new(struct search *k, const uint64_t *named)
 		if (byte_set_has(&set->pair[w->p[i]], w->p[i + 1])) {
 			if (k->run->n_picks > GUARD_MAX_PICKS / 2)
 				settle_early(k, i);
-			wake(k, i, named);
+			wake(k, i);
 		}
 	}
 	if (i < w->n && byte_set_has(&set->first, w->p[i]))
-		wake(k, i, named);
-}
-
-static int on_named(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context)
-{
-	uint64_t *named = context;
-
-	(void)from;
-	(void)to;
-	(void)flags;
-	named[id / 64] |= 1ull << (id % 64);
-	return 0;
-}
-
-static int scan_whole(struct search *k)
-{
-	const struct window *w = k->window;
-	uint64_t *named = k->scratch->named, any = 0;
-
-	if (w->n > UINT32_MAX / 2)
-		return E_TOOBIG;
-	memset(named, 0, k->set->n_words * sizeof(*named));
-	if (w->n && hs_scan(k->set->bounded.db, (const char *)w->p, (unsigned)w->n, 0, k->scratch->hs, on_named,
-			    named) != HS_SUCCESS)
-		return E_IO;
-	for (size_t i = 0; i < k->set->n_words; i++)
-		any |= named[i];
-	if (any)
-		search_new(k, named);
-	return 0;
+		wake(k, i);
 }
 
 static int step_bounded(const struct pattern_set *set, struct pattern_scratch *s, struct run *r, const struct window *w)
 {
 	struct search k = {set, s, r, w, false};
-	int rc = 0;
 
 	s->nfa.steps = BUDGET_BASE + (uint64_t)w->n * BUDGET_BYTE;
-	if (w->over && r->pattern_pos == 0) {
-		rc = scan_whole(&k);
-	} else {
-		for (size_t i = 0; i < set->bounded.n; i++) {
-			if (r->pattern_live[i] != GUARD_NONE)
-				follow(&k, i);
-		}
-		search_new(&k, NULL);
+	for (size_t i = 0; i < set->bounded.n; i++) {
+		if (r->pattern_live[i] != GUARD_NONE)
+			follow(&k, i);
 	}
-	return k.over_budget ? E_TOOBIG : rc;
+	search_new(&k);
+	return k.over_budget ? E_TOOBIG : 0;
 }
 
 /* ---- expressions without a bound ---- */
@@ -618,8 +577,10 @@ static int on_first(unsigned id, unsigned long long from, unsigned long long to,
 	struct open_stream *o = context;
 
 	(void)flags;
+	(void)from;
 	if (!o->first[id].end)
-		o->first[id] = (struct event){from, to, id};
+		o->first[id] = (struct event){to > o->group->expr[id].min_width ? to - o->group->expr[id].min_width : 0,
+					      to, id};
 	return 0;
 }
 
@@ -631,7 +592,7 @@ static int open_stream(const struct pattern_set *set, struct run *r)
 		free(o);
 		return E_TOOBIG;
 	}
-	o->n = set->unbounded.n;
+	o->group = &set->unbounded;
 	r->pattern_stream = o;
 	return 0;
 }
@@ -658,8 +619,8 @@ static int step_unbounded(const struct pattern_set *set, struct pattern_scratch 
 	if (hs_close_stream(o->stream, s->hs, on_first, o) != HS_SUCCESS)
 		return E_IO;
 	o->stream = NULL;
-	qsort(o->first, o->n, sizeof(o->first[0]), by_end);
-	for (size_t i = 0; i < o->n; i++) {
+	qsort(o->first, g->n, sizeof(o->first[0]), by_end);
+	for (size_t i = 0; i < g->n; i++) {
 		const struct expression *x = &g->expr[o->first[i].expr];
 
 		for (uint32_t k = 0; o->first[i].end && k < x->n_rules; k++)

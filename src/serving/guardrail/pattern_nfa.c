@@ -25,6 +25,7 @@ struct nfa {
 	uint32_t n_code;
 	struct byte_set *sets;
 	uint32_t n_sets;
+	uint32_t min_width, max_width;
 	unsigned late;
 };
 
@@ -466,6 +467,40 @@ static int repeat(struct nfa *n, uint32_t from, uint32_t least, uint32_t most)
 	return rc;
 }
 
+/* Bytes that the code from pc on consumes, at least and at most. Jumps point forward but for those of endless loops. */
+static void measure(struct nfa *n)
+{
+	uint32_t(*width)[2] = calloc(n->n_code, sizeof(*width));
+
+	n->max_width = UINT32_MAX;
+	n->min_width = 0;
+	for (uint32_t pc = n->n_code - 1; width && pc-- > 0;) {
+		const struct ins *ins = &n->code[pc];
+		const uint32_t *next = width[pc + 1], *x, *y;
+
+		if (ins->op == OP_SET) {
+			width[pc][0] = next[0] + 1;
+			width[pc][1] = next[1] == UINT32_MAX ? UINT32_MAX : next[1] + 1;
+			continue;
+		}
+		if (ins->op == OP_ASSERT || (ins->op == OP_JUMP && ins->x < 0)) {
+			/* An endless loop jumps back to its split, whose other way out stands right behind the jump. */
+			width[pc][0] = next[0];
+			width[pc][1] = ins->op == OP_ASSERT ? next[1] : UINT32_MAX;
+			continue;
+		}
+		x = width[pc + (uint32_t)ins->x];
+		y = ins->op == OP_SPLIT ? width[pc + (uint32_t)ins->y] : x;
+		width[pc][0] = x[0] < y[0] ? x[0] : y[0];
+		width[pc][1] = x[1] > y[1] ? x[1] : y[1];
+	}
+	if (width) {
+		n->min_width = width[0][0];
+		n->max_width = width[0][1];
+	}
+	free(width);
+}
+
 static int parse_sequence(struct parser *p)
 {
 	while (peek(p) >= 0 && peek(p) != '|' && peek(p) != ')') {
@@ -523,7 +558,12 @@ static int nfa_parse(struct nfa *n, struct slice expression)
 	rc = parse_alternatives(&p);
 	if (!rc && p.rest.n)
 		rc = E_UNSUPPORTED;
-	return rc ? rc : emit(n, (struct ins){.op = OP_ACCEPT});
+	if (!rc)
+		rc = emit(n, (struct ins){.op = OP_ACCEPT});
+	if (rc)
+		return rc;
+	measure(n);
+	return 0;
 }
 
 static void shrink(struct nfa *n)
@@ -566,6 +606,16 @@ size_t nfa_bytes(const struct nfa *n)
 uint32_t nfa_size(const struct nfa *n)
 {
 	return n->n_code + 1;
+}
+
+uint32_t nfa_min_width(const struct nfa *n)
+{
+	return n->min_width;
+}
+
+uint32_t nfa_max_width(const struct nfa *n)
+{
+	return n->max_width;
 }
 
 unsigned nfa_late(const struct nfa *n)

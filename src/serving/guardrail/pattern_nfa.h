@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small automata beside the pattern library.  The library finds matches; it
- * cannot say whether a match is still possible.  These can: each is built from
+ * Small automata for expressions.  A pattern library finds matches; it cannot
+ * say whether a match is still possible.  These can: each is built from
  * the expression, is asked about one start, and says how long the longest match
  * there is, and whether more text could still make or lengthen one.
  */
@@ -26,6 +26,9 @@ size_t nfa_bytes(const struct nfa *n);
 uint32_t nfa_size(const struct nfa *n); /* what an nfa_scratch has to hold */
 /* Bytes behind a match that have to be known before it is certain: 0, 1 for word boundaries, 2 for `$`. */
 unsigned nfa_late(const struct nfa *n);
+/* Bytes of the shortest and longest match; UINT32_MAX: no bound. */
+uint32_t nfa_min_width(const struct nfa *n);
+uint32_t nfa_max_width(const struct nfa *n);
 /* Adds the bytes that a match begins with, and which byte may follow each. */
 void nfa_gate(const struct nfa *n, struct byte_set *first, struct byte_set pair[256]);
 

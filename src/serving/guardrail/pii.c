@@ -655,6 +655,14 @@ static void ask_rules(struct run *r, const struct look *l, unsigned kinds, uint6
 	}
 }
 
+/* Numbers and codes begin where no word goes on; a code with a second capital. */
+static bool is_start(const struct window *w, size_t i)
+{
+	if (i > 0 && guard_is_word(w->p[i - 1]))
+		return false;
+	return !(triggers[w->p[i]] & PII_IBAN) || i + 1 == w->n || (triggers[w->p[i + 1]] & PII_IBAN);
+}
+
 static void pass(struct run *r, const struct window *w, size_t from, unsigned kinds, uint64_t stopped[4])
 {
 	size_t at_sign = from, email = kinds & PII_EMAIL ? next_email(w, &at_sign, from) : w->n;
@@ -662,7 +670,7 @@ static void pass(struct run *r, const struct window *w, size_t from, unsigned ki
 	for (size_t i = from; i < w->n; i++) {
 		unsigned wake = triggers[w->p[i]] & kinds;
 
-		if (wake && i > 0 && guard_is_word(w->p[i - 1]))
+		if (wake && !is_start(w, i))
 			wake = 0;
 		if (i == email) {
 			wake |= PII_EMAIL;
