@@ -54,8 +54,10 @@ struct pattern_set {
 	size_t text_bytes;
 	struct byte_set first; /* what a match of a bounded expression may begin with */
 	struct byte_set pair[256];
-	uint64_t *by_first; /* [256][n_words]: bit per expression */
+	uint64_t *by_first;  /* [256][n_words]: bit per expression */
+	uint64_t *at_border; /* [n_words]: bit per expression that begins at the start of a word */
 	size_t n_words;
+	uint8_t is_word[256]; /* ASCII */
 	uint32_t nfa_size;
 };
 
@@ -267,9 +269,12 @@ static int build_gates(struct pattern_set *set)
 	struct group *g = &set->bounded;
 
 	set->n_words = (g->n + 63) / 64;
-	set->by_first = calloc(256 * (set->n_words ? set->n_words : 1), sizeof(uint64_t));
+	set->by_first = calloc(257 * (set->n_words ? set->n_words : 1), sizeof(uint64_t));
 	if (!set->by_first)
 		return E_TOOBIG;
+	for (int c = 0; c < 0x80; c++)
+		set->is_word[c] = guard_is_word(c);
+	set->at_border = set->by_first + 256 * set->n_words;
 	for (size_t i = 0; i < g->n; i++) {
 		struct byte_set first = {{0}};
 
@@ -279,6 +284,8 @@ static int build_gates(struct pattern_set *set)
 		if (nfa_size(g->expr[i].nfa) > set->nfa_size)
 			set->nfa_size = nfa_size(g->expr[i].nfa);
 		nfa_gate(g->expr[i].nfa, &first, set->pair);
+		if (nfa_at_word_start(g->expr[i].nfa))
+			set->at_border[i / 64] |= 1ull << (i % 64);
 		for (unsigned c = 0; c < 256; c++) {
 			if (byte_set_has(&first, (unsigned char)c))
 				set->by_first[c * set->n_words + i / 64] |= 1ull << (i % 64);
@@ -368,7 +375,7 @@ static size_t group_bytes(const struct group *g)
 
 size_t pattern_set_bytes(const struct pattern_set *s)
 {
-	return s ? sizeof(*s) + s->text_bytes + 256 * s->n_words * 8 + group_bytes(&s->bounded) +
+	return s ? sizeof(*s) + s->text_bytes + 257 * s->n_words * 8 + group_bytes(&s->bounded) +
 			       group_bytes(&s->unbounded)
 		 : 0;
 }
@@ -490,9 +497,11 @@ static void wake(struct search *k, size_t i)
 	const struct pattern_set *set = k->set;
 	const uint64_t *word = &set->by_first[k->window->p[i] * set->n_words];
 	uint64_t at = k->window->base + i;
+	bool in_word = i > 0 && set->is_word[k->window->p[i - 1]];
 
 	for (size_t n = 0; n < set->n_words; n++) {
-		for (uint64_t bits = word[n]; bits && !k->over_budget; bits &= bits - 1) {
+		for (uint64_t bits = in_word ? word[n] & ~set->at_border[n] : word[n]; bits && !k->over_budget;
+		     bits &= bits - 1) {
 			size_t expr = n * 64 + (size_t)__builtin_ctzll(bits);
 
 			if (k->run->pattern_live[expr] != GUARD_NONE || k->run->pattern_next[expr] > at)

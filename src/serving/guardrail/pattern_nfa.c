@@ -801,6 +801,17 @@ static bool reach(const struct nfa *n, uint32_t pc, uint8_t *seen, struct byte_s
 	return false;
 }
 
+bool nfa_at_word_start(const struct nfa *n)
+{
+	if (n->code[0].op != OP_ASSERT || n->code[0].assertion != AT_BORDER || n->code[1].op != OP_SET)
+		return false;
+	for (int c = 0; c < 256; c++) {
+		if (byte_set_has(&n->sets[n->code[1].set], (unsigned char)c) && (c >= 0x80 || !guard_is_word(c)))
+			return false;
+	}
+	return true;
+}
+
 void nfa_gate(const struct nfa *n, struct byte_set *first, struct byte_set pair[256])
 {
 	uint8_t *seen = calloc(n->n_code, 2);

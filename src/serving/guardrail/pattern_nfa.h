@@ -29,6 +29,8 @@ unsigned nfa_late(const struct nfa *n);
 /* Bytes of the shortest and longest match; UINT32_MAX: no bound. */
 uint32_t nfa_min_width(const struct nfa *n);
 uint32_t nfa_max_width(const struct nfa *n);
+/* Whether every match begins at the start of an ASCII word. */
+bool nfa_at_word_start(const struct nfa *n);
 /* Adds the bytes that a match begins with, and which byte may follow each. */
 void nfa_gate(const struct nfa *n, struct byte_set *first, struct byte_set pair[256]);
 

@@ -376,15 +376,15 @@ static int phone_international(const struct look *l)
 	return phone_ends(l, end);
 }
 
-/* Three digits whose first is 2 to 9 (or any, for exchange numbers that are written with it). 3, 0 or MORE. */
-static int phone_code(const struct look *l, size_t i)
+/* Three digits of which the first is at least `least`. 3, 0 or MORE. */
+static int phone_code(const struct look *l, size_t i, int least)
 {
 	for (size_t k = 0; k < 3; k++) {
 		int c = byte_at(l, i + k);
 
 		if (c == UNKNOWN)
 			return MORE;
-		if (!guard_is_digit(c) || (k == 0 && c < '2'))
+		if (!guard_is_digit(c) || (k == 0 && c < least))
 			return 0;
 	}
 	return 3;
@@ -406,10 +406,10 @@ static int phone_extension(const struct look *l, size_t i)
 	return n >= 1 && n <= 5 ? phone_ends(l, i + 1 + n) : 0;
 }
 
-/* Exchange and line: NXX sep XXXX, from i on. */
+/* Exchange and line: XXX sep XXXX, from i on. */
 static int phone_local(const struct look *l, size_t i, int sep)
 {
-	int code = phone_code(l, i), c;
+	int code = phone_code(l, i, '0'), c;
 	bool open;
 	size_t n;
 
@@ -428,11 +428,11 @@ static int phone_local(const struct look *l, size_t i, int sep)
 	return phone_extension(l, i + 8);
 }
 
-/* NXX sep NXX sep XXXX or (NXX) NXX sep XXXX, from i on. */
+/* NXX sep XXX sep XXXX or (NXX) XXX sep XXXX, from i on. */
 static int phone_national(const struct look *l, size_t i)
 {
 	bool bracket = byte_at(l, i) == '(';
-	int code = phone_code(l, i + bracket), c;
+	int code = phone_code(l, i + bracket, '2'), c;
 	size_t at = i + bracket + 3;
 
 	if (code <= 0)
