@@ -6,6 +6,6 @@
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "serve"))
-		return serve_main(argc - 1, argv + 1);
+		return serve_main(argc, argv);
 	return cli_main(argc, argv);
 }

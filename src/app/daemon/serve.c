@@ -60,7 +60,7 @@ static int take_own(struct serve_options *o, const char *arg)
 /* "--key=value" or "--key value": calls take(key, value). Returns 0 or the exit status. */
 static int for_each_flag(int argc, char **argv, struct serve_options *o, struct config *c)
 {
-	for (int i = 1; i < argc; i++) {
+	for (int i = 2; i < argc; i++) { /* muster serve ... */
 		const char *value = strchr(argv[i], '=');
 		char key[128];
 		bool is_bool = false;
@@ -179,7 +179,7 @@ static int run(struct daemon *d)
 int serve_main(int argc, char **argv)
 {
 	struct serve_options o = {0};
-	struct daemon d = {.log = {.module = "daemon"}, .program = "muster"};
+	struct daemon d = {.log = {.module = "daemon"}, .program = argv[0]};
 	struct err err = {0};
 	int rc;
 
