@@ -144,17 +144,22 @@ static int make_directories(const char *path, struct err *err)
 	return rc;
 }
 
-/* Prompts are in it: nobody else may read it.  SQLite gives its -wal and -shm the mode of the file. */
+/*
+ * Prompts are in it: nobody else may read it.  SQLite gives its -wal and -shm the mode of the file.  A file that is
+ * there is left alone: closing a descriptor of it would drop the locks that our other connections hold on it (POSIX locks
+ * belong to the process), and whoever opens the database next would take its -wal from under them.
+ */
 static int make_file(const char *path, struct err *err)
 {
 	int rc = make_directories(path, err), fd;
 
 	if (rc)
 		return rc;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-	if (fd < 0)
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
+	if (fd < 0 && errno != EEXIST)
 		return err_set(err, E_UNAVAILABLE, "cannot open the database %s: %s", path, strerror(errno));
-	(void)close(fd); /* nothing was written */
+	if (fd >= 0)
+		(void)close(fd); /* nothing was written */
 	return 0;
 }
 
