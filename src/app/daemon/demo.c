@@ -43,24 +43,33 @@ int daemon_seed_demo(struct daemon *d, struct err *err)
 	return rc;
 }
 
+/* What a command line needs to find a daemon that does not listen where it looks first. */
+static void print_where(const struct daemon *d)
+{
+	if (strcmp(d->address, "http://127.0.0.1:8080") != 0)
+		printf("  first export MUSTER_URL=%s\n", d->address);
+}
+
 static void print_first_model(const struct daemon *d)
 {
-	printf("  The registry is empty. Register your first model and make it current:\n\n"
-	       "  %s model register --name my-model --version 1.0 --use-case foundation_layer \\\n"
+	printf("The registry is empty. Register your first model and make it current:\n\n");
+	print_where(d);
+	printf("  %s model register --name my-model --version 1.0 --use-case foundation_layer \\\n"
 	       "      --provider ollama --endpoint http://127.0.0.1:11434 --upstream-model llama3.2\n"
 	       "  %s model promote my-model@1.0 --use-case foundation_layer --why \"first model\"\n"
 	       "  %s generate foundation \"Hello\"\n\n"
-	       "  or look around first: %s serve --demo\n",
+	       "or look around first: %s serve --demo\n",
 	       d->program, d->program, d->program, d->program);
 }
 
 static void print_next(const struct daemon *d)
 {
-	printf("  try   curl %s/api/v1/generate -d '{\"layer\":\"foundation\",\"prompt\":\"Hello\"}'\n"
-	       "  see   %s model list\n"
+	printf("  try   curl %s/api/v1/generate -d '{\"layer\":\"foundation\",\"prompt\":\"Hello\"}'\n", d->address);
+	print_where(d);
+	printf("  see   %s model list\n"
 	       "  ask   %s generate foundation \"Who guards the gate?\"\n"
 	       "  next  %s model register --help      (your own model: Ollama, vLLM, OpenAI, ...)\n",
-	       d->address, d->program, d->program, d->program);
+	       d->program, d->program, d->program);
 }
 
 void daemon_print_banner(const struct daemon *d, int64_t ready_ms)
