@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole texts: judging, masking, and the scratch of a thread. */
+#include <stdlib.h>
+
 #include "core/base/buf.h"
 #include "serving/guardrail/guard_internal.h"
 

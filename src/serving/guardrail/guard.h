@@ -43,7 +43,8 @@ struct guard_rule_info guard_rule(const struct guard_policy *p, uint16_t rule);
 struct guard_result {
 	enum guard_action action; /* the strongest of all hits */
 	bool failed;		  /* a check itself failed: action is what on_error says */
-	bool overflow;		  /* more than GUARD_MAX_HITS hits: the rest was not kept, but counted in action */
+	bool overflow;		  /* more than GUARD_MAX_HITS hits: the rest was not kept, but counted in action; when one
+				   * of these was to be masked, the check has failed: the text must not leave with half its masks */
 	size_t n_hits;
 	struct guard_hit hit[GUARD_MAX_HITS]; /* by start; matches of one rule do not overlap */
 };

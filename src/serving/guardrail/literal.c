@@ -15,6 +15,8 @@
  * state for every input; the others follow goto and fail links.  A column of a
  * row stands for a byte class and what stood before it, so borders cost no step.
  */
+#include <stdlib.h>
+
 #include "serving/guardrail/guard_internal.h"
 
 #define DENSE_BYTES (8u << 20)
@@ -383,7 +385,7 @@ static int build(struct literal_set *s, struct builder *b, const struct literal_
 	b->cap = 1024;
 	b->n = 1;
 	b->node = calloc(b->cap, sizeof(*b->node));
-	b->output = calloc(n, sizeof(*b->output));
+	b->output = calloc(n + 1, sizeof(*b->output));
 	if (!b->node || !b->output)
 		return E_TOOBIG;
 	for (size_t i = 0; i < n; i++) {

@@ -19,6 +19,7 @@
  */
 #include <hs.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "core/base/map.h"
 #include "serving/guardrail/pattern_nfa.h"
@@ -203,8 +204,8 @@ static int group_fill(struct group *g, const struct plan *plan, bool unbounded)
 	uint32_t n_rules = 0;
 
 	map_init(&seen);
-	g->expr = calloc(plan->n, sizeof(*g->expr));
-	g->rules = calloc(plan->n, sizeof(*g->rules));
+	g->expr = calloc(plan->n + 1, sizeof(*g->expr));
+	g->rules = calloc(plan->n + 1, sizeof(*g->rules));
 	if (!g->expr || !g->rules)
 		return E_TOOBIG;
 	for (size_t i = 0; i < plan->n; i++) {
@@ -243,7 +244,7 @@ static int streams_compile(struct group *g, const struct plan *plan, struct err 
 	hs_compile_error_t *e = NULL;
 	int rc = text && flags && ids ? 0 : err_set(err, E_TOOBIG, "out of memory");
 
-	for (size_t i = 0; i < g->n && !rc; i++) {
+	for (size_t i = 0; i < g->n && text && flags && ids; i++) {
 		text[i] = g->expr[i].text.p;
 		ids[i] = (unsigned)i;
 	}
@@ -422,7 +423,7 @@ size_t pattern_scratch_bytes(const struct pattern_scratch *s)
 
 	if (s->hs && hs_scratch_size(s->hs, &hs) != HS_SUCCESS)
 		hs = 0;
-	return sizeof(*s) + hs + s->nfa.size * 5 * sizeof(uint32_t);
+	return sizeof(*s) + hs + 5 * sizeof(uint32_t) * s->nfa.size;
 }
 
 /* ---- expressions with a bound ---- */

@@ -5,6 +5,8 @@
  * caller then treats every byte as a possible start.  The code of a fragment is
  * contiguous and its jumps are relative, so that a repetition copies it.
  */
+#include <stdlib.h>
+
 #include "serving/guardrail/pattern_nfa.h"
 
 #define MAX_CODE 8192

@@ -147,7 +147,7 @@ static int card_take(const struct look *l, const unsigned char *digit, size_t n,
 static int card_grouped(const struct look *l, const uint8_t *groups)
 {
 	int sep = byte_at(l, groups[0]);
-	unsigned char digit[24];
+	unsigned char digit[24] = {0};
 	size_t i = 0, n = 0;
 
 	for (size_t g = 0; g < 6 && groups[g]; g++) {
@@ -170,7 +170,7 @@ static int card_grouped(const struct look *l, const uint8_t *groups)
 
 static int card_plain(const struct look *l)
 {
-	unsigned char digit[24];
+	unsigned char digit[24] = {0};
 	bool open;
 	size_t n = digit_run(l, 0, 19, &open);
 

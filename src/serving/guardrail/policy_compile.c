@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the plain policy to engines.  Everything a compiled policy points to is its own. */
+#include <stdlib.h>
+
 #include "serving/guardrail/guard_internal.h"
 
 #define POLICY_MAX_BYTES (16u << 20)

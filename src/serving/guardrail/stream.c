@@ -5,6 +5,8 @@
  * leave is what stands before the earliest undecided candidate of a rule that
  * intervenes, before the half of a mask, and before a hit that ends the answer.
  */
+#include <stdlib.h>
+
 #include "serving/guardrail/guard_internal.h"
 
 #define PIECE 8192 /* bytes judged at once: what bounds the buffer */
