@@ -245,7 +245,7 @@ class Muster(Server):
         end = time.monotonic() + 300
         while self.rows() < self.counted():
             if time.monotonic() > end:
-                stop(f"muster has shipped {self.rows()} of {self.counted()} records in 300 s")
+                stop(f"muster has shipped {self.rows()} of {self.counted()} records after 300 s")
             time.sleep(0.1)
 
     def loop_cpu(self):
@@ -275,8 +275,8 @@ def make_body(folder, model, a):
     return path
 
 
-def load(port, body, connections, seconds):
-    """wrk against a port; what it saw."""
+def load(port, body, connections, seconds, what):
+    """wrk against a port; what it saw. what: tells more when it saw errors."""
     whole = max(1, round(seconds)) if seconds >= 1 else 1
     out = subprocess.run([tool("wrk"), "-t1", f"-c{connections}", f"-d{whole}s", "--latency", "-s", f"{HERE}/post.lua",
                           f"http://127.0.0.1:{port}"], capture_output=True, text=True, env={**os.environ, "BODY": body},
@@ -286,14 +286,20 @@ def load(port, body, connections, seconds):
         stop(f"wrk failed: {out.stdout}{out.stderr}")
     seen = json.loads(line)
     if seen["errors"] or not seen["requests"]:
-        stop(f"port {port}: wrk saw {seen['errors']} errors beside {seen['requests']} answers\n{out.stdout}")
+        stop(f"port {port}: wrk saw {seen['errors']} errors beside {seen['requests']} answers\n{out.stdout}{what()}")
     return seen
+
+
+def how_it_is(server):
+    status = server.process.poll()
+    lines = pathlib.Path(server.log).read_text(errors="replace")[-1500:]
+    return f"{server.name} {'runs' if status is None else f'ended with {status}'}; its log ends with:\n{lines}"
 
 
 def measure(server, a, connections=None):
     connections = connections or a.connections
     cpu, loop = server.cpu(), server.loop_cpu() if isinstance(server, Muster) else 0
-    seen = load(server.port, server.body, connections, a.seconds)
+    seen = load(server.port, server.body, connections, a.seconds, lambda: how_it_is(server))
     if isinstance(server, Muster):
         seen["loop_us"] = (server.loop_cpu() - loop) / 1000 / seen["requests"]
     server.settle()
@@ -360,11 +366,11 @@ def results(servers, direct, a):
             one["answers"], one["log_rows"] = s.answered, s.log_rows
         r["servers"][s.name] = one
     r["direct"] = {k: direct[k] for k in ("p50_us", "p99_us")}
-    nginx = r["servers"].get("nginx")
-    if nginx:
-        r["ratio"] = {n: {"cpu": o["cpu_us"]["median"] / nginx["cpu_us"]["median"],
-                          "loop": o["loop_us"]["median"] / nginx["cpu_us"]["median"], "target": TARGETS[n]}
-                      for n, o in r["servers"].items() if n != "nginx"}
+    # Each round has its own ratio: what else the machine did then, both had to live with.
+    base = [x["cpu_us"] for s in servers if s.name == "nginx" for x in s.rounds]
+    r["ratio"] = {s.name: {"cpu": spread([x["cpu_us"] / b for x, b in zip(s.rounds, base)]),
+                           "loop": spread([x["loop_us"] / b for x, b in zip(s.rounds, base)]), "target": TARGETS[s.name]}
+                  for s in servers if base and s.name != "nginx"}
     return r
 
 
@@ -387,9 +393,9 @@ def show(r):
         if "log_rows" in o:
             print(f"\nhistorical log: {o['log_rows']:,} rows for {o['answers']:,} answers seen by the clients")
     print()
-    for name, q in r.get("ratio", {}).items():
-        print(f"ratio to nginx, guardrails and log {name:4} {q['cpu']:.2f}   (target <= {q['target']}; "
-              f"the loop alone {q['loop']:.2f})")
+    for name, q in r["ratio"].items():
+        print(f"CPU a request, ratio to nginx, guardrails and log {name + ':':4} {cell(q['cpu'], '.2f')}   "
+              f"target <= {q['target']}; the loop alone {cell(q['loop'], '.2f')}")
 
 
 def run(a, folder):
@@ -415,7 +421,7 @@ def run(a, folder):
                     s.rounds.append(seen)
                 say(f"round {i}{' (warm-up)' if warm_up else ''} {s.name:6} {seen['cpu_us']:.2f} us a request, "
                     f"{seen['per_s']:,.0f} a second")
-        direct = load(upstream, servers[0].body, 1, a.seconds)
+        direct = load(upstream, servers[0].body, 1, a.seconds, lambda: "the upstream")
         for s in servers:
             s.single = measure(s, a, 1)
         for s in servers:
