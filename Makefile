@@ -138,7 +138,7 @@ check-headers: # every header stands alone
 	@cd src && find . -name '*.h' ! -name banned.h | sed 's|^\./||' | xargs -P 2 -I {} sh -c 'echo "#include \"{}\"" | \
 	    $(CC) -std=gnu17 -D_GNU_SOURCE -I. -I.. $(PKG_CFLAGS) -Wall -Wextra -Werror -x c -fsyntax-only -'
 tidy:
-	@sh tools/tidy $(SRC) src/app/daemon/main.c -- -std=gnu17 -D_GNU_SOURCE -Isrc -I. $(PKG_CFLAGS)
+	@sh tools/tidy $(SRC) src/app/daemon/main.c -- -std=gnu17 -D_GNU_SOURCE -Isrc -I. -include core/base/banned.h $(PKG_CFLAGS)
 
 clean:
 	rm -rf build
