@@ -38,6 +38,9 @@ static const struct {
 	{GUARD_OUTPUT, "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
 	 "secrets-private-key"},
 	{GUARD_OUTPUT, "-----BEGIN PRIVATE KEY-----\nMIIEowIBAAKCAQEA", "secrets-private-key"},
+	{GUARD_OUTPUT, "Authorization: Bearer 0123456789abcdefghij", "secrets-token"},
+	{GUARD_OUTPUT, "API_KEY = \"0123456789abcdefghij\"", "secrets-token"},
+	{GUARD_OUTPUT, "postgres://app:hunter22@db.internal:5432/game", "secrets-token"},
 	{GUARD_OUTPUT, "card 4111 1111 1111 1111", "pii-card"},
 	{GUARD_OUTPUT, "DE89 3704 0044 0532 0130 00", "pii-iban"},
 	{GUARD_OUTPUT, "536-22-8726", "pii-ssn"},
@@ -88,6 +91,8 @@ static const char *const benign[] = {
 	"Mix 1234 5678 9012 3456 grains of sand.",
 	"The developer mode of the console shows the frame rate.",
 	"-----BEGIN CERTIFICATE-----",
+	"The password: \"open sesame\" works. Set api_key = os.environ[\"API_KEY\"].",
+	"postgres://db.internal:5432/game is the address.",
 	"eyJ is how many tokens begin.",
 };
 

@@ -22,37 +22,44 @@ struct entry {
 
 #define SECRET_KEYS "-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\\s]{0,3800}"
 
-#define SECRET_TOKENS                                                                                               \
-	"\\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\\b",   /* AWS key id */                                             \
-		"\\bAIza[A-Za-z0-9_-]{35}",	       /* Google API key */                                         \
-		"\\bya29\\.[A-Za-z0-9_-]{20,400}",     /* Google access token */                                    \
-		"\\bGOCSPX-[A-Za-z0-9_-]{28}",	       /* Google client secret */                                   \
-		"\\bgh[pousr]_[A-Za-z0-9]{36,255}",    /* GitHub */                                                 \
-		"\\bgithub_pat_[A-Za-z0-9_]{60,100}",  /* GitHub, fine-grained */                                   \
-		"\\bglpat-[A-Za-z0-9_-]{20,50}",       /* GitLab */                                                 \
-		"\\bxox[abeprs]-[A-Za-z0-9-]{10,200}", /* Slack */                                                  \
-		"\\bxapp-[0-9]-[A-Za-z0-9-]{20,200}",  /* Slack app */                                              \
-		"https://hooks\\.slack\\.com/services/T[A-Za-z0-9_]{6,14}/B[A-Za-z0-9_]{6,14}/[A-Za-z0-9_]{18,30}", \
-		"\\bsk-[A-Za-z0-9]{32,64}\\b",				    /* OpenAI and alike */                  \
-		"\\bsk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,200}", /* OpenAI, OpenRouter */                \
-		"\\bsk-ant-[A-Za-z0-9_-]{20,200}",			    /* Anthropic */                         \
-		"\\bhf_[A-Za-z0-9]{30,50}",				    /* Hugging Face */                      \
-		"\\bgsk_[A-Za-z0-9]{40,60}",				    /* Groq */                              \
-		"\\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,120}",		    /* Stripe */                            \
-		"\\bSG\\.[A-Za-z0-9_-]{16,32}\\.[A-Za-z0-9_-]{32,64}",	    /* SendGrid */                          \
-		"\\bkey-[0-9a-f]{32}\\b",				    /* Mailgun */                           \
-		"\\bnpm_[A-Za-z0-9]{36}\\b",				    /* npm */                               \
-		"\\bpypi-[A-Za-z0-9_-]{60,250}",			    /* PyPI */                              \
-		"\\bdop_v1_[0-9a-f]{64}\\b",				    /* DigitalOcean */                      \
-		"\\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\\b",		    /* Shopify */                           \
-		"\\bSK[0-9a-f]{32}\\b",					    /* Twilio */                            \
-		"\\bdckr_pat_[A-Za-z0-9_-]{20,40}",			    /* Docker */                            \
-		"\\bhvs\\.[A-Za-z0-9_-]{24,200}",			    /* Vault */                             \
-		"\\bAGE-SECRET-KEY-1[0-9A-Z]{58}\\b",			    /* age */                               \
-		"\\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\\b",		    /* Telegram bot */                      \
-		"https://discord(?:app)?\\.com/api/webhooks/[0-9]{16,20}/[A-Za-z0-9_-]{50,80}"
+#define SECRET_TOKENS                                                                                                  \
+	"\\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\\b",   /* AWS key id */                                                \
+		"\\bAIza[A-Za-z0-9_-]{35}",	       /* Google API key */                                            \
+		"\\bya29\\.[A-Za-z0-9_-]{20,400}",     /* Google access token */                                       \
+		"\\bGOCSPX-[A-Za-z0-9_-]{28}",	       /* Google client secret */                                      \
+		"\\bgh[pousr]_[A-Za-z0-9]{36,255}",    /* GitHub */                                                    \
+		"\\bgithub_pat_[A-Za-z0-9_]{60,100}",  /* GitHub, fine-grained */                                      \
+		"\\bglpat-[A-Za-z0-9_-]{20,50}",       /* GitLab */                                                    \
+		"\\bxox[abeprs]-[A-Za-z0-9-]{10,200}", /* Slack */                                                     \
+		"\\bxapp-[0-9]-[A-Za-z0-9-]{20,200}",  /* Slack app */                                                 \
+		"https://hooks\\.slack\\.com/services/T[A-Za-z0-9_]{6,14}/B[A-Za-z0-9_]{6,14}/[A-Za-z0-9_]{18,30}",    \
+		"\\bsk-[A-Za-z0-9]{32,64}\\b",				    /* OpenAI and alike */                     \
+		"\\bsk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,200}", /* OpenAI, OpenRouter */                   \
+		"\\bsk-ant-[A-Za-z0-9_-]{20,200}",			    /* Anthropic */                            \
+		"\\bhf_[A-Za-z0-9]{30,50}",				    /* Hugging Face */                         \
+		"\\bgsk_[A-Za-z0-9]{40,60}",				    /* Groq */                                 \
+		"\\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,120}",		    /* Stripe */                               \
+		"\\bSG\\.[A-Za-z0-9_-]{16,32}\\.[A-Za-z0-9_-]{32,64}",	    /* SendGrid */                             \
+		"\\bkey-[0-9a-f]{32}\\b",				    /* Mailgun */                              \
+		"\\bnpm_[A-Za-z0-9]{36}\\b",				    /* npm */                                  \
+		"\\bpypi-[A-Za-z0-9_-]{60,250}",			    /* PyPI */                                 \
+		"\\bdop_v1_[0-9a-f]{64}\\b",				    /* DigitalOcean */                         \
+		"\\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\\b",		    /* Shopify */                              \
+		"\\bSK[0-9a-f]{32}\\b",					    /* Twilio */                               \
+		"\\bdckr_pat_[A-Za-z0-9_-]{20,40}",			    /* Docker */                               \
+		"\\bhvs\\.[A-Za-z0-9_-]{24,200}",			    /* Vault */                                \
+		"\\bAGE-SECRET-KEY-1[0-9A-Z]{58}\\b",			    /* age */                                  \
+		"\\b[0-9]{8,10}:A[A-Za-z0-9_-]{33,35}\\b",		    /* Telegram bot */                         \
+		"https://discord(?:app)?\\.com/api/webhooks/[0-9]{16,20}/[A-Za-z0-9_-]{50,80}",                        \
+		"(?i)\\baws_secret_access_key[\"']? ?[:=] ?[\"']?[A-Za-z0-9/+=]{40}", /* AWS secret */                 \
+		"(?i)\\b(?:api|access|secret|auth|client|private|discord)[_-]?(?:key|token|secret)[\"']? ?[:=] ?[\"']" \
+		"[A-Za-z0-9_/+=.-]{16,120}[\"']", /* an assignment, quoted */                                          \
+		"(?i)\\bpassword[\"']? ?[:=] ?[\"'][^\"'\\s]{8,64}[\"']",                                              \
+		"(?i)\\bauthorization: (?:bearer|basic) [A-Za-z0-9_/+=.-]{16,400}",                                    \
+		"\\b(?:postgres|postgresql|mysql|mongodb|mongodb\\+srv|redis|amqp)://[A-Za-z0-9_.-]{1,64}:[^@\\s/"     \
+		":]{4,64}@"
 
-#define SECRET_JWT "\\beyJ[A-Za-z0-9_-]{10,1200}\\.eyJ[A-Za-z0-9_-]{10,1600}\\.[A-Za-z0-9_-]{10,800}"
+#define SECRET_JWT "\\beyJ[A-Za-z0-9_-]{10,1200}\\.ey[A-Za-z0-9_-]{10,1600}\\.[A-Za-z0-9_-]{10,800}"
 
 static const struct entry entries[] = {
 	{"injection-override",

@@ -11,7 +11,9 @@ struct guard_policy;  /* compiled */
 struct guard_scratch; /* per thread, for any policy */
 
 /* Compiles a policy. E_INVALID names the rule: an expression that does not compile, or that a stream could not hold
- * back (no bound on its length) with an action other than flag. `source` may go away afterwards. */
+ * back (no bound on its length, or one above 4 KiB) with an action other than flag. A rule that flags may have such
+ * expressions: all of the rule are then reported once a text, each where it ends first, located by its last bytes.
+ * `source` may go away afterwards. */
 int guard_policy_compile(const struct policy *source, struct guard_policy **ret, struct err *err);
 void guard_policy_free(struct guard_policy *p);
 const char *guard_policy_name(const struct guard_policy *p);
@@ -43,8 +45,9 @@ struct guard_rule_info guard_rule(const struct guard_policy *p, uint16_t rule);
 struct guard_result {
 	enum guard_action action; /* the strongest of all hits */
 	bool failed;		  /* a check itself failed: action is what on_error says */
-	bool overflow;		  /* more than GUARD_MAX_HITS hits: the rest was not kept, but counted in action; when one
-				   * of these was to be masked, the check has failed: the text must not leave with half its masks */
+	bool overflow; /* more than GUARD_MAX_HITS hits: the rest was not kept, but counted in action; when one
+			* of these was to be masked, the check has failed: the text must not leave with half its masks
+			*/
 	size_t n_hits;
 	struct guard_hit hit[GUARD_MAX_HITS]; /* by start; matches of one rule do not overlap */
 };
