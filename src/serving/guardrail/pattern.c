@@ -53,8 +53,7 @@ struct pattern_set {
 	struct group bounded, unbounded;
 	char *texts; /* all expressions, terminated */
 	size_t text_bytes;
-	struct byte_set first; /* what a match of a bounded expression may begin with */
-	struct byte_set pair[256];
+	struct nfa_gate gate;
 	uint64_t *by_first;  /* [256][n_words]: bit per expression */
 	uint64_t *at_border; /* [n_words]: bit per expression that begins at the start of a word */
 	size_t n_words;
@@ -284,15 +283,13 @@ static int build_gates(struct pattern_set *set)
 		g->expr[i].late = (uint8_t)nfa_late(g->expr[i].nfa);
 		if (nfa_size(g->expr[i].nfa) > set->nfa_size)
 			set->nfa_size = nfa_size(g->expr[i].nfa);
-		nfa_gate(g->expr[i].nfa, &first, set->pair);
+		nfa_gate_add(g->expr[i].nfa, &set->gate, &first);
 		if (nfa_at_word_start(g->expr[i].nfa))
 			set->at_border[i / 64] |= 1ull << (i % 64);
 		for (unsigned c = 0; c < 256; c++) {
 			if (byte_set_has(&first, (unsigned char)c))
 				set->by_first[c * set->n_words + i / 64] |= 1ull << (i % 64);
 		}
-		for (unsigned k = 0; k < 4; k++)
-			set->first.bits[k] |= first.bits[k];
 	}
 	return 0;
 }
@@ -540,6 +537,17 @@ static void settle_early(struct search *k, size_t i)
 	run_settle(k->run, GUARD_PATTERN, live);
 }
 
+/* Behind a pair: whether the third byte, if it is there, says that a match may begin. */
+static bool passes(const struct nfa_gate *gate, const struct window *w, size_t i)
+{
+	uint32_t h;
+
+	if (i + 2 >= w->n || byte_set_has(&gate->wide[w->p[i]], w->p[i + 1]))
+		return true;
+	h = nfa_gate_hash(w->p[i], w->p[i + 1], w->p[i + 2]);
+	return gate->triple[h / 64] >> (h % 64) & 1;
+}
+
 /* Everything that begins in the part of the window that is new. */
 static void search_new(struct search *k)
 {
@@ -548,13 +556,13 @@ static void search_new(struct search *k)
 	size_t i = (size_t)(k->run->pattern_pos - w->base);
 
 	for (; i + 1 < w->n; i++) {
-		if (byte_set_has(&set->pair[w->p[i]], w->p[i + 1])) {
-			if (k->run->n_picks > GUARD_MAX_PICKS / 2)
-				settle_early(k, i);
-			wake(k, i);
-		}
+		if (LIKELY(!byte_set_has(&set->gate.pair[w->p[i]], w->p[i + 1])) || !passes(&set->gate, w, i))
+			continue;
+		if (k->run->n_picks > GUARD_MAX_PICKS / 2)
+			settle_early(k, i);
+		wake(k, i);
 	}
-	if (i < w->n && byte_set_has(&set->first, w->p[i]))
+	if (i < w->n && byte_set_has(&set->gate.first, w->p[i]))
 		wake(k, i);
 }
 
