@@ -39,7 +39,8 @@ static void observe_log(struct daemon *d, int64_t now)
 	const struct spool_stats *spool = spool_stats(d->spool);
 	const struct shipper_stats *shipper = shipper_stats(d->shipper);
 	uint64_t lost = counter_get(&spool->lost), lag = counter_get(&shipper->lag_us);
-	unsigned long long waiting = counter_get(&spool->records) - counter_get(&spool->shipped);
+	uint64_t records = counter_get(&spool->records), shipped = counter_get(&spool->shipped);
+	unsigned long long waiting = records > shipped ? records - shipped : 0; /* an earlier run's are shipped too */
 	char error[200];
 
 	shipper_last_error(d->shipper, error, sizeof(error));
