@@ -64,6 +64,7 @@ struct daemon {
 	struct timer health_timer;
 	size_t n_calls;
 	bool stopping;
+	bool mending; /* a job reads the registry again */
 	size_t n_draining;
 };
 
@@ -76,6 +77,8 @@ void daemon_free(struct daemon *d);
 /* reload.c */
 int daemon_make_settings(struct daemon *d, const struct config *c, struct gateway_settings **ret, struct err *err);
 void daemon_reload(struct daemon *d);
+void daemon_mend(
+	struct daemon *d); /* control loop: tries the database again when the registry could not be had from it */
 /* publish.c */
 void daemon_publish(struct snapshot *s, void *daemon);
 void daemon_publish_settings(struct daemon *d, struct gateway_settings *s);

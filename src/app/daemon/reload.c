@@ -118,6 +118,35 @@ static void refreshed(void *arg)
 	daemon_drained_check(d);
 }
 
+static void mend(void *arg)
+{
+	struct daemon *d = arg;
+	struct err err = {0};
+
+	if (!registry_refresh(d->registry, &err)) /* else /health says why not */
+		log_info(&d->log, "the registry is read from the database again");
+}
+
+static void mended(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->mending = false;
+	refreshed(d);
+}
+
+void daemon_mend(struct daemon *d)
+{
+	char problem[200];
+
+	registry_problem(d->registry, problem, sizeof(problem));
+	if (!problem[0] || d->mending || d->stopping)
+		return;
+	d->mending = true;
+	d->n_calls++;
+	job_submit(d->control, mend, mended, d);
+}
+
 void daemon_reload(struct daemon *d)
 {
 	struct gateway_settings *settings = NULL, *old = d->settings;

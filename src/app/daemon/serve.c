@@ -144,6 +144,7 @@ static void on_health_timer(void *arg)
 	struct daemon *d = arg;
 
 	daemon_update_health(d);
+	daemon_mend(d);
 	timer_set(d->control, &d->health_timer, HEALTH_EVERY_MS);
 }
 

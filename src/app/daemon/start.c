@@ -63,16 +63,15 @@ static int open_store(struct daemon *d, struct err *err)
 {
 	char *url = config_database_url(&d->config);
 	struct db *db = NULL;
-	int from, rc = store_new(url, &d->store, err);
+	int rc = store_new(url, &d->store, err);
 
 	free(url);
 	if (rc)
 		return rc;
+	store_migrate_first(d->store);
 	rc = store_acquire(d->store, &db, err);
-	if (!rc) {
-		rc = migrate_run(db, &from, err);
+	if (!rc)
 		store_release(d->store, db);
-	}
 	if (rc != E_UNAVAILABLE && rc != E_BUSY)
 		return rc;
 	log_warn(&d->log, "the database is away, serving without it: %s", err ? err->text : "");

@@ -9,7 +9,10 @@
 
 #include "control/registry/registry_internal.h"
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/json/writer.h"
+
+static const struct log logger = {.module = "registry"};
 
 int registry_new(struct store *store, const struct registry_hooks *hooks, const char *snapshot_path,
 		 struct registry **ret, struct err *err)
@@ -289,6 +292,24 @@ static int load_without_database(struct registry *r, const struct err *why_not, 
 	return 0;
 }
 
+/*
+ * An empty database where there was a registry: somebody removed it, or it is another one.  What was known goes beside,
+ * before the new snapshot takes its place.
+ */
+static void keep_what_was_known(struct registry *r, const struct snapshot *fresh)
+{
+	struct snapshot *known = NULL;
+	char aside[4200];
+
+	if (fresh->n_models || !r->snapshot_path || snapshot_load(r->snapshot_path, slot_of, &r->slots, &known, NULL))
+		return;
+	(void)snprintf(aside, sizeof(aside), "%s.before", r->snapshot_path);
+	if (known->n_models && !rename(r->snapshot_path, aside))
+		log_warn(&logger, "the database holds no model, but %zu were served last: what was known is kept in %s",
+			 known->n_models, aside);
+	snapshot_unref(known);
+}
+
 int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err)
 {
 	struct snapshot *s = NULL;
@@ -298,6 +319,7 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 	pthread_mutex_lock(&r->change_lock);
 	rc = from_database(r, &s, &why);
 	if (!rc) {
+		keep_what_was_known(r, s);
 		registry_publish_locked(r, s);
 		*ret_origin = REGISTRY_FROM_DATABASE;
 	} else if (is_away(rc)) {

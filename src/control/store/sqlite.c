@@ -119,7 +119,8 @@ static int configure(struct db_sqlite *d, struct err *err)
 
 	sqlite3_extended_result_codes(d->conn, 1);
 	sqlite3_busy_timeout(d->conn, BUSY_TIMEOUT_MS);
-	/* Log rows of a few KiB pack badly into 4 KiB pages: a third less CPU per row, measured. Only a new file takes it. */
+	/* Log rows of a few KiB pack badly into 4 KiB pages: a third less CPU per row, measured. Only a new file takes
+	 * it. */
 	rc = pragma(d, "pragma page_size = 16384", err);
 	rc = rc ? rc : use_wal(d, err);
 	for (size_t i = 0; i < COUNT_OF(pragmas) && !rc; i++)
@@ -146,8 +147,8 @@ static int make_directories(const char *path, struct err *err)
 
 /*
  * Prompts are in it: nobody else may read it.  SQLite gives its -wal and -shm the mode of the file.  A file that is
- * there is left alone: closing a descriptor of it would drop the locks that our other connections hold on it (POSIX locks
- * belong to the process), and whoever opens the database next would take its -wal from under them.
+ * there is left alone: closing a descriptor of it would drop the locks that our other connections hold on it (POSIX
+ * locks belong to the process), and whoever opens the database next would take its -wal from under them.
  */
 static int make_file(const char *path, struct err *err)
 {

@@ -6,6 +6,7 @@
 #include "control/store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct store {
 	pthread_cond_t returned;
 	struct db *idle[STORE_MAX_CONNECTIONS];
 	size_t n_idle, n_open;
+	atomic_bool has_to_migrate;
 };
 
 int store_new(const char *url, struct store **ret, struct err *err)
@@ -47,6 +49,11 @@ void store_free(struct store *s)
 	pthread_mutex_destroy(&s->lock);
 	free(s->url);
 	free(s);
+}
+
+void store_migrate_first(struct store *s)
+{
+	s->has_to_migrate = true;
 }
 
 const char *store_description(const struct store *s)
@@ -81,11 +88,19 @@ static void give_up_place(struct store *s)
 int store_acquire(struct store *s, struct db **ret, struct err *err)
 {
 	struct db *db = take_idle(s);
-	int rc = db ? 0 : db_open(s->url, &db, err);
+	int rc = db ? 0 : db_open(s->url, &db, err), from;
 
 	if (rc) {
 		give_up_place(s);
 		return rc;
+	}
+	if (s->has_to_migrate) {
+		rc = migrate_run(db, &from, err); /* two threads may: the second finds it done */
+		if (rc) {
+			store_release(s, db);
+			return rc;
+		}
+		s->has_to_migrate = false;
 	}
 	*ret = db;
 	return 0;

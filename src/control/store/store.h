@@ -10,6 +10,9 @@ struct store;
 /* Opens nothing yet. */
 int store_new(const char *url, struct store **ret, struct err *err);
 void store_free(struct store *s);
+/* Before the first connection goes out the database is brought to our schema (migrate_run), whenever it is first there.
+ */
+void store_migrate_first(struct store *s);
 /* "sqlite:var/muster.db": without any password. */
 const char *store_description(const struct store *s);
 /* Any thread; blocks while all connections are out. Give each back with store_release. */
