@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
+import uuid
 
 import muster as m
 
@@ -64,6 +66,16 @@ def end_at_once(daemon):
     daemon.process.kill()
     daemon.process.wait()
     daemon.stderr.close()
+
+
+def stop(daemon, limit=40):
+    """SIGTERM; how long it took to end, and what was said on the way."""
+    begin = time.monotonic()
+    daemon.process.send_signal(signal.SIGTERM)
+    rc = daemon.process.wait(timeout=limit)
+    said = daemon.errors()
+    assert rc == 0, "ended with %d: %s" % (rc, said[-4000:])
+    return time.monotonic() - begin, said
 
 
 def write_config(daemon, text):
@@ -181,13 +193,14 @@ def together(n, work):
 
 
 class Load:
-    """Callers that ask without pause and remember the log ids of what they were answered in full."""
+    """Callers that ask without pause and remember what became of each request."""
 
     def __init__(self, daemon, use_case, threads=4, streams=True):
         self.daemon, self.use_case, self.streams = daemon, use_case, streams
-        self.answered, self.refused, self.broken = [], [], 0
-        self.lock = threading.Lock()
-        self.changed = threading.Condition(self.lock)
+        self.answered = []  # log ids of what was answered in full
+        self.asked_and_answered, self.broken = [], []  # request ids
+        self.refused = []
+        self.changed = threading.Condition()
         self.ending = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
         for t in self.threads:
@@ -196,7 +209,7 @@ class Load:
     def wait(self, n):
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.answered) >= n, m.LIMIT), \
-                "%d of %d answers, broken %d, refused %s" % (len(self.answered), n, self.broken, self.refused[:3])
+                "%d of %d answers, broken %s, refused %s" % (len(self.answered), n, self.broken[:3], self.refused[:3])
 
     def end(self):
         self.ending.set()
@@ -207,14 +220,16 @@ class Load:
     def _run(self, i):
         connection = None
         while not self.ending.is_set():
+            request_id = str(uuid.uuid4())
             try:
                 if connection is None:
                     connection = m.Connection(self.daemon.address)
-                self._one(connection, i)
+                if not self._one(connection, request_id, i):
+                    connection.close()
+                    connection = None
             except (OSError, m.Cut):
-                with self.lock:
-                    self.broken += 1
                 if connection:
+                    self.broken.append(request_id)
                     connection.close()
                 connection = None
                 if self.daemon.process.poll() is not None:
@@ -222,31 +237,45 @@ class Load:
         if connection:
             connection.close()
 
-    def _one(self, connection, i):
+    def _one(self, connection, request_id, i):
+        """Whether the connection can be used again."""
         stream = self.streams and i % 2 == 1
         connection.send_request("POST", "/v1/chat/completions", {
-            "model": self.use_case, "stream": stream, "messages": [{"role": "user", "content": "caller %d" % i}]})
+            "model": self.use_case, "stream": stream, "messages": [{"role": "user", "content": "caller %d" % i}]},
+            {"x-request-id": request_id})
         answer = connection.read_head()
         body = b"".join(connection.pieces(answer))
         with self.changed:
             if answer.status != 200:
                 self.refused.append((answer.status, body[:200]))
-                if answer.headers.get("connection") == "close":
-                    raise m.Cut("the daemon said close")
-                return
-            assert not stream or body.endswith(b"data: [DONE]\n\n"), body[-200:]
-            self.answered.append(answer.headers["x-muster-log-id"])
+            elif stream and not body.endswith(b"data: [DONE]\n\n"):
+                self.refused.append((answer.status, body[-200:]))
+            else:
+                self.answered.append(answer.headers["x-muster-log-id"])
+                self.asked_and_answered.append(request_id)
             self.changed.notify_all()
-        if answer.headers.get("connection") == "close":
-            raise m.Cut("the daemon said close")
+        return answer.headers.get("connection") != "close"
 
 
-def check_once(daemon, answered, use_case=None):
-    """Every answer that a caller got is in the database, and nothing is there twice."""
-    wanted = set(answered)
-    assert len(wanted) == len(answered), "log ids repeat"
-    ids = logged_ids(daemon, use_case)
-    assert len(ids) == len(set(ids))
-    missing = wanted - set(ids)
-    assert not missing, "%d of %d answers are not in the log, such as %s" % (len(missing), len(wanted),
+def check_once(daemon, load):
+    """Every answer that a caller got is in the database; no exchange is there twice."""
+    with database(daemon) as db:
+        rows = db.execute("select id, request_id from model_historical_logs where use_case = ?",
+                          (load.use_case,)).fetchall()
+    ids, requests = {r[0] for r in rows}, [r[1] for r in rows]
+    assert len(set(load.answered)) == len(load.answered), "log ids repeat"
+    missing = set(load.answered) - ids
+    assert not missing, "%d of %d answers are not in the log, such as %s" % (len(missing), len(load.answered),
                                                                           sorted(missing)[:3])
+    assert len(requests) == len(set(requests)), "an exchange is there twice"
+    assert set(load.asked_and_answered) <= set(requests)
+
+
+def shipped(daemon):
+    """Waits until nothing is left in the spool, of earlier runs too: a list is answered after what was there came over."""
+
+    def probe():
+        daemon.api("GET", "/api/v1/logs?limit=1")
+        return metric(daemon, "muster_spool_pending_bytes") == 0 and metric(daemon, "muster_log_lag_seconds") == 0
+
+    m.eventually(probe, "an empty spool")
