@@ -73,7 +73,8 @@ struct stream {
 	bool usage_injected;
 	bool ended; /* the terminator was seen */
 	bool finish_seen;
-	bool stopped; /* guardrails ended it */
+	int64_t finish_ms; /* when; 0: not yet */
+	bool stopped;	   /* guardrails ended it */
 	bool first_sent;
 	struct channel channel[CHANNELS_MAX];
 	struct buf held; /* events that wait, one entry after the other: stream.c */

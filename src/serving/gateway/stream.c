@@ -20,6 +20,8 @@
 #define SPLIT_MS 40
 /* After the terminator the upstream has this long to end its answer, so that the connection can be used again. */
 #define LINGER_MS 24
+/* After finish_reason the terminator may take this long: some servers never send it. */
+#define FINISH_WAIT_MS 2000
 
 /* One waiting event: this, then its bytes (same protocol) and its text. */
 struct held {
@@ -211,6 +213,12 @@ static void drop_first(struct stream *s, const struct held *h)
 	buf_consume(&s->held, h->size);
 }
 
+/* The only choice is finished; of several, the others may be under way. */
+static bool lacks_only_its_end(const struct exchange *e)
+{
+	return e->stream->finish_seen && !e->stream->ended && e->request.n_choices <= 1;
+}
+
 /* Everything that is decided leaves `held`. */
 static void release_decided(struct exchange *e)
 {
@@ -226,6 +234,8 @@ static void release_decided(struct exchange *e)
 	}
 	if (s->held.n && !timer_is_set(&s->flush))
 		timer_set(e->g->loop, &s->flush, SPLIT_MS);
+	else if (!s->held.n && lacks_only_its_end(e))
+		timer_set(e->g->loop, &s->flush, FINISH_WAIT_MS);
 	else if (!s->held.n && !s->ended)
 		timer_cancel(e->g->loop, &s->flush);
 }
@@ -407,6 +417,8 @@ static void take_result(struct exchange *e, const struct chat_event *event)
 		e->answer.finish = event->finish;
 	if (event->finish || event->type == CHAT_EVENT_FINISH)
 		e->stream->finish_seen = true;
+	if (e->stream->finish_seen && !e->stream->finish_ms)
+		e->stream->finish_ms = loop_now_ms(e->g->loop);
 	if (event->usage.known)
 		e->answer.usage = event->usage;
 }
@@ -621,10 +633,17 @@ static void on_flush_timer(void *arg)
 		return;
 	}
 	arena_reset(&e->g->turn);
+	if (lacks_only_its_end(e) && loop_now_ms(e->g->loop) - e->stream->finish_ms >= FINISH_WAIT_MS) {
+		conclude(e);
+		end_answer(e);
+		return;
+	}
 	split_first(e);
 	send_out(e);
 	if (e->stream->held.n)
 		timer_set(e->g->loop, &e->stream->flush, SPLIT_MS);
+	else if (lacks_only_its_end(e))
+		timer_set(e->g->loop, &e->stream->flush, FINISH_WAIT_MS);
 }
 
 int stream_feed(struct exchange *e, struct slice piece)
@@ -696,7 +715,7 @@ void stream_finish(struct exchange *e, int rc)
 	arena_reset(&e->g->turn);
 	if (!rc)
 		rc = feed_rest(e);
-	if (!rc && (s->ended || s->finish_seen)) { /* whole, though its terminator may be missing */
+	if ((!rc && s->ended) || ((!rc || rc == E_CLOSED || rc == E_TIMEOUT) && lacks_only_its_end(e))) {
 		conclude(e);
 		end_answer(e);
 		return;
