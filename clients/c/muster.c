@@ -3,7 +3,7 @@
  * The C client, on libcurl.  It is shipped alone: nothing here may include another file of the tree.  What would break
  * it: a byte of a stream handed on before the status of the answer is known, and libcurl touched before muster_open().
  */
-#include "clients/c/muster.h"
+#include "muster.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -15,15 +15,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "muster_text.h"
+
 #define NAME_MAX_BYTES 512
 #define PATH_MAX_BYTES 4096
 #define BODY_MAX_BYTES ((size_t)64 << 20)
-
-struct text { /* grows up to max; failed once it would have to be longer, or memory ran out */
-	char *p;
-	size_t n, cap, max;
-	bool failed, no_memory;
-};
 
 struct muster {
 	CURL *curl;
@@ -37,53 +33,15 @@ struct muster {
 struct call {
 	struct muster *m;
 	struct muster_answer *answer;
-	struct text body;  /* of an answer that is no stream */
-	struct text line;  /* of a stream: the line that is not complete */
-	struct text event; /* of a stream: its data so far */
+	struct muster_text body;  /* of an answer that is no stream */
+	struct muster_text line;  /* of a stream: the line that is not complete */
+	struct muster_text event; /* of a stream: its data so far */
 	muster_event_fn on_event;
 	void *context;
 	bool is_stream, decided, saw_event, saw_end;
 	int failed; /* enum muster_result: why a callback stopped libcurl */
 	struct muster_error in_stream;
 };
-
-/* --- text --- */
-
-static void text_add(struct text *t, const void *p, size_t n)
-{
-	size_t cap;
-	char *grown;
-
-	if (t->failed || n > t->max - t->n) {
-		t->failed = true;
-		return;
-	}
-	if (t->n + n + 1 > t->cap) {
-		cap = 2 * (t->n + n) + 64;
-		grown = realloc(t->p, cap);
-		if (!grown) {
-			t->failed = t->no_memory = true;
-			return;
-		}
-		t->p = grown;
-		t->cap = cap;
-	}
-	if (n)
-		memcpy(t->p + t->n, p, n);
-	t->n += n;
-	t->p[t->n] = 0;
-}
-
-static void text_str(struct text *t, const char *s)
-{
-	text_add(t, s, strlen(s));
-}
-
-static void text_release(struct text *t)
-{
-	free(t->p);
-	*t = (struct text){.max = t->max};
-}
 
 __attribute__((format(printf, 3, 4))) static int fail(struct muster_error *error, int result, const char *fmt, ...)
 {
@@ -98,276 +56,6 @@ __attribute__((format(printf, 3, 4))) static int fail(struct muster_error *error
 	return result;
 }
 
-/* --- writing JSON --- */
-
-/* Length of the UTF-8 character at s, or 0. The terminating NUL ends every wrong sequence. */
-static size_t character(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
-
-	if (n == 4 && (s[0] < 0xf0 || s[0] > 0xf4))
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
-static void json_string(struct text *t, const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-	char escape[8];
-
-	text_str(t, "\"");
-	while (*p) {
-		size_t n = character(p);
-
-		if (n == 0) {
-			text_str(t, "\xef\xbf\xbd");
-			p++;
-			continue;
-		}
-		if (*p < 0x20 || *p == '"' || *p == '\\') {
-			snprintf(escape, sizeof(escape), *p < 0x20 ? "\\u%04x" : "\\%c", *p);
-			text_str(t, escape);
-		} else {
-			text_add(t, p, n);
-		}
-		p += n;
-	}
-	text_str(t, "\"");
-}
-
-static void json_key(struct text *t, const char *key)
-{
-	text_str(t, t->n > 1 ? "," : "");
-	json_string(t, key);
-	text_str(t, ":");
-}
-
-/* A member of the outermost object; nothing when value is NULL. */
-static void json_member(struct text *t, const char *key, const char *value)
-{
-	if (!value)
-		return;
-	json_key(t, key);
-	json_string(t, value);
-}
-
-/* --- reading JSON: enough to find one text; what is no JSON is not found, whatever it is --- */
-
-struct cursor {
-	const char *p, *end;
-};
-
-static void skip_space(struct cursor *c)
-{
-	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' || *c->p == '\n' || *c->p == '\r'))
-		c->p++;
-}
-
-static bool skip_string(struct cursor *c) /* at the opening quote; ends after the closing one */
-{
-	for (c->p++; c->p < c->end; c->p++) {
-		if (*c->p == '\\')
-			c->p++;
-		else if (*c->p == '"')
-			return c->p++, true;
-	}
-	return false;
-}
-
-static bool skip_value(struct cursor *c)
-{
-	int depth = 0;
-
-	skip_space(c);
-	while (c->p < c->end) {
-		if (*c->p == '"') {
-			if (!skip_string(c))
-				return false;
-		} else if (depth == 0 && strchr(",}] \t\r\n", *c->p)) {
-			return true;
-		} else {
-			depth += *c->p == '{' || *c->p == '[' ? 1 : *c->p == '}' || *c->p == ']' ? -1 : 0;
-			c->p++;
-		}
-		if (depth == 0 && strchr("\"}]", c->p[-1]))
-			return true;
-	}
-	return depth == 0;
-}
-
-/* Moves c to the value of the member called name. */
-static bool find_member(struct cursor *c, const char *name, size_t n)
-{
-	skip_space(c);
-	if (c->p >= c->end || *c->p != '{')
-		return false;
-	for (c->p++;; c->p++) {
-		const char *key;
-		bool same;
-
-		skip_space(c);
-		key = c->p + 1;
-		if (c->p >= c->end || *c->p != '"' || !skip_string(c))
-			return false;
-		same = (size_t)(c->p - 1 - key) == n && !memcmp(key, name, n);
-		skip_space(c);
-		if (c->p >= c->end || *c->p != ':')
-			return false;
-		c->p++;
-		skip_space(c);
-		if (same)
-			return c->p < c->end;
-		if (!skip_value(c))
-			return false;
-		skip_space(c);
-		if (c->p >= c->end || *c->p != ',')
-			return false;
-	}
-}
-
-static unsigned hex4(const char *p, const char *end)
-{
-	unsigned v = 0;
-
-	for (int i = 0; i < 4; i++, p++) {
-		const char *digits = "0123456789abcdef", *at;
-
-		if (p >= end || !*p || !(at = strchr(digits, *p | 0x20)))
-			return 0xfffd;
-		v = v << 4 | (unsigned)(at - digits);
-	}
-	return v;
-}
-
-static size_t put_character(unsigned cp, char out[4])
-{
-	if (cp < 0x80)
-		return out[0] = (char)cp, 1;
-	if (cp < 0x800)
-		return out[0] = (char)(0xc0 | cp >> 6), out[1] = (char)(0x80 | (cp & 0x3f)), 2;
-	if (cp < 0x10000) {
-		out[0] = (char)(0xe0 | cp >> 12);
-		out[1] = (char)(0x80 | (cp >> 6 & 0x3f));
-		out[2] = (char)(0x80 | (cp & 0x3f));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | cp >> 18);
-	out[1] = (char)(0x80 | (cp >> 12 & 0x3f));
-	out[2] = (char)(0x80 | (cp >> 6 & 0x3f));
-	out[3] = (char)(0x80 | (cp & 0x3f));
-	return 4;
-}
-
-/* Decodes the escape at *p, which stands on a backslash; leaves *p after it. */
-static size_t decode_escape(const char **p, const char *end, char out[4])
-{
-	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-	char c = *p + 1 < end ? (*p)[1] : 0;
-	const char *at = c ? strchr(from, c) : NULL;
-	unsigned cp;
-
-	if (c != 'u') {
-		out[0] = at ? to[at - from] : c;
-		*p += 2;
-		return 1;
-	}
-	cp = hex4(*p + 2, end);
-	*p += 6;
-	if (cp >= 0xd800 && cp < 0xdc00 && *p + 1 < end && (*p)[0] == '\\' && (*p)[1] == 'u') {
-		unsigned low = hex4(*p + 2, end);
-
-		if (low >= 0xdc00 && low < 0xe000) {
-			cp = 0x10000 + ((cp - 0xd800) << 10) + (low - 0xdc00);
-			*p += 6;
-		}
-	}
-	return put_character(cp >= 0xd800 && cp < 0xe000 ? 0xfffd : cp, out);
-}
-
-static long copy_string(const struct cursor *c, char *ret, size_t size) /* c: what stands between the quotes */
-{
-	const char *p = c->p;
-	size_t used = 0;
-
-	while (p < c->end) {
-		char piece[4];
-		size_t n;
-
-		if (*p == '\\') {
-			n = decode_escape(&p, c->end, piece);
-		} else {
-			n = character((const unsigned char *)p);
-			n = n && (size_t)(c->end - p) >= n ? n : 1;
-			memcpy(piece, p, n);
-			p += n;
-		}
-		if (used + n >= size)
-			break;
-		memcpy(ret + used, piece, n);
-		used += n;
-	}
-	ret[used] = 0;
-	return (long)used;
-}
-
-long muster_json_text(const char *json, size_t json_size, const char *path, char *ret, size_t size)
-{
-	struct cursor c = {json, json + json_size}, value;
-	size_t n;
-
-	if (!json || size == 0)
-		return -1;
-	for (;; path += n + 1) {
-		n = strcspn(path, ".");
-		if (!find_member(&c, path, n))
-			return -1;
-		if (!path[n])
-			break;
-	}
-	value = c;
-	if (!skip_value(&c) || c.p > c.end)
-		return -1;
-	value.end = c.p;
-	if (*value.p == '"') {
-		value.p++;
-		value.end--;
-		return copy_string(&value, ret, size);
-	}
-	n = (size_t)(value.end - value.p);
-	n = n < size ? n : size - 1;
-	memcpy(ret, value.p, n);
-	ret[n] = 0;
-	return (long)n;
-}
-
-long muster_encode(const char *text, char *ret, size_t size)
-{
-	size_t used = 0;
-
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		bool plain =
-			(*p >= '0' && *p <= '9') || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || strchr("-._~@:", *p);
-
-		if (used + 4 > size)
-			return -1;
-		if (plain)
-			ret[used++] = (char)*p;
-		else
-			used += (size_t)snprintf(ret + used, 4, "%%%02X", *p);
-	}
-	if (used >= size)
-		return -1;
-	ret[used] = 0;
-	return (long)used;
-}
-
 /* --- the connection --- */
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -380,14 +68,14 @@ static void start_curl(void)
 
 static bool add_header(struct muster *m, const char *name, const char *value)
 {
-	struct text t = {.max = 8192};
+	struct muster_text t = {.max = 8192};
 	struct curl_slist *longer = NULL;
 
-	text_str(&t, name);
-	text_str(&t, value);
+	muster_text_str(&t, name);
+	muster_text_str(&t, value);
 	if (!t.failed && !strpbrk(t.p, "\r\n"))
 		longer = curl_slist_append(m->headers, t.p);
-	text_release(&t);
+	muster_text_release(&t);
 	if (!longer)
 		return false;
 	m->headers = longer;
@@ -533,8 +221,8 @@ static int on_line(struct call *c)
 		n--;
 	}
 	if (c->event.n)
-		text_str(&c->event, "\n");
-	text_add(&c->event, line, n);
+		muster_text_str(&c->event, "\n");
+	muster_text_add(&c->event, line, n);
 	return c->event.failed ? stop(c, MUSTER_E_TOO_BIG) : 1;
 }
 
@@ -545,7 +233,7 @@ static size_t on_stream(struct call *c, const char *p, size_t size)
 	while (p < end) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 
-		text_add(&c->line, p, (size_t)((newline ? newline : end) - p));
+		muster_text_add(&c->line, p, (size_t)((newline ? newline : end) - p));
 		if (c->line.failed)
 			return (size_t)stop(c, MUSTER_E_TOO_BIG);
 		if (!newline)
@@ -574,7 +262,7 @@ static size_t on_body(char *p, size_t one, size_t n, void *context)
 	}
 	if (c->is_stream)
 		return on_stream(c, p, size);
-	text_add(&c->body, p, size);
+	muster_text_add(&c->body, p, size);
 	if (c->body.failed)
 		return (size_t)stop(c, c->body.no_memory ? MUSTER_E_NO_MEMORY : MUSTER_E_TOO_BIG);
 	return size;
@@ -717,18 +405,20 @@ int muster_send(struct muster *m, const struct muster_request *request, struct m
 			 .event = {.max = MUSTER_MAX_EVENT_BYTES},
 			 .on_event = request->on_event,
 			 .context = request->context};
-	struct text url = {.max = strlen(m->url) + PATH_MAX_BYTES};
+	struct muster_text url = {.max = strlen(m->url) + PATH_MAX_BYTES};
 	CURLcode rc;
 	int result = 0;
 
 	*answer = (struct muster_answer){0};
-	text_str(&url, m->url);
-	text_str(&url, request->path);
-	text_add(&c.body, "", 0);
+	muster_text_str(&url, m->url);
+	muster_text_str(&url, request->path);
+	muster_text_add(&c.body, "", 0);
 	if (request->path[0] != '/' || url.failed || c.body.failed) {
-		text_release(&url);
-		text_release(&c.body);
-		return fail(error, MUSTER_E_INVALID, "a path begins with / and has at most %d bytes", PATH_MAX_BYTES);
+		muster_text_release(&url);
+		muster_text_release(&c.body);
+		return fail(error, MUSTER_E_INVALID,
+			    "a path begins with / and has at most %d bytes; a name in it has 1 to %d", PATH_MAX_BYTES,
+			    NAME_MAX_BYTES);
 	}
 	rc = perform(&c, url.p, request);
 	answer->body = c.body.p;
@@ -737,84 +427,91 @@ int muster_send(struct muster *m, const struct muster_request *request, struct m
 		result = transport_error(&c, rc, error);
 	else if (answer->status < 200 || answer->status > 299 || (c.is_stream && (!c.saw_end || c.in_stream.text[0])))
 		result = server_error(&c, error);
-	text_release(&url);
-	text_release(&c.line);
-	text_release(&c.event);
+	muster_text_release(&url);
+	muster_text_release(&c.line);
+	muster_text_release(&c.event);
 	return result;
 }
 
 /* Sends what was written into t, and releases it. */
-static int send_text(struct muster *m, struct muster_request r, struct text *t, struct muster_answer *answer,
+static int send_text(struct muster *m, struct muster_request r, struct muster_text *t, struct muster_answer *answer,
 		     struct muster_error *error)
 {
 	int result;
 
 	*answer = (struct muster_answer){0};
-	if (t->failed)
+	if (t->failed) {
 		result = fail(error, MUSTER_E_TOO_BIG, "the request is larger than %zu bytes", t->max);
-	else {
+	} else {
 		r.json = t->p;
 		result = muster_send(m, &r, answer, error);
 	}
-	text_release(t);
+	muster_text_release(t);
 	return result;
 }
 
 /* --- inference, guardrails, log --- */
 
-static void write_prompt(struct text *t, const struct muster_prompt *p, bool stream)
+static void write_prompt(struct muster_text *t, const struct muster_prompt *p, bool stream)
 {
 	char number[40];
 
-	text_str(t, "{");
-	json_member(t, "layer", p->layer);
-	json_member(t, "use_case", p->use_case);
-	json_member(t, "model", p->model);
-	json_member(t, "prompt", p->prompt);
+	muster_text_str(t, "{");
+	muster_json_member(t, "layer", p->layer);
+	muster_json_member(t, "use_case", p->use_case);
+	muster_json_member(t, "model", p->model);
+	muster_json_member(t, "prompt", p->prompt);
 	if (p->context) {
-		json_key(t, "context");
-		text_str(t, p->context);
+		muster_json_key(t, "context");
+		muster_text_str(t, p->context);
 	}
 	if (p->max_tokens) {
 		snprintf(number, sizeof(number), "%ld", p->max_tokens);
-		json_key(t, "max_tokens");
-		text_str(t, number);
+		muster_json_key(t, "max_tokens");
+		muster_text_str(t, number);
 	}
 	if (p->temperature) {
 		snprintf(number, sizeof(number), "%.17g", *p->temperature);
-		json_key(t, "temperature");
-		text_str(t, number);
+		muster_json_key(t, "temperature");
+		muster_text_str(t, number);
 	}
 	if (stream) {
-		json_key(t, "stream");
-		text_str(t, "true");
+		muster_json_key(t, "stream");
+		muster_text_str(t, "true");
 	}
-	text_str(t, "}");
+	muster_text_str(t, "}");
 }
 
 int muster_generate(struct muster *m, const struct muster_prompt *prompt, struct muster_answer *answer,
 		    struct muster_error *error)
 {
-	struct text t = {.max = BODY_MAX_BYTES};
+	struct muster_text t = {.max = BODY_MAX_BYTES};
 
 	write_prompt(&t, prompt, false);
-	return send_text(m, (struct muster_request){"POST", "/api/v1/generate"}, &t, answer, error);
+	return send_text(m, (struct muster_request){.method = "POST", .path = "/api/v1/generate"}, &t, answer, error);
 }
 
 int muster_generate_stream(struct muster *m, const struct muster_prompt *prompt, muster_event_fn on_event,
 			   void *context, struct muster_answer *answer, struct muster_error *error)
 {
-	struct text t = {.max = BODY_MAX_BYTES};
+	struct muster_text t = {.max = BODY_MAX_BYTES};
 
 	write_prompt(&t, prompt, true);
-	return send_text(m, (struct muster_request){"POST", "/api/v1/generate", NULL, on_event, context}, &t, answer,
-			 error);
+	return send_text(
+		m,
+		(struct muster_request){
+			.method = "POST", .path = "/api/v1/generate", .on_event = on_event, .context = context},
+		&t, answer, error);
 }
 
 int muster_chat(struct muster *m, const char *json, muster_event_fn on_event, void *context,
 		struct muster_answer *answer, struct muster_error *error)
 {
-	const struct muster_request r = {"POST", "/v1/chat/completions", json, on_event, context};
+	const struct muster_request r = {.method = "POST",
+					 .path = "/v1/chat/completions",
+					 .json = json,
+					 .on_event = on_event,
+					 .context = context};
 
 	return muster_send(m, &r, answer, error);
 }
@@ -822,26 +519,28 @@ int muster_chat(struct muster *m, const char *json, muster_event_fn on_event, vo
 int muster_guardrails_check(struct muster *m, const struct muster_check *check, struct muster_answer *answer,
 			    struct muster_error *error)
 {
-	struct text t = {.max = BODY_MAX_BYTES};
+	struct muster_text t = {.max = BODY_MAX_BYTES};
 
-	text_str(&t, "{");
-	json_member(&t, "policy", check->policy);
-	json_member(&t, "use_case", check->use_case);
-	json_member(&t, "model_id", check->model_id);
-	json_member(&t, "side", check->side);
-	json_key(&t, "outputs");
-	text_str(&t, "[");
+	muster_text_str(&t, "{");
+	muster_json_member(&t, "policy", check->policy);
+	muster_json_member(&t, "use_case", check->use_case);
+	muster_json_member(&t, "model_id", check->model_id);
+	muster_json_member(&t, "side", check->side);
+	muster_json_key(&t, "outputs");
+	muster_text_str(&t, "[");
 	for (size_t i = 0; i < check->n_texts; i++) {
-		text_str(&t, i ? "," : "");
-		json_string(&t, check->texts[i]);
+		muster_text_str(&t, i ? "," : "");
+		muster_json_string(&t, check->texts[i]);
 	}
-	text_str(&t, "]}");
-	return send_text(m, (struct muster_request){"POST", "/api/v1/guardrails/check"}, &t, answer, error);
+	muster_text_str(&t, "]}");
+	return send_text(m, (struct muster_request){.method = "POST", .path = "/api/v1/guardrails/check"}, &t, answer,
+			 error);
 }
 
 int muster_log(struct muster *m, const char *json, struct muster_answer *answer, struct muster_error *error)
 {
-	return muster_send(m, &(struct muster_request){"POST", "/api/v1/logs", json}, answer, error);
+	return muster_send(m, &(struct muster_request){.method = "POST", .path = "/api/v1/logs", .json = json}, answer,
+			   error);
 }
 
 /* --- registry --- */
@@ -857,18 +556,10 @@ static const char *path_of(char path[PATH_MAX_BYTES], const char *before, const 
 	return path;
 }
 
-static int send_named(struct muster *m, const struct muster_request *r, struct muster_answer *answer,
-		      struct muster_error *error)
-{
-	if (*r->path)
-		return muster_send(m, r, answer, error);
-	*answer = (struct muster_answer){0};
-	return fail(error, MUSTER_E_INVALID, "a name has 1 to %d bytes", NAME_MAX_BYTES);
-}
-
 int muster_model_register(struct muster *m, const char *json, struct muster_answer *answer, struct muster_error *error)
 {
-	return muster_send(m, &(struct muster_request){"POST", "/api/v1/models", json}, answer, error);
+	return muster_send(m, &(struct muster_request){.method = "POST", .path = "/api/v1/models", .json = json},
+			   answer, error);
 }
 
 int muster_model_list(struct muster *m, const char *use_case, const char *status, struct muster_answer *answer,
@@ -888,56 +579,55 @@ int muster_model_list(struct muster *m, const char *use_case, const char *status
 		if (muster_encode(filters[i], path + n + name, 3 * NAME_MAX_BYTES) < 0)
 			return fail(error, MUSTER_E_INVALID, "a name has at most %d bytes", NAME_MAX_BYTES);
 	}
-	return muster_send(m, &(struct muster_request){"GET", path}, answer, error);
+	return muster_send(m, &(struct muster_request){.method = "GET", .path = path}, answer, error);
 }
 
 int muster_model_show(struct muster *m, const char *model, struct muster_answer *answer, struct muster_error *error)
 {
 	char path[PATH_MAX_BYTES];
 
-	return send_named(m, &(struct muster_request){"GET", path_of(path, "/api/v1/models/", model, "")}, answer,
-			  error);
+	return muster_send(
+		m, &(struct muster_request){.method = "GET", .path = path_of(path, "/api/v1/models/", model, "")},
+		answer, error);
 }
 
 int muster_model_promote(struct muster *m, const char *model, const char *use_case, const char *reason,
 			 struct muster_answer *answer, struct muster_error *error)
 {
-	struct text t = {.max = BODY_MAX_BYTES};
+	struct muster_text t = {.max = BODY_MAX_BYTES};
 	char path[PATH_MAX_BYTES];
-	int result;
 
-	text_str(&t, "{");
-	json_member(&t, "use_case", use_case);
-	json_member(&t, "reason", reason);
-	text_str(&t, "}");
-	result = send_named(m,
-			    &(struct muster_request){"POST", path_of(path, "/api/v1/models/", model, "/promote"), t.p},
-			    answer, error);
-	text_release(&t);
-	return result;
+	muster_text_str(&t, "{");
+	muster_json_member(&t, "use_case", use_case);
+	muster_json_member(&t, "reason", reason);
+	muster_text_str(&t, "}");
+	return send_text(
+		m,
+		(struct muster_request){.method = "POST", .path = path_of(path, "/api/v1/models/", model, "/promote")},
+		&t, answer, error);
 }
 
 int muster_model_set_status(struct muster *m, const char *model, const char *status, const char *reason,
 			    struct muster_answer *answer, struct muster_error *error)
 {
-	struct text t = {.max = BODY_MAX_BYTES};
+	struct muster_text t = {.max = BODY_MAX_BYTES};
 	char path[PATH_MAX_BYTES];
-	int result;
 
-	text_str(&t, "{");
-	json_member(&t, "status", status);
-	json_member(&t, "reason", reason);
-	text_str(&t, "}");
-	result = send_named(m, &(struct muster_request){"PATCH", path_of(path, "/api/v1/models/", model, ""), t.p},
-			    answer, error);
-	text_release(&t);
-	return result;
+	muster_text_str(&t, "{");
+	muster_json_member(&t, "status", status);
+	muster_json_member(&t, "reason", reason);
+	muster_text_str(&t, "}");
+	return send_text(
+		m, (struct muster_request){.method = "PATCH", .path = path_of(path, "/api/v1/models/", model, "")}, &t,
+		answer, error);
 }
 
 int muster_current(struct muster *m, const char *use_case, struct muster_answer *answer, struct muster_error *error)
 {
 	char path[PATH_MAX_BYTES];
 
-	return send_named(m, &(struct muster_request){"GET", path_of(path, "/api/v1/use-cases/", use_case, "/current")},
-			  answer, error);
+	return muster_send(m,
+			   &(struct muster_request){.method = "GET",
+						    .path = path_of(path, "/api/v1/use-cases/", use_case, "/current")},
+			   answer, error);
 }

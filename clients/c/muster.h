@@ -3,7 +3,7 @@
  * The C client of Muster: generate text, chat, report log records, check texts against the guardrails, and change the
  * registry.  Needs libcurl and nothing else:
  *
- *     cc app.c muster.c -lcurl -lpthread
+ *     cc app.c muster.c muster_text.c -lcurl -lpthread
  *
  *     struct muster_error error;
  *     struct muster_answer answer;

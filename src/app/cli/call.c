@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to the daemon: paths, bodies, answers, and what people are told when one fails. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,8 @@ int cli_client_error(struct cli *c, const struct muster_error *e)
 
 	if (e->result == MUSTER_E_UNREACHABLE)
 		hint = "start it: muster serve --demo   (or set MUSTER_URL)";
+	if (e->result == MUSTER_E_REFUSED && args_has(&c->args, "at"))
+		hint = "what happened, and when: muster use-case history USE_CASE";
 	if (e->result == MUSTER_E_TIMEOUT)
 		hint = "wait longer with --timeout, or see: muster health";
 	for (size_t i = 0; e->result == MUSTER_E_REFUSED && !hint && i < COUNT_OF(hints); i++) {
@@ -65,7 +68,8 @@ static int read_key(struct cli *c, const char *path)
 
 static const char *actor(char *buf, size_t size)
 {
-	const char *user = getenv("USER");
+	const struct passwd *pw = getpwuid(getuid());
+	const char *user = pw ? pw->pw_name : getenv("USER");
 	char host[256] = "";
 
 	if (gethostname(host, sizeof(host) - 1))

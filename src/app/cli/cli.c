@@ -81,9 +81,9 @@ static int run(struct cli *c, int argc, char **argv)
 	return dispatch(c);
 }
 
-int cli_main_host(int argc, char **argv, const struct cli_host *host)
+int cli_main(int argc, char **argv)
 {
-	struct cli c = {.host = host, .table = &cli_verbs, .now_us = clock_wall_us()};
+	struct cli c = {.host = &cli_host, .table = &cli_verbs, .now_us = clock_wall_us()};
 	int status;
 
 	out_init(&c.out, stdout);
@@ -100,9 +100,4 @@ int cli_main_host(int argc, char **argv, const struct cli_host *host)
 	arena_release(&c.arena);
 	free(c.api_key);
 	return status;
-}
-
-int cli_main(int argc, char **argv)
-{
-	return cli_main_host(argc, argv, NULL);
 }

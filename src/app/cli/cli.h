@@ -9,14 +9,14 @@
 #define CLI_VERSION "0.1.0"
 
 /*
- * What the verbs that work without a daemon need from whoever reads the configuration, which this module may not: the
- * URL of the database that `muster serve` with the same --config, --data and --database.url (NULL: not given) would
- * open, malloc'd.  0 or a negative E_*.
+ * What the verbs that work without a daemon need from whoever reads the configuration, which this module may not:
+ * app/daemon/cli_host.c has it.
  */
 struct cli_host {
+	/* The URL of the database that `muster serve` with the same --config, --data and --database.url (NULL: not
+	 * given) would open, malloc'd.  0 or a negative E_*. */
 	int (*database_url)(const char *config_file, const char *data, const char *url, char **ret, struct err *err);
 };
+extern const struct cli_host cli_host;
 
 int cli_main(int argc, char **argv);
-/* The same with a host; without one, the configuration file is not read. */
-int cli_main_host(int argc, char **argv, const struct cli_host *host);

@@ -95,11 +95,11 @@ static void bash(struct out *o, const struct verb_table *t)
 
 	out_printf(o,
 		   "# bash completion for muster, printed by `muster completion bash`\n"
-		   "_muster()\n{\n"
+		   "_muster_complete()\n{\n"
 		   "\tlocal word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} line words= kind= w\n"
 		   "\tCOMPREPLY=()\n"
 		   "\tline=' '\n"
-		   "\tfor w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do [[ $w == -* ]] || line+=\"$w \"; done\n"
+		   "\tfor w in \"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}\"; do [[ $w == -* ]] || line+=\"$w \"; done\n"
 		   "\tcase \"$line$previous\" in\n");
 	bash_values(o, t);
 	out_printf(o, "\t*)\n\t\tcase \"$line\" in\n");
@@ -127,7 +127,7 @@ static void bash(struct out *o, const struct verb_table *t)
 		      "\tesac\n"
 		      "\tCOMPREPLY+=($(compgen -W \"$words\" -- \"$word\"))\n"
 		      "}\n"
-		      "complete -o bashdefault -F _muster muster\n");
+		      "complete -o bashdefault -F _muster_complete muster\n");
 }
 
 /* --- zsh: the same function, through zsh's own emulation of bash's completion --- */
@@ -137,6 +137,8 @@ static void zsh(struct out *o, const struct verb_table *t)
 	out_printf(o, "#compdef muster\n# zsh completion for muster, printed by `muster completion zsh`\n"
 		      "autoload -U +X bashcompinit && bashcompinit\n");
 	bash(o, t);
+	/* the file is the body of _muster, which zsh calls for the first completion */
+	out_printf(o, "[[ $funcstack[1] == _muster ]] && _bash_complete -o bashdefault -F _muster_complete\n");
 }
 
 /* --- fish --- */

@@ -20,8 +20,12 @@ static int read_prompt(struct cli *c, size_t from, const char **ret)
 			return rc;
 		if (strlen(text.p) != text.n)
 			return cli_fail(c, "a prompt is text", "standard input holds a zero byte");
-		*ret = text.p;
-		return 0;
+		if (text.n && text.p[text.n - 1] == '\n') /* echo's */
+			text.n--;
+		*ret = cli_printf(c, SLICE_FMT, SLICE_ARG(text)).p;
+		return text.n ? 0
+			      : cli_fail(c, "echo \"Once upon a time\" | muster generate foundation -",
+					 "standard input is empty");
 	}
 	buf_init_arena(&b, &c->arena, PROMPT_MAX);
 	for (size_t i = from; i < c->args.n_operands; i++) {

@@ -117,7 +117,6 @@ int guardrail_check_run(struct cli *c)
 static const struct column violation_columns[] = {{"WHEN"},
 						  {"LOG", .min_width = 18},
 						  {"USE CASE", .min_width = 8},
-						  {"MODEL", .min_width = 8},
 						  {"RULE", .min_width = 8},
 						  {"SEVERITY"},
 						  {"ACTION"},
@@ -152,11 +151,10 @@ int guardrail_violations_run(struct cli *c)
 		cell[0].text = cli_ago(c, json_time(v, "created_at"));
 		cell[1].text = short_id(c, json_text(v, "log_id"));
 		cell[2].text = json_text(v, "use_case");
-		cell[3].text = json_text(v, "model_name");
-		cell[4].text = json_text(v, "rule");
-		cell[5] = (struct cell){severity, status_style(severity)};
-		cell[6] = (struct cell){action, status_style(action)};
-		cell[7].text = json_text(v, "side");
+		cell[3].text = json_text(v, "rule");
+		cell[4] = (struct cell){severity, status_style(severity)};
+		cell[5] = (struct cell){action, status_style(action)};
+		cell[6].text = json_text(v, "side");
 	}
 	if (!r.n_rows)
 		out_printf(&c->err, "no violation matches\n");

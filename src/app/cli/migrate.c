@@ -8,23 +8,6 @@
 #include "app/cli/cli_internal.h"
 #include "control/store/store.h"
 
-/* Without a host only options and environment are looked at. */
-static int default_url(const char *data, const char *url, char **ret, struct err *err)
-{
-	struct buf b;
-
-	url = url ? url : getenv("MUSTER_DATABASE_URL");
-	data = data ? data : getenv("MUSTER_DATA");
-	buf_init(&b, 4096);
-	if (url && *url)
-		buf_adds(&b, url);
-	else
-		buf_printf(&b, "sqlite:%s/muster.db", data && *data ? data : "./var");
-	*ret = buf_failed(&b) ? NULL : slice_dup(buf_slice(&b));
-	buf_release(&b);
-	return *ret ? 0 : err_set(err, E_TOOBIG, "the place of the database is too long");
-}
-
 /* The database, opened.  must_exist: a file that is not there is not made. */
 static int open_database(struct cli *c, bool must_exist, struct db **ret_db, char **ret_url)
 {
@@ -32,13 +15,8 @@ static int open_database(struct cli *c, bool must_exist, struct db **ret_db, cha
 	const char *url = args_get(&c->args, "database-url"), *file;
 	char *found = NULL;
 	struct err err;
-	int rc;
 
-	if (c->host && c->host->database_url)
-		rc = c->host->database_url(config, data, url, &found, &err);
-	else
-		rc = default_url(data, url, &found, &err);
-	if (rc)
+	if (c->host->database_url(config, data, url, &found, &err))
 		return cli_fail(c, NULL, "%s", err.text);
 	file = found + strlen("sqlite:");
 	if (must_exist && !strncmp(found, "sqlite:", 7) && strcmp(file, ":memory:") != 0 && access(file, R_OK)) {

@@ -294,10 +294,27 @@ int model_register_run(struct cli *c)
 
 /* --- changes --- */
 
+/* What was current before, by name: one more call, and its id when that fails. */
+static struct slice name_of(struct cli *c, struct slice id)
+{
+	struct muster_answer raw = {0};
+	struct slice name = id;
+	struct answer a;
+
+	if (muster_model_show(c->client, cli_printf(c, SLICE_FMT, SLICE_ARG(id)).p, &raw, NULL) < 0) {
+		muster_answer_release(&raw);
+		return name;
+	}
+	if (cli_take_answer(c, &raw, &a) == 0 && json_text(a.root, "model_name").n)
+		name = model_full_name(c, a.root);
+	return name;
+}
+
 int model_promote_run(struct cli *c)
 {
 	const struct json *model, *demoted;
 	struct json_writer w;
+	struct slice use_case;
 	struct answer a;
 	struct path p;
 	struct buf body;
@@ -317,13 +334,17 @@ int model_promote_run(struct cli *c)
 		return cli_print_json(c, &a);
 	model = json_get(a.root, "model");
 	demoted = json_get(a.root, "demoted");
+	use_case = json_text(model, "use_case");
 	out_text(&c->out, model_full_name(c, model));
-	out_printf(&c->out, " is current for " SLICE_FMT "\n", SLICE_ARG(json_text(model, "use_case")));
-	if (demoted && demoted->type == JSON_STRING)
+	out_printf(&c->out, " is current for " SLICE_FMT "\n", SLICE_ARG(use_case));
+	if (demoted && demoted->type == JSON_STRING) {
+		struct slice before = name_of(c, demoted->str);
+
 		out_printf(&c->out,
 			   "        before it: " SLICE_FMT ", deprecated now\n"
-			   "        back: muster model promote " SLICE_FMT " --why \"...\"\n",
-			   SLICE_ARG(demoted->str), SLICE_ARG(demoted->str));
+			   "        back: muster model promote " SLICE_FMT " --use-case " SLICE_FMT " --why \"...\"\n",
+			   SLICE_ARG(before), SLICE_ARG(before), SLICE_ARG(use_case));
+	}
 	return EXIT_WORKED;
 }
 

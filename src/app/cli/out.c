@@ -208,7 +208,7 @@ static void put_cell(struct out *o, const struct column *column, const struct ce
 
 void out_table(struct out *o, const struct column *columns, size_t n_columns, const struct cell *cells, size_t n_rows)
 {
-	size_t widths[TABLE_MAX_COLUMNS] = {0}, n = min_size(n_columns, TABLE_MAX_COLUMNS);
+	size_t widths[TABLE_MAX_COLUMNS] = {0}, n = min_size(n_columns, TABLE_MAX_COLUMNS), last;
 	bool titles = columns[0].title != NULL;
 
 	for (size_t i = 0; i < n; i++) {
@@ -217,16 +217,18 @@ void out_table(struct out *o, const struct column *columns, size_t n_columns, co
 			widths[i] = max_size(widths[i], text_width(cells[r * n_columns + i].text));
 	}
 	fit(columns, n, widths, o->columns);
-	for (size_t i = 0; titles && i < n; i++) {
+	last = n - 1;
+	while (titles && last > 0 && !*columns[last].title)
+		last--;
+	for (size_t i = 0; titles && i <= last; i++) {
 		struct cell title = {slice_from(columns[i].title), STYLE_BOLD};
 
-		put_cell(o, &columns[i], &title, widths[i], i + 1 == n);
+		put_cell(o, &columns[i], &title, widths[i], i == last);
 	}
 	if (titles)
 		fputc('\n', o->to);
 	for (size_t r = 0; r < n_rows; r++) {
-		size_t last = n - 1;
-
+		last = n - 1;
 		while (last > 0 && !cells[r * n_columns + last].text.n)
 			last--;
 		for (size_t i = 0; i <= last; i++)

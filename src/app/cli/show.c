@@ -101,8 +101,10 @@ void cli_more(struct cli *c, const struct answer *a)
 	const struct json *more = json_get(a->root, "has_more");
 	struct slice next = json_text(a->root, "next");
 
-	if (more && more->type == JSON_BOOL && more->boolean && next.n)
-		out_printf(&c->err, "more: --before " SLICE_FMT "   (or a larger --limit)\n", SLICE_ARG(next));
+	if (!more || more->type != JSON_BOOL || !more->boolean || !next.n)
+		return;
+	out_flush(&c->out);
+	out_printf(&c->err, "more: --before " SLICE_FMT "   (or a larger --limit)\n", SLICE_ARG(next));
 }
 
 bool rows_init(struct cli *c, struct rows *r, size_t n_columns, size_t max)

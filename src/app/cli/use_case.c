@@ -69,6 +69,33 @@ int use_case_list_run(struct cli *c)
 	return EXIT_WORKED;
 }
 
+static const char *const timeouts[][2] = {{"connect-timeout", "connect_ms"},
+					  {"first-byte-timeout", "first_byte_ms"},
+					  {"between-timeout", "between_ms"},
+					  {"total-timeout", "total_ms"}};
+
+/* "connect 5 s, total 60 s"; what is 0 is the configuration file's. */
+static struct slice timeouts_line(struct cli *c, const struct json *now)
+{
+	struct buf b;
+
+	buf_init_arena(&b, &c->arena, 512);
+	for (size_t i = 0; i < COUNT_OF(timeouts); i++) {
+		int64_t ms = json_integer(now, timeouts[i][1], 0);
+		struct slice name = slice_from(timeouts[i][0]);
+
+		if (!ms)
+			continue;
+		name.n -= strlen("-timeout");
+		buf_printf(&b, "%s" SLICE_FMT, b.n ? ", " : "", SLICE_ARG(name));
+		if (ms % 1000)
+			buf_printf(&b, " %lld ms", (long long)ms);
+		else
+			buf_printf(&b, " %lld s", (long long)(ms / 1000));
+	}
+	return b.n ? buf_slice(&b) : SLICE_LIT("- (the configuration file's)");
+}
+
 static void print_use_case(struct cli *c, const struct json *u)
 {
 	const struct json *current = json_get(u, "current"), *settings = json_get(u, "settings");
@@ -94,9 +121,14 @@ static void print_use_case(struct cli *c, const struct json *u)
 	     v = v->next) {
 		struct slice name = cli_printf(c, SLICE_FMT, SLICE_ARG(v->key));
 
-		if (!slice_eq_str(name, "use_case") && !slice_eq_str(name, "fallback") && v->type != JSON_NULL)
+		if (slice_ends(name, SLICE_LIT("_at")))
+			continue;
+		if (slice_eq_str(name, "timeouts"))
+			facts_add(&f, "timeouts", timeouts_line(c, v), STYLE_PLAIN);
+		else if (!slice_eq_str(name, "use_case") && !slice_eq_str(name, "fallback") && v->type != JSON_NULL)
 			facts_add(&f, name.p, json_line(v), STYLE_PLAIN);
 	}
+	facts_add(&f, "updated", cli_local(c, json_time(settings, "updated_at")), STYLE_PLAIN);
 	facts_print(c, &f);
 }
 
@@ -116,11 +148,6 @@ int use_case_show_run(struct cli *c)
 	print_use_case(c, a.root);
 	return EXIT_WORKED;
 }
-
-static const char *const timeouts[][2] = {{"connect-timeout", "connect_ms"},
-					  {"first-byte-timeout", "first_byte_ms"},
-					  {"between-timeout", "between_ms"},
-					  {"total-timeout", "total_ms"}};
 
 /* The timeouts as they are, with those that were given changed. */
 static void write_timeouts(struct cli *c, struct json_writer *w, const struct json *now)
@@ -242,11 +269,23 @@ int current_run(struct cli *c)
 /* --- history --- */
 
 static const struct column event_columns[] = {{"WHEN"},
-					      {"WHAT", .min_width = 12},
+					      {"WHAT"},
 					      {"WHOM", .min_width = 18},
 					      {"CHANGE", .min_width = 12},
-					      {"WHO", .min_width = 8},
+					      {"WHO", .min_width = 7},
 					      {"WHY", .min_width = 10}};
+
+/* Members that tell what a thing is or when, not what changed. */
+static bool is_identity(struct slice name)
+{
+	static const char *const known[] = {"use_case", "model_id", "model_name", "version", "status_since", "name"};
+
+	for (size_t i = 0; i < COUNT_OF(known); i++) {
+		if (slice_eq_str(name, known[i]))
+			return true;
+	}
+	return slice_ends(name, SLICE_LIT("_at"));
+}
 
 /* What an event changed, in a few words: the first member that is new. */
 static struct slice change(struct cli *c, const struct json *e)
@@ -260,8 +299,7 @@ static struct slice change(struct cli *c, const struct json *e)
 		struct slice name = cli_printf(c, SLICE_FMT, SLICE_ARG(v->key));
 		const struct json *old = json_get(before, name.p);
 
-		if ((!old || !slice_eq(old->raw, v->raw)) && !slice_ends(name, SLICE_LIT("_at")) &&
-		    !slice_eq_str(name, "status_since"))
+		if ((!old || !slice_eq(old->raw, v->raw)) && !is_identity(name))
 			return cli_printf(c, SLICE_FMT " " SLICE_FMT, SLICE_ARG(name), SLICE_ARG(json_line(v)));
 	}
 	return SLICE_LIT("");

@@ -165,13 +165,13 @@ static const struct option violation_options[] = {
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
-#define DATABASE_OPTIONS                                                                                           \
-	{"config", OPTION_JSON, "FILE", "The daemon's configuration file. Default muster.yaml, if there is one."}, \
-		{"data", OPTION_FILE, "DIR", "The daemon's data directory. Default: MUSTER_DATA, else ./var."},    \
-		{"database-url", OPTION_TEXT, "URL",                                                               \
-		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},                 \
-	{                                                                                                          \
-		"json", OPTION_FLAG, NULL, "Print one JSON document."                                              \
+#define DATABASE_OPTIONS                                                                                        \
+	{"config", OPTION_FILE, "FILE", "The daemon's configuration file. Default: none."},                     \
+		{"data", OPTION_FILE, "DIR", "The daemon's data directory. Default: MUSTER_DATA, else ./var."}, \
+		{"database-url", OPTION_TEXT, "URL",                                                            \
+		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},              \
+	{                                                                                                       \
+		"json", OPTION_FLAG, NULL, "Print one JSON document."                                           \
 	}
 static const struct option migrate_options[] = {
 	{"dry-run", OPTION_FLAG, NULL, "Print the SQL that would run, and change nothing."},
@@ -185,7 +185,7 @@ static const struct option help_options[] = {
 	{"man", OPTION_FLAG, NULL, "Print the man page, in roff."},
 };
 static const struct option serve_options[] = {
-	{"config", OPTION_JSON, "FILE", "Configuration file. Default muster.yaml, if there is one."},
+	{"config", OPTION_FILE, "FILE", "Configuration file. Default: none."},
 	{"listen", OPTION_TEXT, "ADDR:PORT", "Where it answers. Default 127.0.0.1:8080."},
 	{"data", OPTION_FILE, "DIR", "What it keeps. Default ./var."},
 	{"demo", OPTION_FLAG, NULL, "With four use cases and a simulated model for each."},
