@@ -246,20 +246,26 @@ static size_t on_stream(struct call *c, const char *p, size_t size)
 	return size;
 }
 
+/* Once the head is there: whether what follows is the stream that was asked for. */
+static void decide(struct call *c)
+{
+	char *type = NULL;
+	long status = 0;
+
+	if (c->decided)
+		return;
+	curl_easy_getinfo(c->m->curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(c->m->curl, CURLINFO_CONTENT_TYPE, &type);
+	c->is_stream = c->on_event && status == 200 && type && !strncasecmp(type, "text/event-stream", 17);
+	c->decided = true;
+}
+
 static size_t on_body(char *p, size_t one, size_t n, void *context)
 {
 	struct call *c = context;
 	size_t size = one * n;
 
-	if (!c->decided) {
-		char *type = NULL;
-		long status = 0;
-
-		curl_easy_getinfo(c->m->curl, CURLINFO_RESPONSE_CODE, &status);
-		curl_easy_getinfo(c->m->curl, CURLINFO_CONTENT_TYPE, &type);
-		c->is_stream = c->on_event && status == 200 && type && !strncasecmp(type, "text/event-stream", 17);
-		c->decided = true;
-	}
+	decide(c);
 	if (c->is_stream)
 		return on_stream(c, p, size);
 	muster_text_add(&c->body, p, size);
@@ -421,6 +427,7 @@ int muster_send(struct muster *m, const struct muster_request *request, struct m
 			    NAME_MAX_BYTES);
 	}
 	rc = perform(&c, url.p, request);
+	decide(&c); /* an answer without a body */
 	answer->body = c.body.p;
 	answer->size = c.body.n;
 	if (rc != CURLE_OK)

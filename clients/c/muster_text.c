@@ -304,7 +304,7 @@ long muster_encode(const char *text, char *ret, size_t size)
 		bool plain =
 			(*p >= '0' && *p <= '9') || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || strchr("-._~@:", *p);
 
-		if (used + 4 > size)
+		if (used + (plain ? 1 : 3) + 1 > size)
 			return -1;
 		if (plain)
 			ret[used++] = (char)*p;
