@@ -583,7 +583,7 @@ int muster_model_list(struct muster *m, const char *use_case, const char *status
 		if (!filters[i])
 			continue;
 		memcpy(path + n, names[i], name + 1);
-		if (muster_encode(filters[i], path + n + name, 3 * NAME_MAX_BYTES) < 0)
+		if (muster_encode(filters[i], path + n + name, (size_t)3 * NAME_MAX_BYTES) < 0)
 			return fail(error, MUSTER_E_INVALID, "a name has at most %d bytes", NAME_MAX_BYTES);
 	}
 	return muster_send(m, &(struct muster_request){.method = "GET", .path = path}, answer, error);

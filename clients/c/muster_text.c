@@ -218,12 +218,18 @@ static size_t put_character(unsigned cp, char out[4])
 static size_t decode_escape(const char **p, const char *end, char out[4])
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-	char c = *p + 1 < end ? (*p)[1] : 0;
-	const char *at = c ? strchr(from, c) : NULL;
+	const char *at = NULL;
+	char c = 0;
 	unsigned cp;
 
+	if (*p + 1 < end)
+		c = (*p)[1];
+	if (c)
+		at = strchr(from, c);
 	if (c != 'u') {
-		out[0] = at ? to[at - from] : c;
+		out[0] = c;
+		if (at)
+			out[0] = to[at - from];
 		*p += 2;
 		return 1;
 	}

@@ -340,7 +340,7 @@ static int check_verb(struct args *a, struct problem *p)
 	for (size_t i = 0; i < v->n_options; i++) {
 		const struct option *o = &v->options[i];
 
-		if (!o->required || args_has(a, o->name))
+		if (o->need == OPTIONAL || args_has(a, o->name))
 			continue;
 		snprintf(usage, sizeof(usage), "for example: %s", v->example);
 		return wrong(p, usage, "muster %s needs --%s %s", v->name, o->name, o->value);

@@ -22,13 +22,15 @@ enum option_kind {
 	OPTION_USE_CASE,
 };
 
+enum option_need { OPTIONAL, REQUIRED };
+
 struct option {
 	const char *name;
 	enum option_kind kind;
+	enum option_need need;
 	const char *value;   /* what stands for the value in help; NULL for a flag */
-	const char *doc;     /* a phrase, with unit and default */
+	const char *doc;     /* sentences, with unit and default */
 	const char *choices; /* "a|b|c" */
-	bool required;
 };
 
 struct cli;

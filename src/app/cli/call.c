@@ -48,6 +48,18 @@ int cli_client_error(struct cli *c, const struct muster_error *e)
 	return cli_fail(c, hint, "%s", e->text);
 }
 
+int cli_refused(struct cli *c, struct muster_answer *a, const struct muster_error *e)
+{
+	struct slice text = slice_trim((struct slice){a->body, a->size});
+
+	if (c->json && text.n && e->result == MUSTER_E_REFUSED) {
+		out_raw(&c->out, text);
+		out_printf(&c->out, "%s", text.p[text.n - 1] == '\n' ? "" : "\n");
+	}
+	muster_answer_release(a);
+	return cli_client_error(c, e);
+}
+
 /* The key in a file: its first line. */
 static int read_key(struct cli *c, const char *path)
 {
@@ -198,10 +210,8 @@ int cli_send(struct cli *c, const char *method, struct path *p, struct buf *body
 		return cli_fail(c, NULL, "the request is too large to be sent");
 	r.path = buf_cstr(&p->text);
 	r.json = body ? buf_cstr(body) : NULL;
-	if (muster_send(c->client, &r, &a, &e) < 0) {
-		muster_answer_release(&a);
-		return cli_client_error(c, &e);
-	}
+	if (muster_send(c->client, &r, &a, &e) < 0)
+		return cli_refused(c, &a, &e);
 	return cli_take_answer(c, &a, ret);
 }
 

@@ -52,15 +52,15 @@ int cli_usage(struct cli *c, const char *hint, const char *fmt, ...)
 static int dispatch(struct cli *c)
 {
 	const struct verb *v = c->args.verb;
+	bool asked = args_has(&c->args, "help");
 
-	if (args_has(&c->args, "help") || (!v && c->args.group[0] == 0 && !c->args.n_operands)) {
-		bool asked = args_has(&c->args, "help");
-
-		if (v)
-			help_verb(c, v);
-		else
-			help_group(c, c->args.group);
+	if (!v) {
+		help_group(c, c->args.group);
 		return asked ? EXIT_WORKED : EXIT_USAGE;
+	}
+	if (asked) {
+		help_verb(c, v);
+		return EXIT_WORKED;
 	}
 	if (!v->run)
 		return cli_usage(c, NULL, "'%s' cannot be run from here: muster %s has to be the whole command",

@@ -33,6 +33,8 @@ struct cli {
 int cli_fail(struct cli *c, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);	/* EXIT_FAILED */
 int cli_usage(struct cli *c, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4); /* EXIT_USAGE */
 int cli_client_error(struct cli *c, const struct muster_error *e);
+/* The same for a call that has an answer, which it releases: with --json the API's error goes to standard output. */
+int cli_refused(struct cli *c, struct muster_answer *a, const struct muster_error *e);
 
 /* --- the daemon --- */
 

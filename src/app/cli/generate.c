@@ -113,8 +113,10 @@ static int stream(struct cli *c, const struct muster_prompt *prompt)
 	if (rc == 0 && s.end.n && c->err.terminal &&
 	    json_parse_copy(c->parser, &c->arena, s.end, NULL, &end, NULL) == 0)
 		print_facts(c, end, &a);
+	if (rc < 0)
+		return cli_refused(c, &a, &e);
 	muster_answer_release(&a);
-	return rc < 0 ? cli_client_error(c, &e) : EXIT_WORKED;
+	return EXIT_WORKED;
 }
 
 /* --- whole --- */
@@ -128,12 +130,8 @@ static int whole(struct cli *c, const struct muster_prompt *prompt)
 	struct slice text;
 	int rc;
 
-	if (muster_generate(c->client, prompt, &a, &e) < 0) {
-		if (c->json && a.size)
-			out_raw(&c->out, (struct slice){a.body, a.size});
-		muster_answer_release(&a);
-		return cli_client_error(c, &e);
-	}
+	if (muster_generate(c->client, prompt, &a, &e) < 0)
+		return cli_refused(c, &a, &e);
 	rc = cli_take_answer(c, &a, &answer);
 	if (rc)
 		return rc;

@@ -94,10 +94,8 @@ int guardrail_check_run(struct cli *c)
 		rc = cli_connect(c);
 	if (rc)
 		return rc;
-	if (muster_guardrails_check(c->client, &check, &raw, &e) < 0) {
-		muster_answer_release(&raw);
-		return cli_client_error(c, &e);
-	}
+	if (muster_guardrails_check(c->client, &check, &raw, &e) < 0)
+		return cli_refused(c, &raw, &e);
 	rc = cli_take_answer(c, &raw, &a);
 	if (rc)
 		return rc;

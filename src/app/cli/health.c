@@ -34,10 +34,8 @@ int health_run(struct cli *c)
 
 	if (rc)
 		return rc;
-	if (muster_send(c->client, &r, &raw, &e) < 0 && (e.result != MUSTER_E_REFUSED || e.http_status != 503)) {
-		muster_answer_release(&raw);
-		return cli_client_error(c, &e);
-	}
+	if (muster_send(c->client, &r, &raw, &e) < 0 && (e.result != MUSTER_E_REFUSED || e.http_status != 503))
+		return cli_refused(c, &raw, &e);
 	rc = cli_take_answer(c, &raw, &a);
 	if (rc)
 		return rc;

@@ -77,7 +77,7 @@ static const char *synopsis(struct cli *c, const struct verb *v)
 	buf_init_arena(&b, &c->arena, CLI_MAX_PATH);
 	buf_printf(&b, "muster %s%s%s", v->name, *v->operands ? " " : "", v->operands);
 	for (size_t i = 0; i < v->n_options; i++) {
-		if (v->options[i].required)
+		if (v->options[i].need == REQUIRED)
 			buf_printf(&b, " --%s %s", v->options[i].name, v->options[i].value);
 	}
 	buf_adds(&b, " [OPTIONS]");

@@ -95,12 +95,12 @@ static int migrate(struct cli *c, struct db *db, const char *url)
 int migrate_verb_run(struct cli *c)
 {
 	bool dry = args_has(&c->args, "dry-run");
-	struct db *db;
-	char *url;
+	struct db *db = NULL;
+	char *url = NULL;
 	int rc = open_database(c, dry, &db, &url);
 
-	if (rc)
-		return rc;
+	if (rc || !db)
+		return EXIT_FAILED;
 	rc = dry ? dry_run(c, db, url) : migrate(c, db, url);
 	db_close(db);
 	free(url);
@@ -109,14 +109,14 @@ int migrate_verb_run(struct cli *c)
 
 int migrate_status_run(struct cli *c)
 {
-	struct db *db;
+	struct db *db = NULL;
 	struct err err;
 	int level = 0, rc;
-	char *url;
+	char *url = NULL;
 
 	rc = open_database(c, true, &db, &url);
-	if (rc)
-		return rc;
+	if (rc || !db)
+		return EXIT_FAILED;
 	if (migrate_level(db, &level, &err))
 		rc = cli_fail(c, NULL, "%s", err.text);
 	else if (c->json)

@@ -12,184 +12,196 @@
 #define OPTIONS(o) .options = (o), .n_options = COUNT_OF(o)
 
 static const struct option always[] = {
-	{"help", OPTION_FLAG, NULL, "Show what this command does and takes."},
+	{"help", OPTION_FLAG, OPTIONAL, NULL, "Show what this command does and takes."},
 };
 
 static const struct option common[] = {
-	{"json", OPTION_FLAG, NULL, "Print the answer of the API: one JSON document. Times are UTC, ids whole."},
-	{"url", OPTION_TEXT, "URL", "Where the daemon answers. Default: MUSTER_URL, else http://127.0.0.1:8080."},
-	{"api-key-file", OPTION_FILE, "FILE",
+	{"json", OPTION_FLAG, OPTIONAL, NULL,
+	 "Print the answer of the API: one JSON document. Times are UTC, ids whole."},
+	{"url", OPTION_TEXT, OPTIONAL, "URL",
+	 "Where the daemon answers. Default: MUSTER_URL, else http://127.0.0.1:8080."},
+	{"api-key-file", OPTION_FILE, OPTIONAL, "FILE",
 	 "File whose first line is the API key. Default: the key in MUSTER_API_KEY. No option takes the key itself: "
 	 "everyone on the machine would see it."},
-	{"timeout", OPTION_DURATION, "DURATION", "Longest time for one call. Default 10m."},
+	{"timeout", OPTION_DURATION, OPTIONAL, "DURATION", "Longest time for one call. Default 10m."},
 };
 
-#define USE_CASE_FILTER                                                           \
-	{                                                                         \
-		"use-case", OPTION_USE_CASE, "USE_CASE", "Only of this use case." \
-	}
-#define MODEL_USE_CASE                                                                                        \
-	{                                                                                                     \
-		"use-case", OPTION_USE_CASE, "USE_CASE", "Of which use case, when MODEL alone names several." \
-	}
-#define WHY(doc)                                \
-	{                                       \
-		"why", OPTION_TEXT, "TEXT", doc \
-	}
-#define WHY_NEEDED                                                                                             \
-	{                                                                                                      \
-		"why", OPTION_TEXT, "TEXT", "The reason: it stays in the history. Required.", .required = true \
-	}
-#define BEFORE                                                                              \
+#define USE_CASE_FILTER                                                                     \
 	{                                                                                   \
-		"before", OPTION_TEXT, "ID", "Only what is older than this: the next page." \
+		"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE", "Only of this use case." \
 	}
-#define LIMIT(doc)                                \
-	{                                         \
-		"limit", OPTION_INTEGER, "N", doc \
+#define MODEL_USE_CASE                                                       \
+	{                                                                    \
+		"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE",           \
+			"Of which use case, when MODEL alone names several." \
 	}
-#define SINCE                                                                                                  \
-	{                                                                                                      \
-		"since", OPTION_TIME, "TIME", "Only from then on: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back." \
+#define WHY(doc)                                          \
+	{                                                 \
+		"why", OPTION_TEXT, OPTIONAL, "TEXT", doc \
 	}
-#define UNTIL                                                     \
-	{                                                         \
-		"until", OPTION_TIME, "TIME", "Only before then." \
+#define WHY_NEEDED                                                                                     \
+	{                                                                                              \
+		"why", OPTION_TEXT, REQUIRED, "TEXT", "The reason: it stays in the history. Required." \
+	}
+#define BEFORE                                                                                        \
+	{                                                                                             \
+		"before", OPTION_TEXT, OPTIONAL, "ID", "Only what is older than this: the next page." \
+	}
+#define LIMIT(doc)                                          \
+	{                                                   \
+		"limit", OPTION_INTEGER, OPTIONAL, "N", doc \
+	}
+#define SINCE                                                                            \
+	{                                                                                \
+		"since", OPTION_TIME, OPTIONAL, "TIME",                                  \
+			"Only from then on: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back." \
+	}
+#define UNTIL                                                               \
+	{                                                                   \
+		"until", OPTION_TIME, OPTIONAL, "TIME", "Only before then." \
 	}
 
 static const struct option model_list_options[] = {
 	USE_CASE_FILTER,
-	{"status", OPTION_CHOICE, "STATUS", "Only in this status.", STATUSES},
-	{"provider", OPTION_TEXT, "PROVIDER", "Only of this provider."},
-	{"name", OPTION_TEXT, "NAME", "Only of this name."},
-	{"all", OPTION_FLAG, NULL, "Archived ones too."},
+	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Only in this status.", STATUSES},
+	{"provider", OPTION_TEXT, OPTIONAL, "PROVIDER", "Only of this provider."},
+	{"name", OPTION_TEXT, OPTIONAL, "NAME", "Only of this name."},
+	{"all", OPTION_FLAG, OPTIONAL, NULL, "Archived ones too."},
 	LIMIT("At most so many. Default 1000, the most."),
 	BEFORE,
 };
 static const struct option model_options[] = {MODEL_USE_CASE};
 static const struct option register_options[] = {
-	{"name", OPTION_TEXT, "NAME", "What it is called. Required.", .required = true},
-	{"version", OPTION_TEXT, "VERSION", "Its version. Required.", .required = true},
-	{"use-case", OPTION_USE_CASE, "USE_CASE", "What it is to serve. Required.", .required = true},
-	{"provider", OPTION_TEXT, "PROVIDER", "ollama, vllm, openai, ... or sim, which is built in. Required.",
-	 .required = true},
-	{"endpoint", OPTION_TEXT, "URL", "Where it answers. Its path may say the protocol. Default: the provider's."},
-	{"upstream-model", OPTION_TEXT, "NAME", "What the endpoint calls it. Default: NAME."},
-	{"protocol", OPTION_CHOICE, "PROTOCOL", "What the endpoint speaks. Default: as its path or the provider says.",
-	 "openai|ollama|generate"},
-	{"type", OPTION_TEXT, "TEXT", "Kind of model, kept as it is: self_hosted, api, ..."},
-	{"api-key-env", OPTION_TEXT, "NAME", "Environment variable of the daemon that holds the endpoint's key."},
-	{"model-api-key-file", OPTION_FILE, "FILE", "File, readable by the daemon, that holds the endpoint's key."},
-	{"parameters", OPTION_JSON, "JSON", "Defaults for what callers leave out: {\"max_tokens\": 256}."},
-	{"sim", OPTION_JSON, "JSON",
+	{"name", OPTION_TEXT, REQUIRED, "NAME", "What it is called. Required."},
+	{"version", OPTION_TEXT, REQUIRED, "VERSION", "Its version. Required."},
+	{"use-case", OPTION_USE_CASE, REQUIRED, "USE_CASE", "What it is to serve. Required."},
+	{"provider", OPTION_TEXT, REQUIRED, "PROVIDER",
+	 "ollama, vllm, openai, ... or sim, which is built in. Required."},
+	{"endpoint", OPTION_TEXT, OPTIONAL, "URL",
+	 "Where it answers. Its path may say the protocol. Default: the provider's."},
+	{"upstream-model", OPTION_TEXT, OPTIONAL, "NAME", "What the endpoint calls it. Default: NAME."},
+	{"protocol", OPTION_CHOICE, OPTIONAL, "PROTOCOL",
+	 "What the endpoint speaks. Default: as its path or the provider says.", "openai|ollama|generate"},
+	{"type", OPTION_TEXT, OPTIONAL, "TEXT", "Kind of model, kept as it is: self_hosted, api, ..."},
+	{"api-key-env", OPTION_TEXT, OPTIONAL, "NAME",
+	 "Environment variable of the daemon that holds the endpoint's key."},
+	{"model-api-key-file", OPTION_FILE, OPTIONAL, "FILE",
+	 "File, readable by the daemon, that holds the endpoint's key."},
+	{"parameters", OPTION_JSON, OPTIONAL, "JSON", "Defaults for what callers leave out: {\"max_tokens\": 256}."},
+	{"sim", OPTION_JSON, OPTIONAL, "JSON",
 	 "Behaviour of a simulated model: {\"text\", \"latency_ms\", \"tokens_per_s\", ...}."},
-	{"config", OPTION_JSON, "JSON", "The whole configuration, or @FILE. Options above win over it."},
-	{"metrics", OPTION_JSON, "JSON", "What is known of its performance."},
-	{"status", OPTION_CHOICE, "STATUS", "Its first status. Default candidate.", STATUSES},
+	{"config", OPTION_JSON, OPTIONAL, "JSON", "The whole configuration, or @FILE. Options above win over it."},
+	{"metrics", OPTION_JSON, OPTIONAL, "JSON", "What is known of its performance."},
+	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Its first status. Default candidate.", STATUSES},
 	WHY("The reason: it stays in the history."),
 };
 static const struct option promote_options[] = {MODEL_USE_CASE, WHY_NEEDED};
 static const struct option change_options[] = {MODEL_USE_CASE, WHY("The reason: it stays in the history.")};
 static const struct option history_options[] = {
-	{"use-case", OPTION_USE_CASE, "USE_CASE", "Of this use case: all that happened there."},
-	{"at", OPTION_TIME, "TIME",
+	{"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE", "Of this use case: all that happened there."},
+	{"at", OPTION_TIME, OPTIONAL, "TIME",
 	 "What was current then (with --use-case): 2026-11-23T14:30:00Z, or 15m, 24h, 7d back."},
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
 static const struct option use_case_history_options[] = {
-	{"at", OPTION_TIME, "TIME", "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back."},
+	{"at", OPTION_TIME, OPTIONAL, "TIME", "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back."},
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
 static const struct option use_case_set_options[] = {
-	{"fallback", OPTION_TEXT, "A@1,B@2", "Models to try, in order, when the current one fails. \"\": none."},
-	{"fallback-content", OPTION_TEXT, "TEXT",
+	{"fallback", OPTION_TEXT, OPTIONAL, "A@1,B@2",
+	 "Models to try, in order, when the current one fails. \"\": none."},
+	{"fallback-content", OPTION_TEXT, OPTIONAL, "TEXT",
 	 "What is answered when nothing serves. \"\": the configuration file's."},
-	{"policy", OPTION_TEXT, "POLICY", "Guardrail policy; none: no checks. \"\": default."},
-	{"log", OPTION_CHOICE, "MODE",
+	{"policy", OPTION_TEXT, OPTIONAL, "POLICY", "Guardrail policy; none: no checks. \"\": default."},
+	{"log", OPTION_CHOICE, OPTIONAL, "MODE",
 	 "What the historical log keeps: everything, all but the texts, or nothing. Default full.",
 	 "full|metadata|none"},
-	{"connect-timeout", OPTION_DURATION, "DURATION", "Time to connect to a model. 0: the configuration file's."},
-	{"first-byte-timeout", OPTION_DURATION, "DURATION",
+	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
+	 "Time to connect to a model. 0: the configuration file's."},
+	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time a model has to begin its answer. 0: the configuration file's."},
-	{"between-timeout", OPTION_DURATION, "DURATION",
+	{"between-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Longest silence inside an answer. 0: the configuration file's."},
-	{"total-timeout", OPTION_DURATION, "DURATION",
+	{"total-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time for all of one model's answer. 0: the configuration file's."},
 	WHY("The reason: it stays in the history."),
 };
 static const struct option current_options[] = {
-	{"at", OPTION_TIME, "TIME", "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back. Default: now."},
+	{"at", OPTION_TIME, OPTIONAL, "TIME",
+	 "What was current then: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back. Default: now."},
 };
 static const struct option generate_options[] = {
-	{"stream", OPTION_FLAG, NULL,
+	{"stream", OPTION_FLAG, OPTIONAL, NULL,
 	 "Print the answer as it comes: the default on a terminal. With --json: an event per line."},
-	{"no-stream", OPTION_FLAG, NULL, "Print it when it is whole: the default elsewhere."},
-	{"max-tokens", OPTION_INTEGER, "N", "Longest answer, in tokens. Default: the model's."},
-	{"temperature", OPTION_NUMBER, "T", "Randomness, 0 to 2. Default: the model's."},
-	{"context", OPTION_JSON, "JSON", "What the model is told besides, or @FILE."},
-	{"model", OPTION_MODEL, "MODEL", "Ask this model, whatever is current; then the words are all prompt."},
+	{"no-stream", OPTION_FLAG, OPTIONAL, NULL, "Print it when it is whole: the default elsewhere."},
+	{"max-tokens", OPTION_INTEGER, OPTIONAL, "N", "Longest answer, in tokens. Default: the model's."},
+	{"temperature", OPTION_NUMBER, OPTIONAL, "T", "Randomness, 0 to 2. Default: the model's."},
+	{"context", OPTION_JSON, OPTIONAL, "JSON", "What the model is told besides, or @FILE."},
+	{"model", OPTION_MODEL, OPTIONAL, "MODEL",
+	 "Ask this model, whatever is current; then the words are all prompt."},
 };
 static const struct option log_list_options[] = {
 	USE_CASE_FILTER,
-	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
-	{"status", OPTION_CHOICE, "STATUS", "Only with this result.", RECORD_STATUSES},
+	{"model", OPTION_MODEL, OPTIONAL, "MODEL", "Only of this model."},
+	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Only with this result.", RECORD_STATUSES},
 	SINCE,
 	UNTIL,
-	{"text", OPTION_FLAG, NULL, "With prompt, context and output (in --json)."},
+	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context and output (in --json)."},
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
 static const struct option log_tail_options[] = {
 	USE_CASE_FILTER,
-	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
-	{"status", OPTION_CHOICE, "STATUS", "Only with this result.", RECORD_STATUSES},
-	{"text", OPTION_FLAG, NULL, "With prompt, context and output."},
+	{"model", OPTION_MODEL, OPTIONAL, "MODEL", "Only of this model."},
+	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Only with this result.", RECORD_STATUSES},
+	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context and output."},
 	LIMIT("Begin with the last so many. Default 10."),
 };
 static const struct option check_options[] = {
-	{"side", OPTION_CHOICE, "SIDE", "As what a caller sends or what a model answers. Default output.",
+	{"side", OPTION_CHOICE, OPTIONAL, "SIDE", "As what a caller sends or what a model answers. Default output.",
 	 "input|output"},
-	{"policy", OPTION_TEXT, "POLICY", "With this policy. Default: the use case's, else default."},
-	{"use-case", OPTION_USE_CASE, "USE_CASE", "With the policy of this use case."},
+	{"policy", OPTION_TEXT, OPTIONAL, "POLICY", "With this policy. Default: the use case's, else default."},
+	{"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE", "With the policy of this use case."},
 };
 static const struct option why_options[] = {WHY("The reason: it stays in the history.")};
 static const struct option violation_options[] = {
 	USE_CASE_FILTER,
-	{"model", OPTION_MODEL, "MODEL", "Only of this model."},
-	{"category", OPTION_TEXT, "CATEGORY", "Only of this category."},
-	{"severity", OPTION_CHOICE, "SEVERITY", "Only of this severity.", SEVERITIES},
+	{"model", OPTION_MODEL, OPTIONAL, "MODEL", "Only of this model."},
+	{"category", OPTION_TEXT, OPTIONAL, "CATEGORY", "Only of this category."},
+	{"severity", OPTION_CHOICE, OPTIONAL, "SEVERITY", "Only of this severity.", SEVERITIES},
 	SINCE,
 	UNTIL,
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
-#define DATABASE_OPTIONS                                                                                        \
-	{"config", OPTION_FILE, "FILE", "The daemon's configuration file. Default: none."},                     \
-		{"data", OPTION_FILE, "DIR", "The daemon's data directory. Default: MUSTER_DATA, else ./var."}, \
-		{"database-url", OPTION_TEXT, "URL",                                                            \
-		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},              \
-	{                                                                                                       \
-		"json", OPTION_FLAG, NULL, "Print one JSON document."                                           \
+#define DATABASE_OPTIONS                                                                              \
+	{"config", OPTION_FILE, OPTIONAL, "FILE", "The daemon's configuration file. Default: none."}, \
+		{"data", OPTION_FILE, OPTIONAL, "DIR",                                                \
+		 "The daemon's data directory. Default: MUSTER_DATA, else ./var."},                   \
+		{"database-url", OPTION_TEXT, OPTIONAL, "URL",                                        \
+		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},    \
+	{                                                                                             \
+		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."                       \
 	}
 static const struct option migrate_options[] = {
-	{"dry-run", OPTION_FLAG, NULL, "Print the SQL that would run, and change nothing."},
+	{"dry-run", OPTION_FLAG, OPTIONAL, NULL, "Print the SQL that would run, and change nothing."},
 	DATABASE_OPTIONS,
 };
 static const struct option migrate_status_options[] = {DATABASE_OPTIONS};
 static const struct option version_options[] = {
-	{"json", OPTION_FLAG, NULL, "Print one JSON document."},
+	{"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."},
 };
 static const struct option help_options[] = {
-	{"man", OPTION_FLAG, NULL, "Print the man page, in roff."},
+	{"man", OPTION_FLAG, OPTIONAL, NULL, "Print the man page, in roff."},
 };
 static const struct option serve_options[] = {
-	{"config", OPTION_FILE, "FILE", "Configuration file. Default: none."},
-	{"listen", OPTION_TEXT, "ADDR:PORT", "Where it answers. Default 127.0.0.1:8080."},
-	{"data", OPTION_FILE, "DIR", "What it keeps. Default ./var."},
-	{"demo", OPTION_FLAG, NULL, "With four use cases and a simulated model for each."},
-	{"dump-options", OPTION_FLAG, NULL, "Print every option there is, and end."},
+	{"config", OPTION_FILE, OPTIONAL, "FILE", "Configuration file. Default: none."},
+	{"listen", OPTION_TEXT, OPTIONAL, "ADDR:PORT", "Where it answers. Default 127.0.0.1:8080."},
+	{"data", OPTION_FILE, OPTIONAL, "DIR", "What it keeps. Default ./var."},
+	{"demo", OPTION_FLAG, OPTIONAL, NULL, "With four use cases and a simulated model for each."},
+	{"dump-options", OPTION_FLAG, OPTIONAL, NULL, "Print every option there is, and end."},
 };
 
 static const struct verb serve = {"serve",
