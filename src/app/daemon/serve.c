@@ -63,7 +63,7 @@ static int for_each_flag(int argc, char **argv, struct serve_options *o, struct 
 	for (int i = 2; i < argc; i++) { /* muster serve ... */
 		const char *value = strchr(argv[i], '=');
 		char key[128];
-		bool is_bool = false;
+		bool is_bool = false, known;
 		struct err err = {0};
 		int rc;
 
@@ -72,10 +72,15 @@ static int for_each_flag(int argc, char **argv, struct serve_options *o, struct 
 		if (strncmp(argv[i], "--", 2))
 			return usage_error("serve takes options only", "see muster serve --help");
 		snprintf(key, sizeof(key), "%.*s", value ? (int)(value - argv[i] - 2) : 120, argv[i] + 2);
+		known = config_has(key, &is_bool) || !strcmp(key, "config");
 		if (value)
 			value++;
-		else if (i + 1 < argc && (!(config_has(key, &is_bool) && is_bool) || argv[i + 1][0] != '-'))
+		else if (i + 1 < argc && (!is_bool || argv[i + 1][0] != '-'))
 			value = argv[++i];
+		if (!value && !is_bool && known) {
+			err_set(&err, E_INVALID, "%s needs a value", argv[i]);
+			return usage_error(err.text, "see muster serve --help");
+		}
 		if (!strcmp(key, "config")) {
 			o->config_path = value;
 			continue;
