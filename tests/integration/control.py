@@ -90,7 +90,7 @@ def reload(daemon):
 
     def probe():
         new = daemon.errors()[before:]
-        return new if re.search(r'msg="?(reloaded|reload refused)', new) else None
+        return new if re.search(r'"?msg"?[=:]"(reloaded|reload refused)', new) else None
 
     said = m.eventually(probe, "the end of a reload")
     return "reload refused" not in said, said
