@@ -2,6 +2,8 @@
 /* The command line: words into verbs and options, help, completion, and the man page that is printed from the table. */
 #include "t.h"
 
+#include <unistd.h>
+
 #include "app/cli/cli_internal.h"
 
 #define MAX_WORDS 24
@@ -314,32 +316,31 @@ TEST(bash_completes_verbs_options_and_choices)
 		{"--json he", "health help"},
 	};
 
+	char path[] = "/tmp/muster-completion-XXXXXX";
+	int fd;
+
 	if (system("bash -c : 2>/dev/null") != 0)
 		return; /* nothing to try it with */
 	complete("bash");
+	fd = mkstemp(path);
+	CHECK(fd >= 0 && write(fd, printed, n_printed) == (ssize_t)n_printed);
+	close(fd);
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		char command[512], got[256] = "";
-		FILE *script = fopen("/tmp/muster-test-completion", "w"), *p;
+		FILE *p;
 
-		CHECK(script != NULL);
-		if (!script)
-			break;
-		fputs(printed, script);
-		fclose(script);
 		snprintf(command, sizeof(command),
-			 "bash -c 'source /tmp/muster-test-completion; COMP_WORDS=(muster %s); "
-			 "COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _muster_complete; "
-			 "printf \"%%s\\n\" \"${COMPREPLY[@]}\" | sort -u | tr \"\\n\" \" \"'",
-			 cases[i].words);
+			 "bash -c 'source %s; COMP_WORDS=(muster %s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); "
+			 "_muster_complete; printf \"%%s \" $(printf \"%%s\\n\" \"${COMPREPLY[@]}\" | sort -u)'",
+			 path, cases[i].words);
 		p = popen(command, "r");
-		if (p && fgets(got, sizeof(got), p))
-			got[strcspn(got, "\n")] = 0;
+		CHECK(p && fgets(got, sizeof(got), p));
 		if (p)
 			pclose(p);
-		if (strlen(got))
+		if (*got)
 			got[strlen(got) - 1] = 0;
 		CHECK_STR(got, cases[i].want);
-		remove("/tmp/muster-test-completion");
 	}
+	remove(path);
 	forget();
 }

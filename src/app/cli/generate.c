@@ -59,6 +59,17 @@ static void print_facts(struct cli *c, const struct json *end, const struct must
 	out_printf(&c->err, "\n");
 }
 
+/* Said even when nobody looks: this is no model's answer. */
+static void print_fallback(struct cli *c, const struct muster_answer *a)
+{
+	if (strcmp(a->fallback, "content") != 0)
+		return;
+	out_flush(&c->out);
+	out_printf(&c->err,
+		   "muster: no model could answer: this is the fallback content\n        why: muster log show %s\n",
+		   a->log_id);
+}
+
 /* --- as it comes --- */
 
 struct streaming {
@@ -115,6 +126,7 @@ static int stream(struct cli *c, const struct muster_prompt *prompt)
 		print_facts(c, end, &a);
 	if (rc < 0)
 		return cli_refused(c, &a, &e);
+	print_fallback(c, &a);
 	muster_answer_release(&a);
 	return EXIT_WORKED;
 }
@@ -143,6 +155,7 @@ static int whole(struct cli *c, const struct muster_prompt *prompt)
 		out_printf(&c->out, "\n");
 	if (c->err.terminal)
 		print_facts(c, answer.root, &a);
+	print_fallback(c, &a);
 	success = json_get(answer.root, "success");
 	return success && success->type == JSON_BOOL && !success->boolean
 		       ? cli_fail(c, "the text above stands in for it", "the guardrails withheld the answer")

@@ -34,9 +34,9 @@ static struct slice note(struct cli *c, const struct json *l)
 	const char *source = slice_eq_str(json_text(l, "source"), "application") ? "reported" : "";
 
 	if (has_fallback && acted)
-		return cli_printf(c, "fallback " SLICE_FMT ", " SLICE_FMT, SLICE_ARG(fallback), SLICE_ARG(action));
-	if (has_fallback)
-		return cli_printf(c, "fallback " SLICE_FMT, SLICE_ARG(fallback));
+		return cli_printf(c, "fallback, " SLICE_FMT, SLICE_ARG(action));
+	if (has_fallback) /* which one, the model says: none is the fallback content */
+		return SLICE_LIT("fallback");
 	return acted ? action : slice_from(source);
 }
 
@@ -50,6 +50,8 @@ static void row(struct cli *c, struct cell *cell, const struct json *l, struct s
 	cell[1].text = short_id(c, json_text(l, "log_id"));
 	cell[2].text = json_text(l, "use_case");
 	cell[3].text = model.n ? model : short_id(c, json_text(l, "model_id"));
+	if (!cell[3].text.n)
+		cell[3].text = SLICE_LIT("-");
 	cell[4] = (struct cell){status, status_style(status)};
 	cell[5].text = tokens < 0 ? SLICE_LIT("-") : cli_printf(c, "%lld", (long long)tokens);
 	cell[6].text = ms < 0 ? SLICE_LIT("-") : cli_printf(c, "%lld", (long long)ms);

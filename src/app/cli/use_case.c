@@ -4,9 +4,9 @@
 
 #define USE_CASES "/api/v1/use-cases"
 
-static const struct column list_columns[] = {{"USE CASE", .min_width = 10}, {"CURRENT", .min_width = 14}, {"SINCE"},
-					     {"CANDIDATES", .right = true}, {"POLICY", .min_width = 8},	  {"LOG"},
-					     {"FALLBACK", .min_width = 10}};
+static const struct column list_columns[] = {
+	{"USE CASE", .min_width = 10}, {"CURRENT", .min_width = 14}, {"SINCE"}, {"POLICY", .min_width = 8}, {"LOG"},
+	{"FALLBACK", .min_width = 10}};
 
 static struct slice or_dash(struct slice s)
 {
@@ -28,18 +28,17 @@ static struct slice join(struct cli *c, const struct json *array)
 
 static void list_row(struct cli *c, struct cell *cell, const struct json *u)
 {
-	const struct json *current = json_get(u, "current"), *settings = json_get(u, "settings"),
-			  *candidates = json_get(u, "candidates");
+	const struct json *current = json_get(u, "current"), *settings = json_get(u, "settings");
+	struct slice policy = json_text(settings, "policy");
 	bool served = current && current->type == JSON_OBJECT;
 	struct slice chain = join(c, json_get(settings, "fallback"));
 
 	cell[0].text = json_text(u, "use_case");
 	cell[1].text = served ? model_full_name(c, current) : SLICE_LIT("-");
 	cell[2].text = cli_ago(c, served ? json_time(current, "status_since") : 0);
-	cell[3].text = cli_printf(c, "%u", candidates ? candidates->n_items : 0);
-	cell[4].text = or_dash(json_text(settings, "policy"));
-	cell[5].text = or_dash(json_text(settings, "log"));
-	cell[6].text = or_dash(chain.n ? chain : json_text(u, "fallback_endpoint"));
+	cell[3].text = policy.n ? policy : SLICE_LIT("default");
+	cell[4].text = or_dash(json_text(settings, "log"));
+	cell[5].text = or_dash(chain.n ? chain : json_text(u, "fallback_endpoint"));
 }
 
 int use_case_list_run(struct cli *c)
