@@ -69,6 +69,8 @@ struct chat_answer {
 	struct slice text_raw;	/* the token in the body that holds it, quotes included, for splicing; absent if none */
 	struct slice logprobs_raw; /* logprobs repeat the text: who replaces the text replaces this by null; absent if
 				      none */
+	struct slice *other_logprobs; /* those of the other choices */
+	size_t n_other_logprobs;
 	struct slice refusal;
 	struct slice tool_calls; /* raw JSON, or absent */
 	enum chat_finish finish;
@@ -100,7 +102,7 @@ struct chat_event {
 	 * (text_raw is absent). */
 	struct chat_text *judged;
 	size_t n_judged;
-	struct slice logprobs_raw; /* as in chat_answer */
+	struct slice logprobs_raw; /* as in chat_answer; of the choice whose text this is */
 	enum chat_finish finish;
 	struct chat_usage usage;
 	bool end; /* this event also ends the stream (Ollama's done:true) */

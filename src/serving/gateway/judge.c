@@ -102,7 +102,7 @@ static enum guard_action judge_all(struct exchange *e, struct judgement *j, cons
 
 /* The body with every masked text in its place, and null for what repeats it; absent when that cannot be done. */
 static struct slice replace_texts(struct exchange *e, struct slice body, const struct judgement *j,
-				  const struct chat_text *texts, size_t n, struct slice logprobs_raw)
+				  const struct chat_text *texts, size_t n, const struct chat_answer *answer)
 {
 	struct splice splices[PROTOCOL_MAX_SPLICES];
 	struct buf out, json;
@@ -111,7 +111,7 @@ static struct slice replace_texts(struct exchange *e, struct slice body, const s
 	for (size_t i = 0; i < n; i++) {
 		if (!j->masked[i].p)
 			continue;
-		if (!texts[i].raw.p || k + 1 >= PROTOCOL_MAX_SPLICES)
+		if (!texts[i].raw.p || k == PROTOCOL_MAX_SPLICES)
 			return (struct slice){0};
 		buf_init_arena(&json, &e->http->arena, MASKED_MAX);
 		buf_addc(&json, '"');
@@ -119,7 +119,13 @@ static struct slice replace_texts(struct exchange *e, struct slice body, const s
 		buf_addc(&json, '"');
 		splices[k++] = (struct splice){texts[i].raw, buf_slice(&json)};
 	}
-	splices[k++] = (struct splice){logprobs_raw, SLICE_LIT("null")};
+	if (answer) {
+		if (k + 1 + answer->n_other_logprobs > PROTOCOL_MAX_SPLICES)
+			return (struct slice){0};
+		splices[k++] = (struct splice){answer->logprobs_raw, SLICE_LIT("null")};
+		for (size_t i = 0; i < answer->n_other_logprobs; i++)
+			splices[k++] = (struct splice){answer->other_logprobs[i], SLICE_LIT("null")};
+	}
 	buf_init_arena(&out, &e->http->arena, MASKED_MAX);
 	buf_reserve(&out, body.n + 1024);
 	if (protocol_splice(&out, body, splices, k) || !buf_reserve(&out, JSON_PADDING) || buf_failed(&out))
@@ -163,8 +169,8 @@ enum next exchange_guard_input(struct exchange *e)
 		return refuse_input(e, exchange_blocking_rule(e, j.total));
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
-	if (j.any_masked && !redecode(e, replace_texts(e, e->request.body, &j, e->request.judged, e->request.n_judged,
-						       (struct slice){0})))
+	if (j.any_masked &&
+	    !redecode(e, replace_texts(e, e->request.body, &j, e->request.judged, e->request.n_judged, NULL)))
 		return refuse_input(e, SLICE_LIT("mask"));
 	return NEXT;
 }
@@ -185,7 +191,7 @@ enum guard_action exchange_judge_answer(struct exchange *e)
 	for (size_t i = 0; i < answer->n_judged; i++)
 		if (j.masked[i].p && answer->judged[i].text.p == answer->text.p)
 			answer->text = j.masked[i];
-	body = replace_texts(e, buf_slice(&e->body), &j, answer->judged, answer->n_judged, answer->logprobs_raw);
+	body = replace_texts(e, buf_slice(&e->body), &j, answer->judged, answer->n_judged, answer);
 	if (!body.p)
 		return GUARD_BLOCK;
 	buf_clear(&e->body);

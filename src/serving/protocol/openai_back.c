@@ -63,6 +63,9 @@ struct choice {
 	unsigned *channel; /* of the first text that is judged */
 	unsigned index;
 	const struct json *refusal, *tool_calls, *logprobs, *finish;
+	const struct json *first_logprobs; /* of the choice that the first text stands in */
+	struct slice *other_logprobs;	   /* of the other choices */
+	size_t n_other_logprobs;
 	struct slice text, text_raw;
 	bool has_other; /* something that only this protocol can carry */
 };
@@ -231,6 +234,23 @@ static int read_choice(struct choice *c, const struct json *choice)
 	return rc;
 }
 
+/* Logprobs repeat the text of their choice: they have to go when it is replaced. */
+static int keep_logprobs(struct choice *c, const struct choice *from, const struct json *choices, bool has_first)
+{
+	if (!from->logprobs)
+		return 0;
+	if (has_first)
+		c->first_logprobs = from->logprobs;
+	if (from == c)
+		return 0;
+	if (!c->other_logprobs)
+		c->other_logprobs = ARENA_ARRAY(c->a, struct slice, choices->n_items);
+	if (!c->other_logprobs)
+		return E_TOOBIG;
+	c->other_logprobs[c->n_other_logprobs++] = wire_raw(c->doc, from->logprobs);
+	return 0;
+}
+
 /* The first choice into *c; of the others only their texts, and that they are there. */
 static int read_choices(struct choice *c, const struct json *choices)
 {
@@ -239,16 +259,20 @@ static int read_choices(struct choice *c, const struct json *choices)
 
 	for (const struct json *v = choices->first; v && rc == 0; v = v->next) {
 		struct choice more = {.a = c->a, .doc = c->doc, .judged = c->judged, .channel = c->channel};
+		struct choice *to = &more;
+		bool none_before = !c->judged->n;
 
 		more.index = small_index(v);
 		if (!found && !more.index) {
 			found = true;
-			rc = read_choice(c, v);
-			continue;
+			to = c;
+		} else {
+			more.index += more.index == 0; /* a second one that calls itself the first */
+			c->has_other = true;
 		}
-		more.index += more.index == 0; /* a second one that calls itself the first */
-		rc = read_choice(&more, v);
-		c->has_other = true;
+		rc = read_choice(to, v);
+		if (rc == 0)
+			rc = keep_logprobs(c, to, choices, none_before && c->judged->n);
 	}
 	return rc;
 }
@@ -302,6 +326,8 @@ static int fill_answer(const struct top *t, const struct choice *c, struct chat_
 	if (c->tool_calls)
 		answer.tool_calls = c->tool_calls->raw;
 	answer.logprobs_raw = raw_or_absent(c->doc, c->logprobs);
+	answer.other_logprobs = c->other_logprobs;
+	answer.n_other_logprobs = c->n_other_logprobs;
 	answer.n_choices = t->choices->n_items;
 	wire_read_usage(t->usage, &answer.usage);
 	*ret = answer;
@@ -374,7 +400,7 @@ static int fill_text(const struct choice *c, struct chat_event *e)
 
 static int fill_event(const struct top *t, const struct choice *c, struct chat_event *e)
 {
-	e->logprobs_raw = raw_or_absent(c->doc, c->logprobs);
+	e->logprobs_raw = raw_or_absent(c->doc, c->first_logprobs);
 	wire_read_usage(t->usage, &e->usage);
 	if (finish_of(c, &e->finish) < 0) {
 		e->type = CHAT_EVENT_ERROR;
