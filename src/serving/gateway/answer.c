@@ -50,12 +50,16 @@ static enum next send_encoded(struct exchange *e)
 	return respond_whole(e, buf_slice(&out));
 }
 
+struct slice answer_fallback_text(const struct exchange *e)
+{
+	return e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
+								       : e->settings->fallback_content;
+}
+
 /* Nothing else serves, or a rule asks for it (why). */
 enum next answer_fallback_content(struct exchange *e, const char *why)
 {
-	struct slice content = e->use_case && e->use_case->settings.fallback_content.p
-				       ? e->use_case->settings.fallback_content
-				       : e->settings->fallback_content;
+	struct slice content = answer_fallback_text(e);
 
 	e->answer = (struct chat_answer){.text = content, .finish = CHAT_FINISH_STOP, .n_choices = 1};
 	e->have_answer = true;

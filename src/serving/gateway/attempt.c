@@ -256,9 +256,7 @@ static int build_request(struct exchange *e, const struct target *t)
 static enum next nothing_left(struct exchange *e)
 {
 	struct api_error error = {.status = e->error_status, .type = "upstream_error", .code = "no_model_available"};
-	struct slice content = e->use_case && e->use_case->settings.fallback_content.p
-				       ? e->use_case->settings.fallback_content
-				       : e->settings->fallback_content;
+	struct slice content = answer_fallback_text(e);
 	const char *text;
 
 	if (!e->n_attempts && !e->error_text[0]) {

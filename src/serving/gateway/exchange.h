@@ -163,6 +163,7 @@ void attempt_failed(struct exchange *e, const char *why);
 /* answer.c: a whole answer */
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */
 enum next exchange_answer(struct exchange *e);
+struct slice answer_fallback_text(const struct exchange *e); /* the use case's, or the configuration file's */
 enum next answer_fallback_content(struct exchange *e, const char *why);
 /* stream.c */
 int stream_begin(struct exchange *e);

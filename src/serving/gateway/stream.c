@@ -474,6 +474,15 @@ static int take_event(struct exchange *e, struct chat_event *event, struct slice
 	return rc;
 }
 
+/* Whether the caller has, or is about to get, some of the answer: more than a role. */
+static bool any_text_left(const struct stream *s)
+{
+	for (size_t i = 0; i < CHANNELS_MAX; i++)
+		if (s->channel[i].left)
+			return true;
+	return false;
+}
+
 /* Guardrails ended the stream: what is decided leaves, then an honest end. */
 static void stop_stream(struct exchange *e)
 {
@@ -487,8 +496,8 @@ static void stop_stream(struct exchange *e)
 	s->stopped = true;
 	s->same_protocol = false;
 	e->answer.finish = CHAT_FINISH_CONTENT_FILTER;
-	if (e->output_hits->action == GUARD_FALLBACK && !s->begun && !s->out.n) {
-		struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = e->settings->fallback_content};
+	if (e->output_hits->action == GUARD_FALLBACK && !any_text_left(s)) {
+		struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = answer_fallback_text(e)};
 
 		e->i_candidate = e->n_candidates;
 		e->have_answer = true;
