@@ -314,6 +314,8 @@ TEST(bash_completes_verbs_options_and_choices)
 		{"log list --status tr", "truncated"},
 		{"model list --status te", "testing"},
 		{"--json he", "health help"},
+		{"log list --status = tr", "truncated"},
+		{"log list --status =", "blocked client_disconnect error ok timeout truncated"},
 	};
 
 	char path[] = "/tmp/muster-completion-XXXXXX";

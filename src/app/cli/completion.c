@@ -93,14 +93,21 @@ static void bash(struct out *o, const struct verb_table *t)
 {
 	const struct option *option;
 
-	out_printf(o,
-		   "# bash completion for muster, printed by `muster completion bash`\n"
-		   "_muster_complete()\n{\n"
-		   "\tlocal word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} line words= kind= w\n"
-		   "\tCOMPREPLY=()\n"
-		   "\tline=' '\n"
-		   "\tfor w in \"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}\"; do [[ $w == -* ]] || line+=\"$w \"; done\n"
-		   "\tcase \"$line$previous\" in\n");
+	out_printf(
+		o,
+		"# bash completion for muster, printed by `muster completion bash`\n"
+		"_muster_complete()\n{\n"
+		"\tlocal word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} line words= kind= w full\n"
+		"\t# bash splits --option=value and name@version: put them together again\n"
+		"\tif [[ $previous == '=' ]]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
+		"\tif [[ $word == '=' || $word == '@' ]]; then word=; fi\n"
+		"\tfull=${COMP_LINE:0:${COMP_POINT:-0}}\n"
+		"\tfull=${full##* }\n"
+		"\tif [[ $full != *@\"$word\" ]]; then full=$word; fi\n"
+		"\tCOMPREPLY=()\n"
+		"\tline=' '\n"
+		"\tfor w in \"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}\"; do [[ $w == -* ]] || line+=\"$w \"; done\n"
+		"\tcase \"$line$previous\" in\n");
 	bash_values(o, t);
 	out_printf(o, "\t*)\n\t\tcase \"$line\" in\n");
 	for (size_t k = t->n; k-- > 0;) { /* longer names stand after their beginnings in the table */
@@ -125,7 +132,8 @@ static void bash(struct out *o, const struct verb_table *t)
 		      "\tfile) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
 		      "\tmodel | use-case) words=\"$words $(muster __complete \"$kind\" 2>/dev/null)\" ;;\n"
 		      "\tesac\n"
-		      "\tCOMPREPLY+=($(compgen -W \"$words\" -- \"$word\"))\n"
+		      "\tCOMPREPLY+=($(compgen -W \"$words\" -- \"$full\"))\n"
+		      "\tif [[ $full != \"$word\" ]]; then COMPREPLY=(\"${COMPREPLY[@]#\"${full%%@*}\"}\"); fi\n"
 		      "}\n"
 		      "complete -o bashdefault -F _muster_complete muster\n");
 }

@@ -201,6 +201,8 @@ static const struct option serve_options[] = {
 	{"listen", OPTION_TEXT, OPTIONAL, "ADDR:PORT", "Where it answers. Default 127.0.0.1:8080."},
 	{"data", OPTION_FILE, OPTIONAL, "DIR", "What it keeps. Default ./var."},
 	{"demo", OPTION_FLAG, OPTIONAL, NULL, "With four use cases and a simulated model for each."},
+	{"dump-config", OPTION_FLAG, OPTIONAL, NULL,
+	 "Print every option with its value and where that came from, and end."},
 	{"dump-options", OPTION_FLAG, OPTIONAL, NULL, "Print every option there is, and end."},
 };
 
