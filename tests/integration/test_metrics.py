@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/health and /metrics: what they say is well formed, and true."""
+import json
+import math
+import re
+import signal
+
+import pytest
+
+import control
+import muster as m
+
+NAME = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
+SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
+SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
+
+
+def parse(text):
+    """Prometheus text 0.0.4, strictly: {(name, labels): value}; and {family: type}."""
+    assert text.endswith("\n") and "\r" not in text
+    types, helps, samples, closed, family = {}, set(), {}, set(), None
+    for line in text[:-1].split("\n"):
+        if line.startswith("# HELP "):
+            name, _, words = line[7:].partition(" ")
+            assert NAME.match(name) and words and name not in helps, line
+            helps.add(name)
+            if family:
+                closed.add(family)
+            assert name not in closed, "family %s is in two places" % name
+            family = name
+            continue
+        if line.startswith("# TYPE "):
+            name, kind = line[7:].split(" ")
+            assert name == family and name not in types and kind in SUFFIXES, line
+            types[name] = kind
+            continue
+        assert not line.startswith("#") and line, "a line that is nothing: %r" % line
+        found = SAMPLE.match(line)
+        assert found, line
+        name, labels, value = found.groups()
+        assert family in types and name in [family + s for s in SUFFIXES[types[family]]], \
+            "%s stands below %s" % (name, family)
+        pairs, at = [], 0
+        while labels and at < len(labels):
+            pair = LABEL.match(labels, at)
+            assert pair, line
+            pairs.append(pair.group(1, 2))
+            at = pair.end()
+        assert len(dict(pairs)) == len(pairs), "a label twice: " + line
+        key = (name, tuple(sorted(pairs)))
+        assert key not in samples, "a sample twice: " + line
+        samples[key] = float(value)
+        if types[family] != "gauge":
+            assert samples[key] >= 0 and not math.isnan(samples[key]), line
+    assert helps == set(types)
+    check_histograms(types, samples)
+    return types, samples
+
+
+def check_histograms(types, samples):
+    for family in [f for f, kind in types.items() if kind == "histogram"]:
+        series = {}
+        for (name, labels), value in samples.items():
+            if name == family + "_bucket":
+                rest = tuple(l for l in labels if l[0] != "le")
+                series.setdefault(rest, []).append((float(dict(labels)["le"]), value))
+        for labels, buckets in series.items():
+            assert buckets == sorted(buckets), "%s: buckets in order" % family
+            values = [v for _, v in buckets]
+            assert values == sorted(values), "%s: buckets that add up" % family
+            assert buckets[-1][0] == math.inf and buckets[-1][1] == samples[(family + "_count", labels)]
+            assert (family + "_sum", labels) in samples
+
+
+def scrape(daemon):
+    answer = daemon.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8", answer.headers
+    return parse(answer.body.decode())
+
+
+def moved(before, after):
+    return {k: v - before[1].get(k, 0) for k, v in after[1].items() if v != before[1].get(k, 0)}
+
+
+def test_metrics_are_strict_prometheus_text(daemon, upstream):
+    case = daemon.name()
+    daemon.register(case, upstream)
+    daemon.chat(case)
+    with daemon.chat_stream(case) as s:
+        s.events()
+    types, samples = scrape(daemon)
+    assert types["muster_requests_total"] == "counter"
+    assert types["gen_ai_server_request_duration_seconds"] == "histogram"
+    for name, kind in types.items():
+        assert name.endswith("_total") == (kind == "counter"), "%s is a %s" % (name, kind)
+        assert re.match(r"^(muster|gen_ai|process)_", name), name
+
+
+def test_empty_daemon_has_metrics_too(start_daemon):
+    types, samples = scrape(start_daemon())
+    assert samples[("muster_log_records_total", ())] == 0
+
+
+def test_counters_move_with_what_happens(daemon, make_upstream):
+    case = daemon.name()
+    good = make_upstream()
+    daemon.use_case(case, policy="none", fallback_content="later")
+    daemon.register(case, good)
+    label = (("use_case", case),)
+    control.shipped(daemon)
+    before = scrape(daemon)
+    for _ in range(3):
+        assert daemon.chat(case).status == 200
+    good.default = m.answer_with(500, {"error": {"message": "no"}})
+    assert daemon.chat(case).headers["x-muster-fallback"] == "content"
+    daemon.post("/api/v1/logs", {"model_id": "x", "use_case": case})
+    daemon.post("/api/v1/guardrails/check", {"outputs": ["x"]})
+    daemon.get("/api/v1/use-cases/%s/current" % case)
+    control.shipped(daemon)
+    change = moved(before, scrape(daemon))
+    assert change[("muster_requests_total", label)] == 4
+    assert change[("muster_answered_total", label)] == 3
+    assert change[("muster_fallbacks_total", (("by", "content"),) + label)] == 1
+    assert ("muster_errors_total", label) not in change
+    assert change[("muster_tokens_total", (("type", "input"),) + label)] >= 21
+    assert change[("muster_tokens_total", (("type", "output"),) + label)] >= 9
+    assert change[("gen_ai_server_request_duration_seconds_count", label)] == 4
+    assert change[("muster_upstream_errors_total", ())] >= 1
+    assert change[("muster_application_logs_total", ())] == 1
+    assert change[("muster_guardrail_checks_total", ())] == 1
+    assert change[("muster_current_lookups_total", ())] == 1
+    assert change[("muster_log_records_total", ())] == 5
+    assert change[("muster_log_records_shipped_total", ())] == 5
+
+
+def test_guardrail_actions_are_counted(daemon, upstream):
+    case = daemon.name()
+    daemon.policy("p-" + case.replace("_", "-"),
+                  {"id": "w", "kind": "literal", "action": "mask", "severity": "high", "values": ["forbidden"]})
+    daemon.use_case(case, policy="p-" + case.replace("_", "-"))
+    daemon.register(case, upstream)
+    before = scrape(daemon)
+    daemon.chat(case, "a forbidden word")
+    daemon.chat(case, "a word")
+    change = moved(before, scrape(daemon))
+    assert change[("muster_guardrail_actions_total", (("action", "mask"), ("use_case", case)))] == 1
+    assert change[("muster_guardrail_actions_total", (("action", "allow"), ("use_case", case)))] == 1
+    assert change[("muster_guardrail_violations_total", (("severity", "high"),))] == 1
+
+
+def test_generation_of_the_snapshot_is_shown_for_each_loop(daemon):
+    def generations():
+        return {v for (name, labels), v in scrape(daemon)[1].items() if name == "muster_snapshot_generation"}
+
+    (first,) = generations()
+    daemon.use_case(daemon.name())
+    (second,) = generations()
+    assert second > first
+
+
+def test_a_use_case_keeps_its_series_when_others_come(daemon, upstream):
+    first = daemon.name("zz")
+    daemon.use_case(first, policy="none")
+    daemon.register(first, upstream)
+    daemon.chat(first)
+    for _ in range(3):
+        daemon.use_case(daemon.name("aa"))
+    daemon.chat(first)
+    samples = scrape(daemon)[1]
+    assert samples[("muster_requests_total", (("use_case", first),))] == 2
+
+
+# --- health ---
+
+
+def test_health_says_each_part(daemon):
+    health = daemon.api("GET", "/health")
+    assert set(health) == {"status", "version", "uptime_s", "parts"}
+    assert set(health["parts"]) == {"registry", "historical_log", "guardrails", "gateway", "database"}
+    for part in health["parts"].values():
+        assert part["state"] == "ok" and control.TIME.match(part["since"]) and part["detail"], part
+    assert health["status"] == "ok" and health["uptime_s"] >= 0
+    assert daemon.api("GET", "/health/live") == {"status": "live"}
+    assert daemon.api("GET", "/health/ready") == {"status": "ready", "reasons": []}
+    assert daemon.api("GET", "/version")["version"] == health["version"]
+
+
+def test_head_and_unknown_methods_of_health(daemon):
+    answer = daemon.request("HEAD", "/health/live")
+    assert answer.status == 200 and answer.body == b""
+    assert daemon.post("/health/live", {}).status in (404, 405)
+
+
+def test_state_since_moves_only_when_the_state_does(start_daemon):
+    daemon = start_daemon()
+    first = daemon.api("GET", "/health")["parts"]["registry"]["since"]
+    daemon.use_case("more")
+    assert daemon.api("GET", "/health")["parts"]["registry"]["since"] == first
+
+
+def test_guardrails_that_are_off_are_not_well(start_daemon):
+    daemon = start_daemon("guardrails:\n  enabled: false\n")
+    health = daemon.api("GET", "/health")
+    assert health["status"] == "degraded" and "guardrails.enabled" in health["parts"]["guardrails"]["detail"]
+    assert daemon.get("/health/ready").status == 200
+
+
+def test_welcome_says_where_to_look(daemon):
+    answer = daemon.get("/")
+    assert answer.headers["content-type"].startswith("text/plain")
+    for word in ("muster", "/v1/chat/completions", "/api/v1/generate", "/health", "/metrics"):
+        assert word in answer.body.decode()
+
+
+@pytest.mark.parametrize("fmt", ["logfmt", "json"])
+def test_every_line_on_stderr_has_time_level_module_and_words(start_daemon, fmt):
+    daemon = start_daemon("log:\n  format: %s\n" % fmt)
+    daemon.use_case("said")
+    daemon.process.send_signal(signal.SIGHUP)
+    m.eventually(lambda: "reloaded" in daemon.errors(), "a reload")
+    lines = daemon.errors().splitlines()
+    assert lines
+    for line in lines:
+        if fmt == "json":
+            entry = json.loads(line)
+            assert {"ts", "level", "module", "msg"} <= set(entry)
+        else:
+            assert re.match(r'^ts=\S+Z level=(debug|info|warn|error) module=\w+ msg="(?:[^"\\]|\\.)*"', line), line
