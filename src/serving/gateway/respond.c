@@ -2,7 +2,10 @@
 /* Answers and errors in the caller's protocol, with the headers that say what happened. */
 #include "serving/gateway/exchange.h"
 
-#define ERROR_MAX_BYTES (16u * 1024)
+#include "core/base/utf8.h"
+
+#define MESSAGE_MAX 4096			 /* of an error; it may quote what a caller or an upstream wrote */
+#define ERROR_MAX_BYTES (MESSAGE_MAX * 6 + 1024) /* escaped */
 
 static const char *const fallback_names[] = {[RECORD_FALLBACK_NONE] = "",
 					     [RECORD_FALLBACK_MODEL] = "model",
@@ -84,6 +87,14 @@ enum next respond_whole(struct exchange *e, struct slice body)
 	return FINISHED;
 }
 
+static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error)
+{
+	struct api_error cut = *error;
+
+	cut.message = utf8_truncate(error->message, MESSAGE_MAX);
+	p->encode_error(out, &cut);
+}
+
 enum next respond_error(struct exchange *e, const struct api_error *error)
 {
 	struct http_header h[RESPOND_MAX_HEADERS + 1];
@@ -95,7 +106,7 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	if (e->use_case_name.n)
 		record_exchange(e, error->status == 504 ? RECORD_TIMEOUT : RECORD_ERROR, error->status);
 	buf_init_arena(&body, &e->http->arena, ERROR_MAX_BYTES);
-	e->front->encode_error(&body, error);
+	encode_error(&body, e->front, error);
 	n = respond_headers(e, h, SLICE_LIT("application/json"));
 	if (e->upstream_retry_after.n)
 		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
@@ -142,7 +153,7 @@ void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 	if (error->status == 401)
 		h[n++] = (struct http_header){SLICE_LIT("WWW-Authenticate"), SLICE_LIT("Bearer")};
 	buf_init(&body, ERROR_MAX_BYTES);
-	p->encode_error(&body, error);
+	encode_error(&body, p, error);
 	http_reply(x, error->status, h, n, buf_slice(&body));
 	buf_release(&body);
 }

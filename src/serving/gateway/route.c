@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which models may serve a request, in which order. */
 #include "serving/gateway/exchange.h"
+
+#include "core/base/utf8.h"
 #include "serving/gateway/prepared.h"
 
 static void add_model(struct exchange *e, const struct snapshot_model *m, enum record_fallback kind)
@@ -34,6 +36,7 @@ static void add_endpoint(struct exchange *e)
 static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 {
 	struct slice near = snapshot_nearest(e->snapshot, wanted);
+	struct slice shown = utf8_truncate(wanted, USE_CASE_MAX);
 	struct api_error error = {.status = 404,
 				  .type = "invalid_request_error",
 				  .param = e->request.layer.p	   ? "layer"
@@ -46,12 +49,12 @@ static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 		text = arena_printf(&e->http->arena,
 				    "No use case, layer or model is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT
 				    "'?",
-				    SLICE_ARG(wanted), SLICE_ARG(near));
+				    SLICE_ARG(shown), SLICE_ARG(near));
 	else
 		text = arena_printf(&e->http->arena,
 				    "No use case, layer or model is called '" SLICE_FMT
 				    "'. See GET /v1/models, or register one: muster model register --help.",
-				    SLICE_ARG(wanted));
+				    SLICE_ARG(shown));
 	error.message = slice_from(text ? text : "No such use case, layer or model.");
 	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
 	return respond_error(e, &error);
