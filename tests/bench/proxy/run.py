@@ -321,8 +321,9 @@ def profile(server, a):
     perf.send_signal(signal.SIGINT)
     perf.wait()
     with open(text, "w") as out:
-        subprocess.run([tool("perf"), "report", "-i", data, "--stdio", "--no-children", "-g", "none", "--percent-limit",
-                        "0.3", "--fields", "overhead,comm,dso,symbol"], stdout=out, stderr=subprocess.DEVNULL)
+        for fields, limit in (("comm,dso", "1"), ("comm,dso,symbol", "0.3")):
+            subprocess.run([tool("perf"), "report", "-i", data, "--stdio", "--no-children", "-g", "none", "--percent-limit",
+                            limit, "--fields", "overhead," + fields], stdout=out, stderr=subprocess.DEVNULL)
     return str(text.relative_to(ROOT))
 
 
