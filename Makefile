@@ -4,7 +4,7 @@
 #   make            build/release/muster        make run        build, start the demo on 127.0.0.1:8080
 #   make test       unit, corpora, behaviour    make check      format, layers, headers, tidy
 #   make deps       install what is missing     make test-clients   real clients and the real model (npm)
-#   make unit           unit and corpora alone  make behaviour  the real binary alone (K=name: some of it)
+#   make unit           unit and corpora alone  make behaviour  the real binary alone (K=stream: some of it)
 #   make SAN=address,undefined unit             make SAN=thread unit-threaded
 #   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)
 #   V=1: commands as they run                   CC=clang        another compiler, build/clang-release
@@ -114,7 +114,7 @@ unit: $(TESTS) $(FUZZ:%=$B/corpus_%)
 unit-threaded: $(THREADED)
 	@sh tools/run-tests $(THREADED)
 behaviour: $B/muster
-	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) -m pytest -q -p no:cacheprovider $(if $(K),-k '$(K)') tests/integration
+	@K='$(K)' sh tools/test-all $B $(PYTHON) behaviour
 test: $B/muster $(TESTS) $(FUZZ:%=$B/corpus_%)
 	@sh tools/test-all $B $(PYTHON) unit behaviour
 test-clients: $B/muster
