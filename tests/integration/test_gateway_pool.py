@@ -77,8 +77,9 @@ def test_connection_close_is_obeyed(daemon, upstream, case):
 
 def test_bytes_behind_an_answer_spoil_the_connection(daemon, upstream, case):
     def too_much(c, r):
-        c.reply(200, m.completion())
-        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
+        body = m.json.dumps(m.completion()).encode()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        c.send(answer + body + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
 
     upstream.script = [too_much]
     assert daemon.chat(case).status == 200
