@@ -36,7 +36,7 @@ static void add_endpoint(struct exchange *e)
 static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 {
 	struct slice near = snapshot_nearest(e->snapshot, wanted);
-	struct slice shown = utf8_truncate(wanted, USE_CASE_MAX);
+	struct slice shown = utf8_truncate(e->request.layer.n ? e->request.layer : wanted, USE_CASE_MAX);
 	struct api_error error = {.status = 404,
 				  .type = "invalid_request_error",
 				  .param = e->request.layer.p	   ? "layer"
@@ -124,7 +124,8 @@ enum next exchange_route(struct exchange *e)
 	struct slice wanted = e->request.use_case.n ? e->request.use_case : e->request.model;
 	const struct snapshot_model *m;
 
-	if (find_use_case(e, wanted)) {
+	/* A layer that is none may be a use case all the same: people say "layer" for what they call. */
+	if (find_use_case(e, wanted) || (e->request.layer.n && find_use_case(e, e->request.layer))) {
 		list_candidates(e);
 	} else {
 		m = e->request.use_case.n ? NULL : snapshot_model(e->snapshot, wanted);
