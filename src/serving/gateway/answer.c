@@ -2,7 +2,7 @@
 /* An answer that came whole: judged, put into the caller's protocol, recorded, sent. */
 #include "serving/gateway/exchange.h"
 
-#define ENCODED_MAX (64u * 1024 * 1024)
+#define ENCODED_MAX ((size_t)64 * 1024 * 1024)
 
 static bool needs_decoding(const struct exchange *e, const struct protocol *back)
 {
@@ -52,16 +52,15 @@ static enum next send_encoded(struct exchange *e)
 
 struct slice answer_fallback_text(const struct exchange *e)
 {
-	return e->use_case && e->use_case->settings.fallback_content.p ? e->use_case->settings.fallback_content
-								       : e->settings->fallback_content;
+	const struct snapshot_use_case *u = e->use_case;
+
+	return u && u->settings.fallback_content.p ? u->settings.fallback_content : e->settings->fallback_content;
 }
 
 /* Nothing else serves, or a rule asks for it (why). */
 enum next answer_fallback_content(struct exchange *e, const char *why)
 {
-	struct slice content = answer_fallback_text(e);
-
-	e->answer = (struct chat_answer){.text = content, .finish = CHAT_FINISH_STOP, .n_choices = 1};
+	e->answer = (struct chat_answer){.text = answer_fallback_text(e), .finish = CHAT_FINISH_STOP, .n_choices = 1};
 	e->have_answer = true;
 	e->i_candidate = e->n_candidates;
 	if (why && !e->error_text[0])

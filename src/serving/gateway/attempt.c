@@ -10,7 +10,7 @@
 
 #include <sys/uio.h>
 
-#define REQUEST_MAX (64u * 1024 * 1024)
+#define REQUEST_MAX ((size_t)64 * 1024 * 1024)
 
 static int64_t first_set(int64_t a, int64_t b, int64_t c)
 {
@@ -59,7 +59,7 @@ static void forget_attempt(struct exchange *e)
 		stream_release(e);
 	e->stream = NULL;
 	e->upstream_is_stream = false;
-	e->body.n = 0;
+	buf_clear(&e->body);
 	e->dropped.n = 0;
 }
 
@@ -153,7 +153,7 @@ static int on_head(struct http_call *c, const struct http_head *head)
 	e->upstream_retry_after = head->status == 429 || head->status == 503
 					  ? arena_slice(&e->http->arena, http_header(head, "retry-after"))
 					  : (struct slice){0};
-	e->body.n = 0;
+	buf_clear(&e->body);
 	e->body_max = ok ? e->settings->max_answer_bytes : ERROR_BODY_MAX;
 	e->upstream_is_stream = ok && (slice_starts(type, SLICE_LIT("text/event-stream")) ||
 				       slice_starts(type, SLICE_LIT("application/x-ndjson")));
@@ -256,7 +256,6 @@ static int build_request(struct exchange *e, const struct target *t)
 static enum next nothing_left(struct exchange *e)
 {
 	struct api_error error = {.status = e->error_status, .type = "upstream_error", .code = "no_model_available"};
-	struct slice content = answer_fallback_text(e);
 	const char *text;
 
 	if (!e->n_attempts && !e->error_text[0]) {
@@ -264,7 +263,7 @@ static enum next nothing_left(struct exchange *e)
 			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
 		error.status = 503;
 	}
-	if (!e->pinned && content.n)
+	if (!e->pinned && answer_fallback_text(e).n)
 		return answer_fallback_content(e, NULL);
 	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.",
 			    SLICE_ARG(e->use_case_name), e->error_text);

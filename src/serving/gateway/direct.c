@@ -11,7 +11,7 @@
 #include "core/http/url.h"
 #include "serving/gateway/prepared.h"
 
-#define ANSWER_MAX (16u * 1024 * 1024)
+#define ANSWER_MAX ((size_t)16 * 1024 * 1024)
 #define CHECK_MAX_TEXTS 256
 
 typedef void direct_fn(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller);

@@ -12,8 +12,8 @@
 
 #include <stdlib.h>
 
-#define TURN_BYTES (64u * 1024)
-#define TURN_MAX_BYTES (64u * 1024 * 1024)
+#define TURN_BYTES ((size_t)64 * 1024)
+#define TURN_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define ANSWER_SLACK 64
 
 static enum next authenticate(struct exchange *e)

@@ -12,9 +12,12 @@
 #define ATTEMPTS_JSON_MAX 4096
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
 #define CHANNELS_MAX 16
+/* Texts beside the first one in one event of a stream. */
+#define ASIDES_MAX 16
+#define STREAM_EVENT_MAX ((size_t)1024 * 1024)
 /* A stream's text is kept for the log up to here; what comes after is counted, not kept. */
-#define LOG_TEXT_MAX (4u * 1024 * 1024)
-#define ERROR_BODY_MAX (64u * 1024)
+#define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
+#define ERROR_BODY_MAX ((size_t)64 * 1024)
 
 struct gateway {
 	struct loop *loop;
@@ -65,6 +68,14 @@ struct channel {
 	uint64_t fed, safe, left;  /* bytes: received, decided, sent */
 };
 
+/* A text that stands beside the first one of its event, from event to event. */
+struct aside {
+	struct guard_stream *guard;
+	struct guard_result *hits;
+	uint64_t fed, safe, base; /* bytes: received, decided, received before this guard was opened */
+	bool stuck;		  /* holds what must not leave */
+};
+
 struct stream {
 	struct sse sse;
 	struct ndjson ndjson;
@@ -76,10 +87,12 @@ struct stream {
 	int64_t finish_ms; /* when; 0: not yet */
 	bool stopped;	   /* guardrails ended it */
 	bool first_sent;
+	bool says_something; /* more than roles and comments has left `held` */
 	struct channel channel[CHANNELS_MAX];
-	struct buf held; /* events that wait, one entry after the other: stream.c */
-	struct buf out;	 /* what leaves at the end of this turn */
-	struct buf text; /* all text so far, for the log */
+	struct aside aside[ASIDES_MAX]; /* by their place in the event */
+	struct buf held;		/* events that wait, one entry after the other: hold.c */
+	struct buf out;			/* what leaves at the end of this turn */
+	struct buf text;		/* all text that has left, for the log */
 	bool text_cut;
 	struct timer flush; /* splits an event whose end is still undecided */
 };
@@ -171,6 +184,16 @@ int stream_feed(struct exchange *e, struct slice piece);
 /* rc: of the call */
 void stream_finish(struct exchange *e, int rc);
 void stream_release(struct exchange *e);
+/* Appends an event in the caller's protocol to what leaves. */
+void stream_encode(struct exchange *e, const struct chat_event *event);
+/* hold.c: events that wait until they are decided */
+struct hold_place {
+	unsigned channel; /* index into the stream's */
+	uint64_t start;	  /* of its text there */
+};
+int hold_event(struct exchange *e, const struct chat_event *event, struct slice raw, struct hold_place at);
+/* Everything that is decided goes to `out`; split: the decided part of an event too. */
+void hold_release(struct exchange *e, bool split);
 /* A whole text as a stream of the caller's protocol. */
 enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
 /* respond.c */

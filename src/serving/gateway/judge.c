@@ -7,7 +7,7 @@
 #include "serving/gateway/exchange.h"
 
 /* A masked body can be longer than the one that came: masks are up to 64 bytes for a match of one. */
-#define MASKED_MAX (32u * 1024 * 1024)
+#define MASKED_MAX ((size_t)32 * 1024 * 1024)
 
 /* Texts of one body, and what replaces those that have to change. */
 struct judgement {

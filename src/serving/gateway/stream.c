@@ -1,39 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Streamed answers.  Events are cut from what the upstream sends, their texts are fed to the guardrails, and an event
- * leaves when every byte of its text is decided: events that are not wait in `held`, in order.  An event that stays
+ * leaves when every byte of its text is decided: events that are not wait in `held` (hold.c).  An event that stays
  * undecided for SPLIT_MS is split: the part that is decided leaves, in an event of its own.  Nothing has been sent to
- * the caller before the first event leaves: until then another model can still take over.
+ * the caller before the first event that says something leaves: until then another model can still take over.
  *
- * What would break it: sending from `held` past a channel's `safe`, or ending a stream as if it were complete when the
- * upstream did not say so.
+ * What would break it: ending a stream as if it were complete when the upstream did not say so, or looking at the
+ * candidate that serves after fallback content has taken its place.
  */
 #include "serving/gateway/exchange.h"
 
 #include <stdlib.h>
 
-#include "core/base/utf8.h"
-
-#define EVENT_MAX (1024u * 1024)
-#define HELD_MAX (4u * 1024 * 1024)
-#define OUT_MAX (8u * 1024 * 1024)
+#define HELD_MAX ((size_t)4 * 1024 * 1024)
+#define OUT_MAX ((size_t)8 * 1024 * 1024)
 #define SPLIT_MS 40
 /* After the terminator the upstream has this long to end its answer, so that the connection can be used again. */
 #define LINGER_MS 24
 /* After finish_reason the terminator may take this long: some servers never send it. */
 #define FINISH_WAIT_MS 2000
-
-/* One waiting event: this, then its bytes (same protocol) and its text. */
-struct held {
-	struct chat_event event; /* slices are not valid: they are rebuilt from the offsets */
-	unsigned channel;	 /* index into the stream's */
-	uint64_t start, end;	 /* of its text in its channel */
-	size_t n_bytes, n_text;
-	size_t raw_offset, n_raw;	    /* of the text's token in its bytes */
-	size_t logprobs_offset, n_logprobs; /* they repeat the text */
-	bool split;			    /* part of its text has left */
-	size_t size;			    /* of the whole entry: stays when the text is split */
-};
 
 void stream_release(struct exchange *e)
 {
@@ -44,6 +29,8 @@ void stream_release(struct exchange *e)
 	timer_cancel(e->g->loop, &s->flush);
 	for (size_t i = 0; i < CHANNELS_MAX; i++)
 		guard_stream_free(s->channel[i].guard);
+	for (size_t i = 0; i < ASIDES_MAX; i++)
+		guard_stream_free(s->aside[i].guard);
 	sse_release(&s->sse);
 	ndjson_release(&s->ndjson);
 	buf_release(&s->held);
@@ -61,8 +48,8 @@ static struct stream *stream_new(struct exchange *e)
 
 	if (!s)
 		abort();
-	sse_init(&s->sse, EVENT_MAX);
-	ndjson_init(&s->ndjson, EVENT_MAX);
+	sse_init(&s->sse, STREAM_EVENT_MAX);
+	ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
 	buf_init(&s->held, HELD_MAX);
 	buf_init(&s->out, OUT_MAX);
 	buf_init(&s->text, LOG_TEXT_MAX);
@@ -96,10 +83,12 @@ static void send_out(struct exchange *e)
 	struct http_header h[RESPOND_MAX_HEADERS];
 	struct iovec piece = {s->out.p, s->out.n};
 
-	if (!s->out.n)
+	if (!s->out.n || !(s->begun || s->says_something))
 		return;
 	if (!s->begun) {
 		s->begun = true;
+		if (e->output_hits)
+			exchange_take_action(e, e->output_hits->action);
 		http_stream_begin(e->http, 200, h, respond_headers(e, h, slice_from(e->front->stream_type)));
 	}
 	http_stream_write(e->http, &piece, 1);
@@ -108,7 +97,7 @@ static void send_out(struct exchange *e)
 		http_call_pause(&e->call);
 }
 
-static void encode(struct exchange *e, const struct chat_event *event)
+void stream_encode(struct exchange *e, const struct chat_event *event)
 {
 	struct chat_event whole = *event;
 	struct answer_meta m;
@@ -123,96 +112,6 @@ static void encode(struct exchange *e, const struct chat_event *event)
 	e->stream->first_sent = true;
 }
 
-/* The part of a channel's text that begins at start, as it may leave: mask hits replaced. */
-static int masked_part(struct exchange *e, const struct guard_result *r, struct slice text, uint64_t start,
-		       struct buf *out)
-{
-	uint64_t at = start, end = start + text.n;
-
-	for (size_t i = 0; i < r->n_hits && at < end; i++) {
-		const struct guard_hit *hit = &r->hit[i];
-		struct guard_rule_info rule = guard_rule(e->policy, hit->rule);
-
-		if (rule.action != GUARD_MASK || hit->end <= at || hit->start >= end)
-			continue;
-		if (hit->start > at)
-			buf_append(out, text.p + (at - start), (size_t)(hit->start - at));
-		if (hit->start >= at && hit->start >= start)
-			buf_add(out, rule.mask);
-		at = hit->end;
-	}
-	if (at < end)
-		buf_append(out, text.p + (at - start), (size_t)(end - at));
-	return buf_failed(out) ? E_TOOBIG : 0;
-}
-
-static bool has_mask_in(const struct exchange *e, uint64_t start, uint64_t end, const struct guard_result *r)
-{
-	if (!r)
-		return false;
-	for (size_t i = 0; i < r->n_hits; i++)
-		if (guard_rule(e->policy, r->hit[i].rule).action == GUARD_MASK && r->hit[i].start < end &&
-		    r->hit[i].end > start)
-			return true;
-	return false;
-}
-
-/* The event's own bytes with another text in them. An event whose text has no single place cannot be mended: it is left
- * out. */
-static void splice_event(struct exchange *e, const struct held *h, struct slice text)
-{
-	const char *bytes = (const char *)(h + 1);
-	struct splice splices[2];
-	struct buf json;
-
-	if (!h->n_raw)
-		return;
-	buf_init_arena(&json, &e->g->turn, EVENT_MAX * 4);
-	buf_addc(&json, '"');
-	json_escape(&json, text);
-	buf_addc(&json, '"');
-	splices[0] = (struct splice){{bytes + h->raw_offset, h->n_raw}, buf_slice(&json)};
-	splices[1] =
-		(struct splice){{h->n_logprobs ? bytes + h->logprobs_offset : NULL, h->n_logprobs}, SLICE_LIT("null")};
-	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, COUNT_OF(splices));
-}
-
-/* Puts one event, or the first n bytes of its text, into `out`. */
-static void release_event(struct exchange *e, const struct held *h, size_t n)
-{
-	struct stream *s = e->stream;
-	const char *bytes = (const char *)(h + 1);
-	struct slice text = {bytes + h->n_bytes, n};
-	struct chat_event event = h->event;
-	struct channel *c = &s->channel[h->channel];
-	struct buf masked;
-	bool changed = h->split || n < h->n_text;
-
-	buf_init_arena(&masked, &e->g->turn, EVENT_MAX * 2);
-	if (has_mask_in(e, h->start, h->start + n, c->hits)) {
-		masked_part(e, c->hits, text, h->start, &masked);
-		text = masked.n ? buf_slice(&masked) : SLICE_LIT("");
-		changed = true;
-	}
-	if (n)
-		c->left = h->start + n;
-	if (!s->same_protocol) {
-		event.text = text;
-		encode(e, &event);
-		return;
-	}
-	s->first_sent = true;
-	if (changed)
-		splice_event(e, h, text);
-	else
-		buf_append(&s->out, bytes, h->n_bytes);
-}
-
-static void drop_first(struct stream *s, const struct held *h)
-{
-	buf_consume(&s->held, h->size);
-}
-
 /* The only choice is finished; of several, the others may be under way. */
 static bool lacks_only_its_end(const struct exchange *e)
 {
@@ -224,14 +123,7 @@ static void release_decided(struct exchange *e)
 {
 	struct stream *s = e->stream;
 
-	while (s->held.n) {
-		struct held *h = (struct held *)(void *)s->held.p;
-
-		if (h->n_text && h->end > s->channel[h->channel].safe)
-			break;
-		release_event(e, h, h->n_text);
-		drop_first(s, h);
-	}
+	hold_release(e, false);
 	if (s->held.n && !timer_is_set(&s->flush))
 		timer_set(e->g->loop, &s->flush, SPLIT_MS);
 	else if (!s->held.n && lacks_only_its_end(e))
@@ -240,88 +132,7 @@ static void release_decided(struct exchange *e)
 		timer_cancel(e->g->loop, &s->flush);
 }
 
-/* The decided part of the first event that waits leaves in an event of its own. */
-static void split_first(struct exchange *e)
-{
-	struct stream *s = e->stream;
-	struct held *h = (struct held *)(void *)s->held.p;
-	char *text;
-	size_t n;
-
-	if (!s->held.n || h->event.type != CHAT_EVENT_TEXT || h->event.finish ||
-	    s->channel[h->channel].safe <= h->start)
-		return;
-	n = (size_t)(s->channel[h->channel].safe - h->start);
-	text = (char *)(h + 1) + h->n_bytes;
-	if (n >= h->n_text)
-		return;
-	n -= utf8_partial_tail((struct slice){text, n});
-	if (!n)
-		return;
-	release_event(e, h, n);
-	h->split = true;
-	h->start += n;
-	memmove(text, text + n, h->n_text - n);
-	h->n_text -= n;
-}
-
 /* --- what comes --- */
-
-/* Where an event's text stands. */
-struct place {
-	unsigned channel;
-	uint64_t start;
-};
-
-/* The offset of a part within whole; *ret_n is 0 when it is none of it. */
-static size_t offset_in(struct slice whole, struct slice part, size_t *ret_n)
-{
-	bool inside = part.p && part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
-
-	*ret_n = inside ? part.n : 0;
-	return inside ? (size_t)(part.p - whole.p) : 0;
-}
-
-static int hold(struct exchange *e, const struct chat_event *event, struct slice raw, struct place at)
-{
-	struct stream *s = e->stream;
-	struct held h = {.event = *event,
-			 .channel = at.channel,
-			 .start = at.start,
-			 .end = at.start + event->text.n,
-			 .n_text = event->text.n};
-	char *p;
-
-	if (s->same_protocol) {
-		h.n_bytes = raw.n;
-		h.raw_offset = offset_in(raw, event->text_raw, &h.n_raw);
-		h.logprobs_offset = offset_in(raw, event->logprobs_raw, &h.n_logprobs);
-	}
-	h.size = (sizeof(h) + h.n_bytes + h.n_text + 15) & ~(size_t)15;
-	p = buf_reserve(&s->held, h.size);
-	if (!p)
-		return err_set(&e->call.err, E_TOOBIG, "more than %u bytes of its answer wait for the guardrails",
-			       HELD_MAX);
-	memcpy(p, &h, sizeof(h));
-	if (h.n_bytes)
-		memcpy(p + sizeof(h), raw.p, h.n_bytes);
-	if (h.n_text)
-		memcpy(p + sizeof(h) + h.n_bytes, event->text.p, h.n_text);
-	s->held.n += h.size;
-	return 0;
-}
-
-static void keep_text(struct exchange *e, const struct chat_event *event)
-{
-	struct stream *s = e->stream;
-
-	if (e->first_token_ms < 0 && event->text.n)
-		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
-	if (event->channel || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
-		return;
-	if (buf_add(&s->text, event->text))
-		s->text_cut = true;
-}
 
 /* Where a channel of the codec is kept; NULL when there are too many. */
 static struct channel *channel_of(struct stream *s, unsigned id)
@@ -366,48 +177,105 @@ static void note_hits(struct exchange *e, struct channel *c)
 	r->n_hits = c->n_told = kept;
 }
 
-static int open_guard(struct exchange *e, struct channel *c)
+static int open_guard(struct exchange *e, struct guard_stream **ret, struct guard_result **hits)
 {
-	c->hits = arena_alloc(&e->http->arena, sizeof(*c->hits));
-	c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
-	if (!c->hits || !c->guard)
+	if (!*hits)
+		*hits = arena_alloc(&e->http->arena, sizeof(**hits));
+	*ret = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
+	if (!*hits || !*ret)
 		return err_set(&e->call.err, E_TOOBIG, "its answer is too large to be judged");
-	guard_result_init(c->hits);
+	guard_result_init(*hits);
 	return 0;
 }
 
-/* Texts that stand beside the first one in one event are judged whole, each by itself. */
-static void judge_others(struct exchange *e, const struct chat_event *event)
+/* Hits in a text beside the first one: it cannot be mended by itself, so that what it holds stops the stream. */
+static void note_aside(struct exchange *e, struct aside *a, uint64_t safe)
 {
-	struct guard_result r;
+	struct guard_result *all = e->output_hits, *r = a->hits;
+	enum guard_action action = r->action == GUARD_MASK || r->overflow ? GUARD_BLOCK : r->action;
 
-	for (size_t i = 0; i < event->n_judged; i++) {
-		if (event->judged[i].raw.p && event->judged[i].raw.p == event->text_raw.p)
-			continue;
-		guard_result_init(&r);
-		guard_check(e->policy, e->g->scratch, GUARD_OUTPUT, event->judged[i].text, &r);
-		/* They cannot be mended one by one. */
-		if (r.action == GUARD_MASK)
-			r.action = GUARD_BLOCK;
-		if (r.action > e->output_hits->action)
-			e->output_hits->action = r.action;
-		for (size_t k = 0; k < r.n_hits && e->output_hits->n_hits < GUARD_MAX_HITS; k++)
-			e->output_hits->hit[e->output_hits->n_hits++] = r.hit[k];
+	for (size_t i = 0; i < r->n_hits; i++) {
+		if (all->n_hits < GUARD_MAX_HITS)
+			all->hit[all->n_hits++] = r->hit[i];
+		if (guard_rule(e->policy, r->hit[i].rule).action >= GUARD_MASK)
+			safe = min_size(safe, r->hit[i].start);
 	}
+	r->n_hits = 0;
+	if (!a->stuck)
+		a->safe = a->base + safe;
+	a->stuck |= action >= GUARD_FALLBACK;
+	if (r->failed && !all->failed)
+		counter_add(&e->g->stats.guard_failures, 1);
+	all->failed |= r->failed;
+	if (action > all->action)
+		all->action = action;
 }
 
-static int judge_event(struct exchange *e, struct channel *c, const struct chat_event *event)
+static int feed_aside(struct exchange *e, struct aside *a, struct slice text)
 {
-	if (!c->guard) {
-		int rc = open_guard(e, c);
+	uint64_t safe = 0;
+
+	if (!a->guard) {
+		int rc = open_guard(e, &a->guard, &a->hits);
 
 		if (rc)
 			return rc;
+		a->base = a->fed;
 	}
+	a->fed += text.n;
+	guard_stream_feed(a->guard, text, a->hits, &safe);
+	note_aside(e, a, safe);
+	return 0;
+}
+
+static void end_aside(struct exchange *e, struct aside *a)
+{
+	uint64_t safe = 0;
+
+	if (!a->guard)
+		return;
+	guard_stream_end(a->guard, a->hits, &safe);
+	note_aside(e, a, safe);
+	guard_stream_free(a->guard);
+	a->guard = NULL;
+}
+
+/*
+ * Texts that stand beside the first one in one event.  Each continues the one that stood in its place in the event
+ * before; where none stands any more it is over.
+ */
+static int judge_others(struct exchange *e, const struct chat_event *event)
+{
+	size_t n = event->n_judged > 1 ? event->n_judged : 0;
+	int rc = 0;
+
+	if (n > ASIDES_MAX)
+		return err_set(&e->call.err, E_TOOBIG, "one event of its answer holds more than %d texts", ASIDES_MAX);
+	for (size_t i = 0; i < ASIDES_MAX && !rc; i++) {
+		if (i >= n)
+			end_aside(e, &e->stream->aside[i]);
+		else if (!event->judged[i].raw.p || event->judged[i].raw.p != event->text_raw.p)
+			rc = feed_aside(e, &e->stream->aside[i], event->judged[i].text);
+	}
+	return rc;
+}
+
+static int judge_event(struct exchange *e, struct channel *c, struct chat_event *event)
+{
+	int rc = judge_others(e, event);
+
+	/* Without a text of its own an event repeats there those that are judged already. */
+	if (event->n_judged > 1 && !event->text_raw.p)
+		event->text = (struct slice){0};
+	if (rc || !event->text.n)
+		return rc;
+	if (!c->guard)
+		rc = open_guard(e, &c->guard, &c->hits);
+	if (rc)
+		return rc;
+	c->fed += event->text.n;
 	guard_stream_feed(c->guard, event->text, c->hits, &c->safe);
 	note_hits(e, c);
-	if (event->n_judged > 1)
-		judge_others(e, event);
 	return 0;
 }
 
@@ -434,19 +302,17 @@ static bool is_for_caller(const struct exchange *e, const struct chat_event *eve
 	       !(event->type == CHAT_EVENT_USAGE && !e->request.include_usage);
 }
 
-static int take_text(struct exchange *e, struct channel *c, const struct chat_event *event)
+static int take_text(struct exchange *e, struct channel *c, struct chat_event *event)
 {
-	int rc = 0;
-
 	if (!event->text.n)
 		return 0;
-	keep_text(e, event);
-	c->fed += event->text.n;
+	if (e->first_token_ms < 0)
+		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
 	if (e->output_hits)
-		rc = judge_event(e, c, event);
-	else
-		c->safe = c->fed;
-	return rc;
+		return judge_event(e, c, event);
+	c->fed += event->text.n;
+	c->safe = c->fed;
+	return 0;
 }
 
 static int take_event(struct exchange *e, struct chat_event *event, struct slice raw)
@@ -468,44 +334,50 @@ static int take_event(struct exchange *e, struct chat_event *event, struct slice
 	start = c->fed;
 	rc = take_text(e, c, event);
 	if (!rc && is_for_caller(e, event))
-		rc = hold(e, event, raw, (struct place){(unsigned)(c - s->channel), start});
+		rc = hold_event(e, event, raw, (struct hold_place){(unsigned)(c - s->channel), start});
 	if (!rc && event->end && event->type != CHAT_EVENT_END && !s->same_protocol)
-		rc = hold(e, &end, (struct slice){0}, (struct place){0});
+		rc = hold_event(e, &end, (struct slice){0}, (struct hold_place){0});
 	return rc;
 }
 
-/* Whether the caller has, or is about to get, some of the answer: more than a role. */
-static bool any_text_left(const struct stream *s)
+/* Nothing has left yet: the fallback content takes the place of all of it. */
+static void put_fallback_content(struct exchange *e)
 {
-	for (size_t i = 0; i < CHANNELS_MAX; i++)
-		if (s->channel[i].left)
-			return true;
-	return false;
+	struct stream *s = e->stream;
+	struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = answer_fallback_text(e)};
+
+	attempt_note(e, "stopped by guardrails");
+	buf_clear(&s->out);
+	buf_clear(&s->text);
+	s->first_sent = s->text_cut = false;
+	e->answer.text = text.text;
+	e->i_candidate = e->n_candidates;
+	e->have_answer = true;
+	stream_encode(e, &text);
 }
 
 /* Guardrails ended the stream: what is decided leaves, then an honest end. */
 static void stop_stream(struct exchange *e)
 {
 	struct stream *s = e->stream;
+	bool replace = e->output_hits->action == GUARD_FALLBACK && !s->begun;
 	struct chat_event finish = {.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_CONTENT_FILTER};
 	struct chat_event end = {.type = CHAT_EVENT_END};
 
-	release_decided(e);
-	split_first(e);
+	if (e->output_hits->action < GUARD_FALLBACK) /* more to mask than could be */
+		e->output_hits->action = GUARD_BLOCK;
+	if (!replace)
+		hold_release(e, true);
 	s->held.n = 0;
 	s->stopped = true;
 	s->same_protocol = false;
-	e->answer.finish = CHAT_FINISH_CONTENT_FILTER;
-	if (e->output_hits->action == GUARD_FALLBACK && !any_text_left(s)) {
-		struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = answer_fallback_text(e)};
-
-		e->i_candidate = e->n_candidates;
-		e->have_answer = true;
+	if (replace) {
+		put_fallback_content(e);
 		finish.finish = CHAT_FINISH_STOP;
-		encode(e, &text);
 	}
-	encode(e, &finish);
-	encode(e, &end);
+	e->answer.finish = finish.finish;
+	stream_encode(e, &finish);
+	stream_encode(e, &end);
 	snprintf(e->error_text, sizeof(e->error_text), "ended by guardrail rule '" SLICE_FMT "'",
 		 SLICE_ARG(exchange_blocking_rule(e, e->output_hits)));
 	s->ended = true;
@@ -517,8 +389,8 @@ static bool must_stop(const struct exchange *e)
 
 	if (!r || e->stream->stopped)
 		return false;
-	for (size_t i = 0; i < CHANNELS_MAX;
-	     i++) /* more matches at once than can be listed: not all could be replaced */
+	/* More matches at once than can be listed: not all could be replaced. */
+	for (size_t i = 0; i < CHANNELS_MAX; i++)
 		if (e->stream->channel[i].hits && e->stream->channel[i].hits->overflow && r->action == GUARD_MASK)
 			return true;
 	return r->action >= GUARD_FALLBACK;
@@ -554,7 +426,7 @@ static int feed_sse(struct exchange *e, struct slice piece)
 
 	while (!e->stream->ended && (rc = sse_next(&e->stream->sse, &piece, &block)) != 0) {
 		if (rc < 0)
-			return err_set(&e->call.err, rc, "it sent an event longer than %u bytes", EVENT_MAX);
+			return err_set(&e->call.err, rc, "it sent an event longer than %zu bytes", STREAM_EVENT_MAX);
 		rc = decode_block(e, block.data, block.raw);
 		if (rc)
 			return rc;
@@ -569,7 +441,7 @@ static int feed_ndjson(struct exchange *e, struct slice piece)
 
 	while (!e->stream->ended && (rc = ndjson_next(&e->stream->ndjson, &piece, &line, &raw)) != 0) {
 		if (rc < 0)
-			return err_set(&e->call.err, rc, "it sent a line longer than %u bytes", EVENT_MAX);
+			return err_set(&e->call.err, rc, "it sent a line longer than %zu bytes", STREAM_EVENT_MAX);
 		rc = decode_block(e, line, raw);
 		if (rc)
 			return rc;
@@ -589,6 +461,8 @@ static void finish_channels(struct exchange *e)
 			c->safe = c->fed;
 		}
 	}
+	for (size_t i = 0; i < ASIDES_MAX; i++)
+		end_aside(e, &e->stream->aside[i]);
 }
 
 /* The upstream said that this was all: decide the rest, record, and only then let the end leave. */
@@ -607,7 +481,7 @@ static void conclude(struct exchange *e)
 			release_decided(e);
 	}
 	if (!s->stopped && !terminated)
-		encode(e, &end);
+		stream_encode(e, &end);
 	e->have_answer = true;
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
@@ -647,7 +521,7 @@ static void on_flush_timer(void *arg)
 		end_answer(e);
 		return;
 	}
-	split_first(e);
+	hold_release(e, true);
 	send_out(e);
 	if (e->stream->held.n)
 		timer_set(e->g->loop, &e->stream->flush, SPLIT_MS);
@@ -658,11 +532,12 @@ static void on_flush_timer(void *arg)
 int stream_feed(struct exchange *e, struct slice piece)
 {
 	struct stream *s = e->stream;
-	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	const struct protocol *back;
 	int rc;
 
-	if (s->ended)
+	if (s->ended) /* nobody serves any more when fallback content does */
 		return 0;
+	back = exchange_served_by(e)->target->protocol;
 	rc = back->framing == FRAMING_NDJSON ? feed_ndjson(e, piece) : feed_sse(e, piece);
 	if (rc)
 		return rc;
@@ -703,14 +578,32 @@ static void truncated(struct exchange *e, int rc)
 	end_answer(e);
 }
 
+/* A part of whole, in a copy of it. */
+static struct slice moved(struct slice part, struct slice whole, const char *copy)
+{
+	bool inside = part.p && part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
+
+	return inside ? (struct slice){copy + (part.p - whole.p), part.n} : part;
+}
+
+/* What came without the blank line that ends an event; it leaves with one, since more follows. */
 static int feed_rest(struct exchange *e)
 {
 	struct sse_event block;
 	struct slice line;
+	struct buf raw;
+	int rc;
 
 	if (exchange_served_by(e)->target->protocol->framing == FRAMING_NDJSON)
 		return ndjson_finish(&e->stream->ndjson, &line) == 1 ? decode_block(e, line, line) : 0;
-	return sse_finish(&e->stream->sse, &block) == 1 ? decode_block(e, block.data, block.raw) : 0;
+	if (sse_finish(&e->stream->sse, &block) != 1)
+		return 0;
+	buf_init(&raw, STREAM_EVENT_MAX + 2);
+	buf_add(&raw, block.raw);
+	buf_adds(&raw, "\n\n");
+	rc = decode_block(e, moved(block.data, block.raw, raw.p), buf_slice(&raw));
+	buf_release(&raw);
+	return rc;
 }
 
 void stream_finish(struct exchange *e, int rc)
@@ -757,7 +650,7 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 	for (size_t i = 0; i < COUNT_OF(events); i++) {
 		if (events[i].type == CHAT_EVENT_USAGE && !e->request.include_usage)
 			continue;
-		encode(e, &events[i]);
+		stream_encode(e, &events[i]);
 	}
 	e->stream->ended = true;
 	end_answer(e);
