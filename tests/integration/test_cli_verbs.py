@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every verb of the command line against a real daemon: tables for people, JSON for programs, exit 0, 1 or 2."""
+import contextlib
 import json
 import os
 import pwd
 import re
 import shutil
+import sqlite3
 import subprocess
 
 import pytest
@@ -320,7 +322,8 @@ def test_migrate_works_beside_a_stopped_daemon(start_daemon, tmp_path):
     open(os.path.join(data, "muster.db"), "wb").close()  # an empty one
     dry = control.run("migrate", "--dry-run", "--data", data)
     assert dry.rc == 0 and "create table model_registry" in dry.out, dry
-    assert os.path.getsize(os.path.join(data, "muster.db")) == 0, "nothing was done"
+    with contextlib.closing(sqlite3.connect(os.path.join(data, "muster.db"))) as db:
+        assert db.execute("select count(*) from sqlite_master").fetchone()[0] == 0, "nothing was done"
     done = control.run("migrate", "--data", data)
     assert done.rc == 0, done
     assert control.run("migrate", "--data", data).rc == 0, "a second time changes nothing"

@@ -75,7 +75,7 @@ CALLS = [
     ("POST", "/v1/chat/completions", dict(CHAT, model="failing"), 502),
     ("POST", "/v1/chat/completions", {"model": "strict", "messages": [{"role": "user", "content": "forbidden"}]}, 400),
     ("GET", "/v1/models", None, 200), ("GET", "/v1/models/served", None, 200), ("GET", "/v1/models/nope", None, 404),
-    ("POST", "/api/v1/generate", {"layer": "served", "prompt": "hi"}, 404),
+    ("POST", "/api/v1/generate", {"layer": "severed", "prompt": "hi"}, 404),
     ("POST", "/api/v1/generate", {"use_case": "served", "prompt": "hi", "context": {"a": 1}}, 200),
     ("POST", "/api/v1/generate", {"use_case": "served", "prompt": "hi", "stream": True}, 200),
     ("POST", "/api/v1/generate", {"use_case": "served"}, 400), ("POST", "/api/v1/generate", b"nonsense", 400),
