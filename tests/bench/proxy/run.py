@@ -369,8 +369,10 @@ def results(servers, direct, a):
     r["direct"] = {k: direct[k] for k in ("p50_us", "p99_us")}
     # Each round has its own ratio: what else the machine did then, both had to live with.
     base = [x["cpu_us"] for s in servers if s.name == "nginx" for x in s.rounds]
+    usual = a.bytes == 1024 and not a.stream
     r["ratio"] = {s.name: {"cpu": spread([x["cpu_us"] / b for x, b in zip(s.rounds, base)]),
-                           "loop": spread([x["loop_us"] / b for x, b in zip(s.rounds, base)]), "target": TARGETS[s.name] if a.bytes == 1024 and not a.stream else None}
+                           "loop": spread([x["loop_us"] / b for x, b in zip(s.rounds, base)]),
+                           "target": TARGETS[s.name] if usual else None}
                   for s in servers if base and s.name != "nginx"}
     return r
 
