@@ -14,6 +14,9 @@
 #include "core/http/url.h"
 #include "serving/guardrail/guard.h"
 
+/* A whole answer has to fit, however slowly it is read; a stream is held back long before. */
+#define SEND_MAX (API_MAX_BODY + ((size_t)1 << 20))
+
 static void raise_file_limit(void)
 {
 	struct rlimit l;
@@ -96,6 +99,7 @@ static void server_options(struct daemon *d, struct http_server_options *o)
 
 	http_server_options_init(o);
 	o->max_body_bytes = (size_t)c->limits_body_bytes;
+	o->max_send_bytes = SEND_MAX;
 	o->max_connections = (unsigned)c->limits_connections;
 	o->header_timeout_ms = c->limits_header_timeout_ms;
 	o->body_timeout_ms = c->limits_body_timeout_ms;

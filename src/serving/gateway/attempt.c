@@ -87,6 +87,23 @@ static bool is_worth_next(int status)
 	       status == 403 || status == 404 || status == 405 || status < 200 || (status >= 300 && status < 400);
 }
 
+/* An upstream's error may quote anything: it is judged as an answer is. */
+static bool may_tell_refusal(struct exchange *e, struct slice body, struct slice message)
+{
+	struct json *root = NULL;
+
+	if (!exchange_may_tell(e, message))
+		return false;
+	if (json_parse_copy(e->g->json, &e->http->arena, body, NULL, &root, NULL))
+		return !message.n; /* then none of it is told */
+	return exchange_may_tell_all(e, root);
+}
+
+static void withhold_error(struct exchange *e)
+{
+	snprintf(e->error_text, sizeof(e->error_text), "the model's error was withheld by a guardrail");
+}
+
 /* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
 static enum next pass_refusal(struct exchange *e)
 {
@@ -97,6 +114,11 @@ static enum next pass_refusal(struct exchange *e)
 		.status = e->upstream_status, .type = "invalid_request_error", .code = "upstream_refused"};
 
 	message = p->decode_error ? p->decode_error(&e->http->arena, e->g->json, body) : (struct slice){0};
+	if (!may_tell_refusal(e, body, message)) {
+		withhold_error(e);
+		error.message = slice_from(e->error_text);
+		return respond_error(e, &error);
+	}
 	snprintf(e->error_text, sizeof(e->error_text), "upstream answered %d: " SLICE_FMT, e->upstream_status,
 		 (int)min_size(message.n, 300), message.p ? message.p : "");
 	if (p == e->front && p->needs_model_splice && message.n) {
@@ -265,6 +287,8 @@ static enum next nothing_left(struct exchange *e)
 	}
 	if (!e->pinned && answer_fallback_text(e).n)
 		return answer_fallback_content(e, NULL);
+	if (!exchange_may_tell(e, slice_from(e->error_text)))
+		withhold_error(e);
 	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.",
 			    SLICE_ARG(e->use_case_name), e->error_text);
 	error.message = slice_from(text ? text : e->error_text);

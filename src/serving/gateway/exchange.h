@@ -15,7 +15,7 @@
 /* Texts beside the first one in one event of a stream. */
 #define ASIDES_MAX 16
 #define STREAM_EVENT_MAX ((size_t)1024 * 1024)
-/* A stream's text is kept for the log up to here; what comes after is counted, not kept. */
+/* A text is kept for the log up to here; what comes after is counted, not kept. */
 #define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
 
@@ -167,6 +167,9 @@ enum next exchange_guard_input(struct exchange *e);
 void exchange_take_action(struct exchange *e, enum guard_action action);
 /* Judges the whole answer e->answer. The strongest action of its hits. */
 enum guard_action exchange_judge_answer(struct exchange *e);
+/* Whether a text of an upstream that is no answer, an error, may reach the caller; and every text in a JSON value. */
+bool exchange_may_tell(struct exchange *e, struct slice text);
+bool exchange_may_tell_all(struct exchange *e, const struct json *v);
 struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r);
 /* attempt.c */
 enum next exchange_attempt(struct exchange *e);

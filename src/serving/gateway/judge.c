@@ -151,8 +151,32 @@ static enum next refuse_input(struct exchange *e, struct slice rule)
 
 	error.message = slice_from(text ? text : "The request was refused by a guardrail.");
 	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	exchange_take_action(e, GUARD_BLOCK);
 	record_exchange(e, RECORD_BLOCKED, error.status);
 	return respond_error(e, &error);
+}
+
+bool exchange_may_tell(struct exchange *e, struct slice text)
+{
+	struct guard_result r;
+
+	if (!e->policy || !guard_policy_has(e->policy, GUARD_OUTPUT) || !text.n)
+		return true;
+	guard_result_init(&r);
+	guard_check(e->policy, e->g->scratch, GUARD_OUTPUT, text, &r);
+	if (r.failed)
+		counter_add(&e->g->stats.guard_failures, 1);
+	return r.action < GUARD_MASK;
+}
+
+bool exchange_may_tell_all(struct exchange *e, const struct json *v)
+{
+	if (!exchange_may_tell(e, v->key) || (v->type == JSON_STRING && !exchange_may_tell(e, v->str)))
+		return false;
+	for (const struct json *item = v->first; item; item = item->next)
+		if (!exchange_may_tell_all(e, item))
+			return false;
+	return true;
 }
 
 enum next exchange_guard_input(struct exchange *e)
@@ -175,12 +199,25 @@ enum next exchange_guard_input(struct exchange *e)
 	return NEXT;
 }
 
+/* The answer anew from the body with its texts replaced: whatever leaves of it, in any protocol, is masked then. */
+static bool mask_answer(struct exchange *e, const struct judgement *j)
+{
+	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	struct chat_answer *answer = &e->answer;
+	struct slice body = replace_texts(e, buf_slice(&e->body), j, answer->judged, answer->n_judged, answer);
+
+	if (!body.p)
+		return false;
+	buf_clear(&e->body);
+	return !buf_add(&e->body, body) &&
+	       !back->decode_answer(&e->http->arena, e->g->json, buf_slice(&e->body), answer, NULL);
+}
+
 enum guard_action exchange_judge_answer(struct exchange *e)
 {
 	struct judgement j = {.side = GUARD_OUTPUT};
 	struct chat_answer *answer = &e->answer;
 	enum guard_action action;
-	struct slice body;
 
 	if (!e->policy || !guard_policy_has(e->policy, GUARD_OUTPUT))
 		return GUARD_ALLOW;
@@ -188,12 +225,8 @@ enum guard_action exchange_judge_answer(struct exchange *e)
 	e->output_hits = j.total;
 	if (action != GUARD_MASK || !j.any_masked)
 		return action;
-	for (size_t i = 0; i < answer->n_judged; i++)
-		if (j.masked[i].p && answer->judged[i].text.p == answer->text.p)
-			answer->text = j.masked[i];
-	body = replace_texts(e, buf_slice(&e->body), &j, answer->judged, answer->n_judged, answer);
-	if (!body.p)
-		return GUARD_BLOCK;
-	buf_clear(&e->body);
-	return buf_add(&e->body, body) ? GUARD_BLOCK : GUARD_MASK;
+	if (mask_answer(e, &j))
+		return GUARD_MASK;
+	exchange_take_action(e, GUARD_BLOCK);
+	return GUARD_BLOCK;
 }

@@ -4,6 +4,8 @@
  */
 #include "serving/gateway/exchange.h"
 
+#include "core/base/utf8.h"
+
 static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits,
 			   enum guard_side side)
 {
@@ -28,13 +30,17 @@ static void count_violations(struct exchange *e, const struct log_record *r)
 		counter_add(&e->g->stats.violations[r->violations[i].severity], 1);
 }
 
-static void add_texts(const struct exchange *e, struct log_record *r)
+/* Bounded, so that the record fits the spool whatever was asked and answered. */
+static void add_texts(struct exchange *e, struct log_record *r)
 {
 	if (e->log == LOG_METADATA)
 		return;
-	r->prompt = e->request.prompt;
+	r->prompt = utf8_truncate(e->request.prompt, LOG_TEXT_MAX);
 	r->context = e->request.context;
-	r->output = e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text;
+	r->output = utf8_truncate(e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text,
+				  LOG_TEXT_MAX);
+	if (r->context.n > LOG_TEXT_MAX) /* JSON cannot be cut */
+		r->context = slice_from(arena_printf(&e->http->arena, "{\"omitted_bytes\":%zu}", r->context.n));
 }
 
 /* What the caller asked for beside the text. */
@@ -113,7 +119,7 @@ static void count(struct exchange *e, const struct log_record *r)
 		counter_add(&s->answered, 1);
 	if (r->fallback != RECORD_FALLBACK_NONE)
 		counter_add(&s->fallback[r->fallback - 1], 1);
-	if (r->status == RECORD_TRUNCATED)
+	if (r->status == RECORD_TRUNCATED || (r->status == RECORD_TIMEOUT && e->stream && e->stream->begun))
 		counter_add(&s->truncated, 1);
 	if (e->policy)
 		counter_add(&s->guard[e->action], 1);

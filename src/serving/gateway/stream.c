@@ -560,6 +560,8 @@ static void truncated(struct exchange *e, int rc)
 
 	snprintf(text, sizeof(text), "The answer broke off: %s.",
 		 e->call.err.text[0] ? e->call.err.text : "the upstream closed the stream before its end");
+	if (!exchange_may_tell(e, slice_from(text)))
+		snprintf(text, sizeof(text), "The answer broke off; the model's error was withheld by a guardrail.");
 	snprintf(e->error_text, sizeof(e->error_text), "%.480s", text);
 	finish_channels(e);
 	if (must_stop(e)) {
@@ -644,6 +646,8 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 		{.type = CHAT_EVENT_END},
 	};
 
+	if (answer->tool_calls.n && e->dropped.n < DROPPED_MAX)
+		e->dropped.name[e->dropped.n++] = SLICE_LIT("tool_calls");
 	if (e->stream)
 		stream_release(e);
 	e->stream = stream_new(e);
