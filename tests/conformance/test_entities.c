@@ -476,6 +476,52 @@ TEST(a_record_that_comes_twice_is_there_once)
 	}
 }
 
+TEST(many_records_at_once_are_stored_as_one_by_one)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct log_writer *w = log_writer_new();
+		struct log_record list[21], back = {0};
+		struct log_filter all = {.limit = 100, .with_text = true};
+		struct log_record *found = NULL;
+		char id[UUID_STR_SIZE];
+		size_t n_inserted = 99, n = 0;
+
+		for (size_t i = 0; i < COUNT_OF(list); i++) {
+			list[i] = record(&f, T0 + (int64_t)i * SECOND);
+			list[i].prompt_tokens = (int64_t)i;
+			with_violations(&list[i], i % 3);
+		}
+		list[7].id = list[2].id; /* twice in one statement */
+		list[4].error = S("late");
+		add(&f, list[17]);
+		CHECK_INT(store_log_insert_many(f.db, w, list, 0, &n_inserted, &f.err), 0);
+		CHECK_INT((long long)n_inserted, 0);
+		CHECK_INT(store_log_insert_many(f.db, w, list, COUNT_OF(list), &n_inserted, &f.err), 0);
+		CHECK_INT((long long)n_inserted, COUNT_OF(list) - 2);
+		CHECK_INT(store_log_insert_many(f.db, w, list, COUNT_OF(list), &n_inserted, &f.err), 0);
+		CHECK_INT((long long)n_inserted, 0);
+		CHECK_INT(store_log_list(f.db, &f.a, &all, &found, &n, &f.err), 0);
+		CHECK_INT((long long)n, COUNT_OF(list) - 1);
+		for (size_t i = 0; i < COUNT_OF(list); i++) {
+			if (i == 7)
+				continue;
+			CHECK_INT(store_log_get(f.db, &f.a, slice_from(uuid_format(&list[i].id, id)), &back, &f.err),
+				  0);
+			CHECK_INT(back.created_us, list[i].created_us);
+			CHECK_INT(back.prompt_tokens, (long long)i);
+			CHECK_INT(back.completion_tokens, -1);
+			CHECK(slice_eq(back.output, S("a time")));
+			CHECK(i == 4 ? slice_eq(back.error, S("late")) : !back.error.p);
+			if (i != 2) /* which has those of number 7 too */
+				CHECK_INT((long long)back.n_violations, (long long)(i % 3));
+		}
+		log_writer_free(w);
+	}
+}
+
 /* Five records, a second apart; r0 is the oldest. */
 static void five(struct fixture *f, char ids[5][UUID_STR_SIZE])
 {

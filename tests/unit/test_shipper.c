@@ -105,6 +105,27 @@ TEST(a_record_arrives_without_a_flush)
 	ship_release(&s);
 }
 
+TEST(a_batch_is_full_at_its_bytes_too)
+{
+	static char text[900 << 10];
+	struct ship s;
+
+	memset(text, 'x', sizeof(text));
+	ship_init(&s, "", true);
+	for (uint64_t i = 0; i < 7; i++) {
+		struct log_record r = fixture_record(0, i);
+
+		r.output = (struct slice){text, i < 6 ? sizeof(text) : 1};
+		CHECK_INT(spool_append(s.f.spool, 0, &r), 0);
+		CHECK_INT(spool_prepare(s.f.spool, &s.f.err), 0);
+	}
+	ship_start(&s, &large);
+	CHECK_INT(shipper_flush(s.shipper, LIMIT_MS), 0);
+	CHECK_INT(row_count(&s), 7);
+	CHECK_INT(counter_get(&shipper_stats(s.shipper)->batches), 3); /* of 3, 3 and 1 */
+	ship_release(&s);
+}
+
 TEST(stopping_ships_what_is_left)
 {
 	struct ship s;

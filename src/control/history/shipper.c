@@ -22,6 +22,9 @@
 #include "core/base/log.h"
 
 #define RECHECK_MS 1000
+#define CHUNK 8u /* records for one call of the store */
+/* A batch is full then too: what it has read stays resident until it is committed. */
+#define BATCH_BYTES ((size_t)2 << 20)
 #define ERROR_SIZE sizeof(((struct err *)NULL)->text)
 
 struct shipper {
@@ -44,16 +47,22 @@ struct shipper {
 	size_t one_by_one;   /* so many records still go alone, since a batch held a bad one */
 	int64_t backoff_ms;
 	bool failing;
-	struct log_record record; /* the one at hand: too large for a stack */
+	struct log_writer *writer;
+	struct log_record record[CHUNK]; /* those at hand: too large for a stack */
 };
 
 static const struct log logger = {.module = "shipper"};
 
 struct batch {
 	struct spool_cursor last[SPOOL_MAX_WRITERS]; /* by writer; sequence 0: none */
-	size_t n, n_duplicates;
+	size_t n, n_bytes, n_duplicates;
 	int64_t oldest_us;
 };
+
+static bool is_full(const struct batch *b, size_t limit)
+{
+	return b->n >= limit || b->n_bytes >= BATCH_BYTES;
+}
 
 /* --- failures --- */
 
@@ -105,36 +114,44 @@ static bool is_records_fault(int rc)
 	return rc == E_INVALID || rc == E_TOOBIG || rc == E_EXISTS || rc == E_CONFLICT;
 }
 
-static int read_one(struct shipper *s, struct batch *b)
+static int read_one(struct shipper *s, struct batch *b, struct log_record *ret)
 {
 	struct spool_cursor c;
-	int rc = spool_read(s->spool, &s->record, &c);
+	int rc = spool_read(s->spool, ret, &c);
 
 	if (rc < 0)
 		return rc;
 	b->last[c.writer] = c;
-	if (!b->n || s->record.created_us < b->oldest_us)
-		b->oldest_us = s->record.created_us;
+	if (!b->n || ret->created_us < b->oldest_us)
+		b->oldest_us = ret->created_us;
 	b->n++;
+	b->n_bytes += ret->prompt.n + ret->context.n + ret->output.n;
 	return 0;
+}
+
+/* Reads behind the first n of s->record; returns how many are there then. */
+static size_t read_chunk(struct shipper *s, struct batch *b, size_t n, size_t limit)
+{
+	while (n < CHUNK && !is_full(b, limit) && read_one(s, b, &s->record[n]) == 0)
+		n++;
+	return n;
 }
 
 /* One transaction of up to `limit` records; the first one was read. */
 static int insert_all(struct shipper *s, struct db *db, struct batch *b, size_t limit, struct err *err)
 {
+	size_t n = 1, n_inserted = 0;
 	int rc = db_begin(db, err);
-	bool is_new = false;
 
 	while (!rc) {
-		rc = store_log_insert(db, &s->record, &is_new, err);
-		if (rc)
-			break;
-		b->n_duplicates += !is_new;
-		if (b->n >= limit || read_one(s, b) < 0)
-			break;
+		n = read_chunk(s, b, n, limit);
+		if (!n)
+			return db_commit(db, err);
+		rc = store_log_insert_many(db, s->writer, s->record, n, &n_inserted, err);
+		if (!rc)
+			b->n_duplicates += n - n_inserted;
+		n = 0;
 	}
-	if (!rc)
-		return db_commit(db, err);
 	db_rollback(db);
 	return rc;
 }
@@ -177,10 +194,10 @@ static void reject(struct shipper *s, const struct batch *b, const char *why)
 
 	counter_add(&s->stats.rejected, 1);
 	log_limited(&logger, LOG_ERROR, clock_mono_ms(), "the database refuses record %s: %s",
-		    uuid_format(&s->record.id, id), why);
-	if (rejected_write(spool_directory(s->spool), &s->record, why, SHIPPER_REJECTED_MAX, &err) < 0)
+		    uuid_format(&s->record->id, id), why);
+	if (rejected_write(spool_directory(s->spool), s->record, why, SHIPPER_REJECTED_MAX, &err) < 0)
 		log_limited(&logger, LOG_ERROR, clock_mono_ms(), "record %s is dropped: %s",
-			    uuid_format(&s->record.id, id), err.text);
+			    uuid_format(&s->record->id, id), err.text);
 	acknowledge(s, b);
 }
 
@@ -191,7 +208,7 @@ static int ship_batch(struct shipper *s, bool *ret_more)
 	struct batch b = {0};
 	struct err err = {0};
 	struct db *db = NULL;
-	int rc = read_one(s, &b);
+	int rc = read_one(s, &b, s->record);
 
 	if (rc < 0) {
 		counter_set(&s->stats.lag_us, 0);
@@ -200,7 +217,7 @@ static int ship_batch(struct shipper *s, bool *ret_more)
 	rc = store_acquire(s->store, &db, &err);
 	if (!rc)
 		rc = insert_all(s, db, &b, limit, &err);
-	*ret_more = b.n >= limit;
+	*ret_more = is_full(&b, limit);
 	if (!rc) {
 		acknowledge(s, &b);
 		note_success(s, &b, !*ret_more);
@@ -367,7 +384,7 @@ static void *keep(void *arg)
 
 static void options_fill(struct shipper_options *o)
 {
-	o->batch_records = o->batch_records ? o->batch_records : 256;
+	o->batch_records = o->batch_records ? o->batch_records : 1024;
 	o->linger_ms = o->linger_ms ? o->linger_ms : 100;
 	o->retry_min_ms = o->retry_min_ms ? o->retry_min_ms : 100;
 	o->retry_max_ms = o->retry_max_ms ? o->retry_max_ms : 5000;
@@ -381,6 +398,7 @@ static void shipper_free(struct shipper *s)
 		close(s->keeper_fd);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
+	log_writer_free(s->writer);
 	free(s);
 }
 
@@ -433,6 +451,7 @@ int shipper_start(struct spool *spool, struct store *store, const struct shipper
 	if (o)
 		s->o = *o;
 	options_fill(&s->o);
+	s->writer = log_writer_new();
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -16,7 +16,7 @@ struct shipper;
 			    */
 
 struct shipper_options {		    /* 0: the default */
-	size_t batch_records;		    /* default 256 */
+	size_t batch_records;		    /* default 1024 */
 	int64_t linger_ms;		    /* how long a batch waits for more; default 100 */
 	int64_t retry_min_ms, retry_max_ms; /* backing off while the database is away; defaults 100, 5000 */
 };

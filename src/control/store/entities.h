@@ -67,6 +67,12 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
  */
 /* Inserts the record and its violations; a record that is there already changes nothing (*ret_inserted false). */
 int store_log_insert(struct db *db, const struct log_record *r, bool *ret_inserted, struct err *err);
+/* The same for many, at half the cost when n is a multiple of 8.  *ret_inserted: how many were not there. */
+struct log_writer; /* statements and parameters between calls; one thread's */
+struct log_writer *log_writer_new(void);
+void log_writer_free(struct log_writer *w);
+int store_log_insert_many(struct db *db, struct log_writer *w, const struct log_record *list, size_t n,
+			  size_t *ret_inserted, struct err *err);
 struct log_filter {
 	struct slice use_case, model;	  /* model: id, name, or name@version */
 	struct slice status;		  /* "ok", "error", ...; absent: any */

@@ -271,7 +271,8 @@ static int bind(struct db_sqlite *d, sqlite3_stmt *stmt, struct db_args args, st
 		return err_set(err, E_INVALID, "%d parameters are wanted, %zu given, in: %.200s",
 			       sqlite3_bind_parameter_count(stmt), args.n, sqlite3_sql(stmt));
 	for (size_t i = 0; i < args.n; i++) {
-		if (bind_one(stmt, (int)i + 1, &args.v[i]) != SQLITE_OK)
+		/* What is not bound is NULL: finish cleared it. */
+		if (args.v[i].type != DB_NULL && bind_one(stmt, (int)i + 1, &args.v[i]) != SQLITE_OK)
 			return failed(d, err);
 	}
 	return 0;
