@@ -24,7 +24,7 @@ struct tls_context; /* tls.h */
 
 struct http_server_options {
 	size_t max_body_bytes;	   /* 413 past it; default 8 MiB */
-	size_t max_send_bytes;	   /* most that may wait for a slow reader on one connection; default 4 MiB */
+	size_t max_send_bytes;	   /* when more waits for a slow reader, one more piece cuts it off; default 4 MiB */
 	size_t arena_max_bytes;	   /* of one exchange; default 64 MiB */
 	unsigned max_connections;  /* of this loop; one more gets 503 and is closed; default 16384 */
 	int64_t header_timeout_ms; /* from the first byte of a request to its blank line; 408; default 10 s */

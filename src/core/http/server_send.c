@@ -51,12 +51,13 @@ static void sendq_consume(struct sendq *q, size_t n)
 
 /* --- sending --- */
 
-/* What a send left over goes to the queue, within its bounds. */
+/* What a send left over goes to the queue.  Its bound is on what piles up: one answer, or one piece, is as large as its
+ * maker allows, and who reads it slowly gets it all the same. */
 static void queue_rest(struct conn *c, const struct iovec *iov, int n, size_t skip)
 {
 	struct http_server *s = c->server;
 
-	if (sendq_pending(&c->out) + iov_total(iov, n) - skip > s->options.max_send_bytes) {
+	if (sendq_pending(&c->out) > s->options.max_send_bytes) {
 		counter_add(&s->stats.send_queue_full, 1);
 		conn_gone(c, false, true);
 		return;
