@@ -2,7 +2,8 @@
 /* An answer that came whole: judged, put into the caller's protocol, recorded, sent. */
 #include "serving/gateway/exchange.h"
 
-#define ENCODED_MAX ((size_t)64 * 1024 * 1024)
+/* Escapes can make a text six times as long. */
+#define ENCODED_MAX ((size_t)128 * 1024 * 1024)
 
 static bool needs_decoding(const struct exchange *e, const struct protocol *back)
 {
@@ -36,18 +37,20 @@ static enum next send_encoded(struct exchange *e)
 {
 	struct answer_meta m;
 	struct buf out;
+	enum next next;
 
 	if (e->request.stream)
 		return stream_whole(e, &e->answer);
 	respond_meta(e, &m);
-	buf_init_arena(&out, &e->http->arena, ENCODED_MAX);
-	if (e->front->encode_answer(&out, &e->answer, &m) || buf_failed(&out)) {
-		snprintf(e->error_text, sizeof(e->error_text), "the answer does not fit");
-		return respond_error(e, &(struct api_error){.status = 502,
+	buf_init(&out, ENCODED_MAX); /* of its own: the exchange's arena holds the answer as it came already */
+	if (e->front->encode_answer(&out, &e->answer, &m) || buf_failed(&out))
+		next = respond_error(e, &(struct api_error){.status = 502,
 							    .message = SLICE_LIT("The answer is too large."),
 							    .type = "upstream_error"});
-	}
-	return respond_whole(e, buf_slice(&out));
+	else
+		next = respond_whole(e, buf_slice(&out));
+	buf_release(&out);
+	return next;
 }
 
 struct slice answer_fallback_text(const struct exchange *e)

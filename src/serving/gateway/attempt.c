@@ -165,6 +165,11 @@ static int give_up(struct exchange *e, int rc)
 	return rc;
 }
 
+static bool is_type(struct slice header, struct slice type)
+{
+	return slice_eq_nocase(slice_sub(header, 0, type.n), type);
+}
+
 static int on_head(struct http_call *c, const struct http_head *head)
 {
 	struct exchange *e = c->user;
@@ -177,8 +182,8 @@ static int on_head(struct http_call *c, const struct http_head *head)
 					  : (struct slice){0};
 	buf_clear(&e->body);
 	e->body_max = ok ? e->settings->max_answer_bytes : ERROR_BODY_MAX;
-	e->upstream_is_stream = ok && (slice_starts(type, SLICE_LIT("text/event-stream")) ||
-				       slice_starts(type, SLICE_LIT("application/x-ndjson")));
+	e->upstream_is_stream = ok && (is_type(type, SLICE_LIT("text/event-stream")) ||
+				       is_type(type, SLICE_LIT("application/x-ndjson")));
 	if (!e->upstream_is_stream)
 		return 0;
 	if (!e->request.stream) {

@@ -14,6 +14,8 @@
 
 #define HELD_MAX ((size_t)4 * 1024 * 1024)
 #define OUT_MAX ((size_t)8 * 1024 * 1024)
+/* A whole answer as a stream: escapes can make it six times as long. */
+#define WHOLE_MAX ((size_t)128 * 1024 * 1024)
 #define SPLIT_MS 40
 /* After the terminator the upstream has this long to end its answer, so that the connection can be used again. */
 #define LINGER_MS 24
@@ -416,7 +418,8 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 		return 0;
 	}
 	release_decided(e);
-	return 0;
+	return buf_failed(&e->stream->out) ? err_set(&e->call.err, E_TOOBIG, "too much of its answer leaves at once")
+					   : 0;
 }
 
 static int feed_sse(struct exchange *e, struct slice piece)
@@ -570,6 +573,8 @@ static void truncated(struct exchange *e, int rc)
 		return;
 	}
 	release_decided(e);
+	if (buf_failed(&s->out)) /* half an event is in it */
+		buf_clear(&s->out);
 	error.message = slice_from(text);
 	e->front->encode_stream_error(&s->out, &error);
 	counter_add(&e->g->stats.upstream_errors, 1);
@@ -651,6 +656,7 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 	if (e->stream)
 		stream_release(e);
 	e->stream = stream_new(e);
+	e->stream->out.max = WHOLE_MAX;
 	for (size_t i = 0; i < COUNT_OF(events); i++) {
 		if (events[i].type == CHAT_EVENT_USAGE && !e->request.include_usage)
 			continue;
