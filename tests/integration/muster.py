@@ -22,6 +22,15 @@ LIMIT = float(os.environ.get("MUSTER_TEST_LIMIT", "20"))  # how long anything is
 CRASH = re.compile(r"Sanitizer|runtime error:|Assertion|assertion|SUMMARY:|stack smashing|core dumped")
 
 
+def _is_sanitized():
+    with open(BIN, "rb") as f:
+        binary = f.read()
+    return b"__asan_init" in binary or b"__tsan_init" in binary
+
+
+SANITIZED = os.path.exists(BIN) and _is_sanitized()  # memory then says little
+
+
 class Cut(Exception):
     """An answer that ended before its end."""
 
