@@ -76,10 +76,24 @@ def test_a_long_stream_is_forwarded_and_its_beginning_kept(daemon, upstream, cas
 def test_an_event_has_a_limit(daemon, upstream, case):
     upstream.default = m.streaming("x" * (2 * MIB))
     with daemon.chat_stream(case) as s:
+        assert s.status == 502  # nothing that says something had left
+    assert daemon.log_of(s)["status"] == "error"
+    seen = threading.Event()
+
+    def run(c, r):
+        c.begin_stream()
+        c.event(m.chunk("first"))
+        assert seen.wait(m.LIMIT)
+        c.event(m.chunk("x" * (2 * MIB)))
+        c.end_stream()
+
+    upstream.default = run
+    with daemon.chat_stream(case) as s:
         got = [s.event()]
-        got += s.events() if got[0] else []
-    assert "error" in got[-1] and "[DONE]" not in got
-    assert daemon.log_of(s)["status"] in ("truncated", "error")
+        seen.set()
+        got += s.events()
+    assert m.chat_text(got) == "first" and "error" in got[-1] and "[DONE]" not in got
+    assert daemon.log_of(s)["status"] == "truncated"
 
 
 def test_many_choices_in_a_stream_are_an_error_past_the_limit(daemon, upstream, case):
