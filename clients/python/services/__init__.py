@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The import paths of the runbook; everything is in the package muster."""

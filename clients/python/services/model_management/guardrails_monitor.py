@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""See muster.guardrails."""
+from muster.guardrails import GuardrailsMonitor
+
+__all__ = ["GuardrailsMonitor"]

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""See muster.history."""
+from muster.history import HistoricalLogProcessor
+
+__all__ = ["HistoricalLogProcessor"]
