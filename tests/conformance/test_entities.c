@@ -8,33 +8,45 @@
 #include <pthread.h>
 
 #include "core/base/clock.h"
+#include "pg_cluster.h"
 #include "store_fixture.h"
 
 #define S(x) SLICE_LIT(x)
 #define T0 INT64_C(1763873420000000)
 #define SECOND INT64_C(1000000)
 
-static const char *const backends[] = {"sqlite:%s", "sqlite::memory:", "fault:0:sqlite:%s"};
+static const char *const backends[] = {
+	"sqlite:%s",
+	"sqlite::memory:",
+	"fault:0:sqlite:%s",
+	"postgres://muster@%P/postgres",
+	"postgres://muster@%P/postgres?prepare=on",
+	"postgres://muster@%B/postgres",
+	"fault:0:postgres://muster@%P/postgres",
+};
 
 struct fixture {
 	struct place place;
+	char url[256];
 	struct db *db;
 	struct arena a;
 	struct uuid_gen ids;
 	struct err err;
 };
 
-static void open_at(struct fixture *f, const char *format)
+/* False: that backend is not to be had here. */
+static bool open_at(struct fixture *f, const char *format)
 {
-	char url[256];
-
 	*f = (struct fixture){.db = NULL};
 	place_make(&f->place);
-	(void)snprintf(url, sizeof(url), "%.*s%s", (int)strcspn(format, "%"), format,
-		       strchr(format, '%') ? f->place.file : "");
-	f->db = place_open(url);
+	if (!backend_url(format, f->place.file, f->url, sizeof(f->url))) {
+		place_remove(&f->place);
+		return false;
+	}
+	f->db = place_open(f->url);
 	arena_init(&f->a, 16384, (size_t)64 << 20);
 	uuid_gen_init(&f->ids);
+	return true;
 }
 
 static void close_at(struct fixture *f)
@@ -45,8 +57,9 @@ static void close_at(struct fixture *f)
 }
 
 /* Runs what follows once for each backend. */
-#define EACH_BACKEND(f) \
-	for (size_t b_ = 0; b_ < COUNT_OF(backends) && (open_at(&(f), backends[b_]), true); b_++, close_at(&(f)))
+#define EACH_BACKEND(f)                                    \
+	for (size_t b_ = 0; b_ < COUNT_OF(backends); b_++) \
+		for (bool there_ = open_at(&(f), backends[b_]); there_; there_ = false, close_at(&(f)))
 
 static struct model model(struct fixture *f, const char *name, const char *version, const char *use_case)
 {
@@ -495,6 +508,7 @@ TEST(many_records_at_once_are_stored_as_one_by_one)
 			with_violations(&list[i], i % 3);
 		}
 		list[7].id = list[2].id; /* twice in one statement */
+		list[7].created_us = list[2].created_us;
 		list[4].error = S("late");
 		add(&f, list[17]);
 		CHECK_INT(store_log_insert_many(f.db, w, list, 0, &n_inserted, &f.err), 0);
@@ -730,23 +744,32 @@ TEST(a_database_of_a_newer_muster_is_refused_with_both_levels)
 	}
 }
 
+/* With nothing in them; several connections see the same. */
+static const char *const empty_backends[] = {"sqlite:%s", "postgres://muster@%P/postgres",
+					     "postgres://muster@%B/postgres"};
+
 TEST(an_empty_database_is_at_level_0_and_every_step_can_be_shown)
 {
-	struct place p;
-	struct db *db = NULL;
-	int level = -1;
-
-	place_make(&p);
-	CHECK_INT(db_open(p.url, &db, NULL), 0);
-	CHECK_INT(migrate_level(db, &level, NULL), 0);
-	CHECK_INT(level, 0);
 	CHECK(!migrate_sql(0) && !migrate_sql(migrate_target() + 1));
 	for (int i = 1; i <= migrate_target(); i++)
 		CHECK(migrate_sql(i) != NULL);
-	CHECK(migrate_dialect_sql(1, "sqlite") && !migrate_dialect_sql(1, "oracle") &&
-	      !migrate_dialect_sql(0, "sqlite"));
-	db_close(db);
-	place_remove(&p);
+	CHECK(migrate_dialect_sql(1, "sqlite") && migrate_dialect_sql(1, "postgres") &&
+	      !migrate_dialect_sql(1, "oracle") && !migrate_dialect_sql(0, "sqlite"));
+	for (size_t i = 0; i < COUNT_OF(empty_backends); i++) {
+		struct db *db = NULL;
+		char url[256];
+		int level = -1;
+		struct place p;
+
+		place_make(&p);
+		if (backend_url(empty_backends[i], p.file, url, sizeof(url))) {
+			CHECK_INT(db_open(url, &db, NULL), 0);
+			CHECK_INT(migrate_level(db, &level, NULL), 0);
+			CHECK_INT(level, 0);
+			db_close(db);
+		}
+		place_remove(&p);
+	}
 }
 
 static void *migrate(void *arg)
@@ -757,21 +780,28 @@ static void *migrate(void *arg)
 
 TEST(several_may_migrate_at_once)
 {
-	struct place p;
-	struct db *db = NULL;
-	pthread_t t[4];
-	int level = 0;
+	for (size_t b = 0; b < COUNT_OF(empty_backends); b++) {
+		struct db *db = NULL;
+		bool there;
+		pthread_t t[4];
+		int level = 0;
+		char url[256];
+		struct place p;
 
-	place_make(&p);
-	for (size_t i = 0; i < COUNT_OF(t); i++)
-		CHECK_INT(pthread_create(&t[i], NULL, migrate, p.url), 0);
-	for (size_t i = 0; i < COUNT_OF(t); i++)
-		CHECK_INT(pthread_join(t[i], NULL), 0);
-	CHECK_INT(db_open(p.url, &db, NULL), 0);
-	CHECK_INT(migrate_level(db, &level, NULL), 0);
-	CHECK_INT(level, migrate_target());
-	db_close(db);
-	place_remove(&p);
+		place_make(&p);
+		there = backend_url(empty_backends[b], p.file, url, sizeof(url));
+		for (size_t i = 0; there && i < COUNT_OF(t); i++)
+			CHECK_INT(pthread_create(&t[i], NULL, migrate, url), 0);
+		for (size_t i = 0; there && i < COUNT_OF(t); i++)
+			CHECK_INT(pthread_join(t[i], NULL), 0);
+		if (there) {
+			CHECK_INT(db_open(url, &db, NULL), 0);
+			CHECK_INT(migrate_level(db, &level, NULL), 0);
+			CHECK_INT(level, migrate_target());
+			db_close(db);
+		}
+		place_remove(&p);
+	}
 }
 
 /* --- every call fails once --- */
@@ -779,7 +809,7 @@ TEST(several_may_migrate_at_once)
 /* A shipper's batch: two records with violations in one transaction. */
 static int ship(struct fixture *f, const struct log_record *r, size_t n)
 {
-	int rc = db_begin(f->db, &f->err);
+	int rc = db_begin_append(f->db, &f->err);
 
 	for (size_t i = 0; i < n && !rc; i++)
 		rc = store_log_insert(f->db, &r[i], NULL, &f->err);
@@ -790,7 +820,7 @@ static int ship(struct fixture *f, const struct log_record *r, size_t n)
 	return rc;
 }
 
-TEST(a_migration_and_a_batch_survive_the_failure_of_any_call)
+static void survive_any_failure(const char *format)
 {
 	bool failed = true;
 
@@ -798,13 +828,17 @@ TEST(a_migration_and_a_batch_survive_the_failure_of_any_call)
 		struct fixture f = {.db = NULL};
 		struct log_record r[2];
 		int64_t n = -1;
-		char url[256];
+		char url[300];
 
 		failed = false;
 		place_make(&f.place);
 		arena_init(&f.a, 16384, (size_t)64 << 20);
 		uuid_gen_init(&f.ids);
-		(void)snprintf(url, sizeof(url), "fault:%d:%s", at, f.place.url);
+		if (!backend_url(format, f.place.file, f.url, sizeof(f.url))) {
+			close_at(&f);
+			return;
+		}
+		(void)snprintf(url, sizeof(url), "fault:%d:%s", at, f.url);
 		CHECK_INT(db_open(url, &f.db, &f.err), 0);
 		if (migrate_run(f.db, NULL, &f.err)) {
 			failed = true;
@@ -832,6 +866,12 @@ TEST(a_migration_and_a_batch_survive_the_failure_of_any_call)
 		close_at(&f);
 	}
 	CHECK(!failed);
+}
+
+TEST(a_migration_and_a_batch_survive_the_failure_of_any_call)
+{
+	survive_any_failure("sqlite:%s");
+	survive_any_failure("postgres://muster@%P/postgres");
 }
 
 /* Each read fails at its call, says so, and works the next time. */

@@ -141,7 +141,7 @@ static size_t read_chunk(struct shipper *s, struct batch *b, size_t n, size_t li
 static int insert_all(struct shipper *s, struct db *db, struct batch *b, size_t limit, struct err *err)
 {
 	size_t n = 1, n_inserted = 0;
-	int rc = db_begin(db, err);
+	int rc = db_begin_append(db, err);
 
 	while (!rc) {
 		n = read_chunk(s, b, n, limit);

@@ -2,11 +2,12 @@
 /* Choosing a backend by the beginning of its URL, and calling through it. */
 #include "control/store/db.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "control/store/store_internal.h"
 
-static const struct db_ops *const backends[] = {&db_sqlite_ops, &db_fault_ops};
+static const struct db_ops *const backends[] = {&db_sqlite_ops, &db_postgres_ops, &db_fault_ops};
 
 int db_open(const char *url, struct db **ret, struct err *err)
 {
@@ -16,8 +17,12 @@ int db_open(const char *url, struct db **ret, struct err *err)
 		if (!strncmp(url, backends[i]->name, n) && url[n] == ':')
 			return backends[i]->open(url + n + 1, ret, err);
 	}
+	if (!strncmp(url, "postgresql:", 11)) /* libpq's other name */
+		return db_postgres_ops.open(url + 11, ret, err);
 	/* No more of it than the scheme: the rest may hold a password. */
-	return err_set(err, E_INVALID, "there is no storage backend for '%.*s': this muster knows sqlite:PATH",
+	return err_set(err, E_INVALID,
+		       "there is no storage backend for '%.*s': this muster knows sqlite:PATH "
+		       "and postgres://USER@HOST:PORT/DATABASE",
 		       (int)min_size(strcspn(url, ":"), 32), url);
 }
 
@@ -42,6 +47,11 @@ int db_begin(struct db *db, struct err *err)
 	return db->ops->begin(db, err);
 }
 
+int db_begin_append(struct db *db, struct err *err)
+{
+	return db->ops->begin_append(db, err);
+}
+
 int db_commit(struct db *db, struct err *err)
 {
 	return db->ops->commit(db, err);
@@ -60,4 +70,28 @@ int db_script(struct db *db, const char *sql, struct err *err)
 int db_has_table(struct db *db, const char *name, bool *ret, struct err *err)
 {
 	return db->ops->has_table(db, name, ret, err);
+}
+
+/* Whatever stands between "//" and the last @ is taken for user and password, also where a stricter reader would not.
+ */
+char *db_url_shown(const char *url)
+{
+	const char *rest = strstr(url, "//"), *at, *colon;
+	struct slice user = {0}, head = slice_from(url);
+	CLEANUP(buf_release) struct buf b;
+
+	if (!rest)
+		return slice_dup(head);
+	rest += 2;
+	head.n = (size_t)(rest - url);
+	at = memrchr(rest, '@', strcspn(rest, "?"));
+	if (at) {
+		colon = memchr(rest, ':', (size_t)(at - rest));
+		user = (struct slice){rest, (size_t)((colon ? colon : at) - rest)};
+		rest = at + 1;
+	}
+	buf_init(&b, 16384);
+	(void)buf_printf(&b, SLICE_FMT SLICE_FMT "%s%.*s", SLICE_ARG(head), SLICE_ARG(user), user.n ? "@" : "",
+			 (int)strcspn(rest, "?"), rest); /* too long: nothing is shown */
+	return slice_dup(buf_failed(&b) ? head : buf_slice(&b));
 }

@@ -53,7 +53,8 @@ static inline const struct db_value *db_cell(const struct db_rows *r, size_t row
 /*
  * Errors of all calls: E_EXISTS a unique index refused it; E_INVALID a check refused it, or the SQL is wrong; E_BUSY
  * held by someone else past the waiting time (5 s); E_UNAVAILABLE the database cannot be reached (the connection
- * reconnects at the next db_begin or db_query outside a transaction); E_IO anything else (disk full, ...).
+ * reconnects at the next call outside a transaction); E_IO anything else (disk full, ...).  After an error inside a
+ * transaction only db_rollback is of use.  A commit that failed with E_UNAVAILABLE may have happened.
  */
 struct db_ops {
 	const char *name; /* "sqlite", "postgres", "fault" */
@@ -64,7 +65,9 @@ struct db_ops {
 	/* Runs one query; rows go to the arena. E_TOOBIG past max_rows. */
 	int (*query)(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
 		     struct err *err);
-	int (*begin)(struct db *db, struct err *err);  /* a writing transaction: takes the write lock at once */
+	int (*begin)(struct db *db, struct err *err); /* a writing transaction: takes the write lock at once */
+	/* One that only adds rows on which no other change rests: without the write lock, where the database can. */
+	int (*begin_append)(struct db *db, struct err *err);
 	int (*commit)(struct db *db, struct err *err); /* when it fails, everything is rolled back */
 	void (*rollback)(struct db *db);	       /* fine without a transaction */
 	/* Several statements separated by semicolons, for migrations. */
@@ -79,7 +82,8 @@ struct db { /* base of every implementation */
 
 #define DB_MAX_ROWS 100000
 
-/* url: "sqlite:PATH" (":memory:" too), "fault:N:URL" (fails the Nth call of the connection opened under URL, counting
+/* url: "sqlite:PATH" (":memory:" too), "postgres://USER@HOST:PORT/DATABASE?OPTIONS" (libpq's options, and prepare=on,
+ * password_file=PATH), "fault:N:URL" (fails the Nth call of the connection opened under URL, counting
  * from 1). */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
@@ -87,7 +91,10 @@ int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_ch
 int db_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
 	     struct err *err);
 int db_begin(struct db *db, struct err *err);
+int db_begin_append(struct db *db, struct err *err);
 int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db);
 int db_script(struct db *db, const char *sql, struct err *err);
 int db_has_table(struct db *db, const char *name, bool *ret, struct err *err);
+/* What people may see of a URL: no password, no options. malloc'd. */
+char *db_url_shown(const char *url);

@@ -86,6 +86,14 @@ static int fault_begin(struct db *db, struct err *err)
 	return rc ? rc : db_begin(d->inner, err);
 }
 
+static int fault_begin_append(struct db *db, struct err *err)
+{
+	struct db_fault *d = from_base(db);
+	int rc = count(d, err);
+
+	return rc ? rc : db_begin_append(d->inner, err);
+}
+
 static int fault_commit(struct db *db, struct err *err)
 {
 	struct db_fault *d = from_base(db);
@@ -126,6 +134,7 @@ const struct db_ops db_fault_ops = {
 	.exec = fault_exec,
 	.query = fault_query,
 	.begin = fault_begin,
+	.begin_append = fault_begin_append,
 	.commit = fault_commit,
 	.rollback = fault_rollback,
 	.script = fault_script,

@@ -113,6 +113,8 @@ int migrate_run(struct db *db, int *ret_from, struct err *err)
 	from = level;
 	while (!rc && level < migrate_target())
 		rc = step(db, &level, err);
+	if (!rc)
+		rc = store_partitions_ensure(db, clock_wall_us(), STORE_PARTITIONS_AHEAD, err);
 	if (!rc && ret_from)
 		*ret_from = from;
 	return rc;

@@ -433,6 +433,7 @@ const struct db_ops db_sqlite_ops = {
 	.exec = sqlite_exec,
 	.query = sqlite_query,
 	.begin = sqlite_begin,
+	.begin_append = sqlite_begin,
 	.commit = sqlite_commit,
 	.rollback = sqlite_rollback,
 	.script = sqlite_script,

@@ -10,14 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
+
+#define PARTITIONS_EVERY_US INT64_C(3600000000)
+
 struct store {
-	char *url;
+	char *url, *shown;
 	size_t max;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t returned;
 	struct db *idle[STORE_MAX_CONNECTIONS];
 	size_t n_idle, n_open;
 	atomic_bool has_to_migrate;
+	bool keeps_partitions;
+	atomic_llong partitions_at_us; /* when somebody last saw to them */
 };
 
 int store_new(const char *url, struct store **ret, struct err *err)
@@ -27,10 +33,12 @@ int store_new(const char *url, struct store **ret, struct err *err)
 	struct store *s;
 
 	if (!strchr(url, ':'))
-		return err_set(err, E_INVALID, "'%s' names no storage: say sqlite:PATH", url);
+		return err_set(err, E_INVALID,
+			       "'%s' names no storage: say sqlite:PATH or postgres://USER@HOST:PORT/DATABASE", url);
 	s = calloc(1, sizeof(*s));
 	if (!s || !(s->url = strdup(url)))
 		abort();
+	s->shown = db_url_shown(url);
 	/* A database in memory belongs to its connection: a second one would see another database. */
 	s->max = n >= sizeof(memory) && !strcmp(url + n - (sizeof(memory) - 1), memory) ? 1 : STORE_MAX_CONNECTIONS;
 	pthread_mutex_init(&s->lock, NULL);
@@ -47,18 +55,19 @@ void store_free(struct store *s)
 		db_close(s->idle[i]);
 	pthread_cond_destroy(&s->returned);
 	pthread_mutex_destroy(&s->lock);
+	free(s->shown);
 	free(s->url);
 	free(s);
 }
 
 void store_migrate_first(struct store *s)
 {
-	s->has_to_migrate = true;
+	s->has_to_migrate = s->keeps_partitions = true;
 }
 
 const char *store_description(const struct store *s)
 {
-	return s->url;
+	return s->shown;
 }
 
 /* An idle connection, or NULL: the caller may open one. */
@@ -85,6 +94,17 @@ static void give_up_place(struct store *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* A failure costs nothing: records go to the default partition, and the next hour tries again. */
+static void keep_partitions(struct store *s, struct db *db)
+{
+	long long now_us = clock_wall_us(), last_us = s->partitions_at_us;
+
+	if (!s->keeps_partitions || now_us - last_us < PARTITIONS_EVERY_US)
+		return;
+	if (atomic_compare_exchange_strong(&s->partitions_at_us, &last_us, now_us)) /* one of us */
+		(void)store_partitions_ensure(db, now_us, STORE_PARTITIONS_AHEAD, NULL);
+}
+
 int store_acquire(struct store *s, struct db **ret, struct err *err)
 {
 	struct db *db = take_idle(s);
@@ -102,6 +122,7 @@ int store_acquire(struct store *s, struct db **ret, struct err *err)
 		}
 		s->has_to_migrate = false;
 	}
+	keep_partitions(s, db);
 	*ret = db;
 	return 0;
 }

@@ -25,6 +25,14 @@ int migrate_target(void);					   /* the level of this binary */
 /* Brings the database to migrate_target(). E_CONFLICT: it is newer than this binary, the error names both levels. Safe
  * when several run at once. */
 int migrate_run(struct db *db, int *ret_from, struct err *err);
+/*
+ * The daily partitions of model_historical_logs, from the day of now_us to days_ahead later; nothing on a database that
+ * has none.  migrate_run does it, and every store that migrates does it again each day; without them records go to the
+ * default partition, which is right but slow to drop.
+ */
+int store_partitions_ensure(struct db *db, int64_t now_us, int days_ahead, struct err *err);
+#define STORE_PARTITIONS_AHEAD 7
+
 const char *migrate_sql(int level); /* the SQL of one step, for --dry-run; NULL past the last */
 /* What the step does besides where the dialects differ (db->dialect); NULL: nothing. */
 const char *migrate_dialect_sql(int level, const char *dialect);

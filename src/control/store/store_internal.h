@@ -6,6 +6,7 @@
 #include "core/base/uuid.h"
 
 extern const struct db_ops db_sqlite_ops;
+extern const struct db_ops db_postgres_ops;
 extern const struct db_ops db_fault_ops;
 
 #define SQL_MAX_ARGS 16

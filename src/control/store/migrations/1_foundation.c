@@ -11,6 +11,39 @@
  */
 #include "control/store/migrations/migrations.h"
 
+#define LOG_COLUMNS                    \
+	"	id text,\n"                  \
+	"	created_us bigint,\n"        \
+	"	source text,\n"              \
+	"	status text,\n"              \
+	"	use_case text,\n"            \
+	"	model_id text,\n"            \
+	"	model_name text,\n"          \
+	"	provider text,\n"            \
+	"	caller text,\n"              \
+	"	request_id text,\n"          \
+	"	prompt_tokens bigint,\n"     \
+	"	completion_tokens bigint,\n" \
+	"	tokens_estimated bigint,\n"  \
+	"	latency_us bigint,\n"        \
+	"	first_token_us bigint,\n"    \
+	"	http_status bigint,\n"       \
+	"	fallback text,\n"            \
+	"	stream bigint,\n"            \
+	"	guard_action text,\n"        \
+	"	guard_skipped bigint,\n"     \
+	"	finish_reason text,\n"       \
+	"	error text,\n"               \
+	"	parameters text,\n"          \
+	"	attempts text,\n"            \
+	"	context text,\n"             \
+	"	prompt text,\n"              \
+	"	output text,\n"
+
+#define LOG_INDEXES                                                                                 \
+	"create index model_historical_logs_by_use_case on model_historical_logs (use_case, id);\n" \
+	"create index model_historical_logs_by_model on model_historical_logs (model_id, id);\n"
+
 static const char shared_sql[] =
 	"create table schema_migrations (\n"
 	"	level bigint not null primary key,\n"
@@ -63,38 +96,6 @@ static const char shared_sql[] =
 	");\n"
 	"create index registry_events_by_use_case on registry_events (use_case, id);\n"
 	"create index registry_events_by_subject on registry_events (subject, id);\n"
-	"\n"
-	"create table model_historical_logs (\n"
-	"	id text primary key,\n"
-	"	created_us bigint,\n"
-	"	source text,\n"
-	"	status text,\n"
-	"	use_case text,\n"
-	"	model_id text,\n"
-	"	model_name text,\n"
-	"	provider text,\n"
-	"	caller text,\n"
-	"	request_id text,\n"
-	"	prompt_tokens bigint,\n"
-	"	completion_tokens bigint,\n"
-	"	tokens_estimated bigint,\n"
-	"	latency_us bigint,\n"
-	"	first_token_us bigint,\n"
-	"	http_status bigint,\n"
-	"	fallback text,\n"
-	"	stream bigint,\n"
-	"	guard_action text,\n"
-	"	guard_skipped bigint,\n"
-	"	finish_reason text,\n"
-	"	error text,\n"
-	"	parameters text,\n"
-	"	attempts text,\n"
-	"	context text,\n"
-	"	prompt text,\n"
-	"	output text\n"
-	");\n"
-	"create index model_historical_logs_by_use_case on model_historical_logs (use_case, id);\n"
-	"create index model_historical_logs_by_model on model_historical_logs (model_id, id);\n"
 	"\n"
 	"create table guardrails_violations (\n"
 	"	id text not null primary key,\n"
@@ -150,7 +151,9 @@ static const char shared_sql[] =
 
 /* The history can be appended to and read; whoever wants to rewrite it has to drop these first, in sight of everybody.
  */
-static const char sqlite_sql[] = "create trigger registry_events_no_update before update on registry_events\n"
+static const char sqlite_sql[] = "create table model_historical_logs (\n" LOG_COLUMNS "	primary key (id)\n"
+				 ");\n" LOG_INDEXES "\n"
+				 "create trigger registry_events_no_update before update on registry_events\n"
 				 "begin\n"
 				 "	select raise(abort, 'registry_events is append-only');\n"
 				 "end;\n"
@@ -159,8 +162,38 @@ static const char sqlite_sql[] = "create trigger registry_events_no_update befor
 				 "	select raise(abort, 'registry_events is append-only');\n"
 				 "end;\n";
 
+/*
+ * The log is partitioned by day; partitions are made ahead (store_partitions_ensure), and what fits none of them is
+ * kept in the default one.  created_us is part of the key because PostgreSQL wants it there; a record that comes twice
+ * has the same one again.  Ids and names are compared byte by byte on every database: reads rest on the order of ids.
+ */
+static const char postgres_sql[] =
+	"create table model_historical_logs (\n" LOG_COLUMNS "	primary key (id, created_us)\n"
+	") partition by range (created_us);\n"
+	"alter table model_historical_logs alter id type text collate \"C\", alter use_case type text collate \"C\",\n"
+	"	alter model_id type text collate \"C\", alter model_name type text collate \"C\";\n"
+	"create table model_historical_logs_default partition of model_historical_logs default;\n" LOG_INDEXES "\n"
+	"alter table model_registry alter id type text collate \"C\", alter model_name type text collate \"C\",\n"
+	"	alter version type text collate \"C\", alter use_case type text collate \"C\";\n"
+	"alter table use_cases alter name type text collate \"C\";\n"
+	"alter table guardrail_policies alter name type text collate \"C\";\n"
+	"alter table registry_events alter id type text collate \"C\", alter subject type text collate \"C\",\n"
+	"	alter use_case type text collate \"C\";\n"
+	"alter table guardrails_violations alter id type text collate \"C\", alter log_id type text collate \"C\",\n"
+	"	alter use_case type text collate \"C\";\n"
+	"alter table model_snapshots alter id type text collate \"C\", alter use_case type text collate \"C\";\n"
+	"alter table model_deployments alter id type text collate \"C\", alter use_case type text collate \"C\";\n"
+	"\n"
+	"create function registry_events_refuse() returns trigger language plpgsql as $$\n"
+	"begin\n"
+	"	raise exception 'registry_events is append-only' using errcode = 'check_violation';\n"
+	"end\n"
+	"$$;\n"
+	"create trigger registry_events_append_only before update or delete or truncate on registry_events\n"
+	"	for each statement execute function registry_events_refuse();\n";
+
 const struct migration migration_1_foundation = {
 	.name = "foundation",
 	.sql = shared_sql,
-	.only = {{"sqlite", sqlite_sql}},
+	.only = {{"sqlite", sqlite_sql}, {"postgres", postgres_sql}},
 };
