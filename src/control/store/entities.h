@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "control/store/db.h"
+#include "domain/deployment.h"
 #include "domain/event.h"
 #include "domain/record.h"
 #include "domain/use_case.h"
@@ -58,6 +59,44 @@ struct event_filter {
 int store_event_append(struct db *db, const struct registry_event *e, struct err *err);
 int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret,
 		     size_t *ret_n, struct err *err); /* newest first */
+
+/* --- model_snapshots: how a use case was served, before it was changed --- */
+struct checkpoint_row {
+	struct uuid id;
+	int64_t created_us;
+	struct slice use_case;
+	struct uuid model_id;	   /* that was current; nil: none */
+	struct uuid deployment_id; /* what it was taken for; nil: a rollback */
+	struct slice actor, reason;
+	struct slice document; /* JSON: use_case, model, settings, policy, traffic */
+};
+struct checkpoint_filter {
+	struct slice use_case, before_id;
+	size_t limit;
+};
+int store_checkpoint_insert(struct db *db, const struct checkpoint_row *s, struct err *err);
+int store_checkpoint_get(struct db *db, struct arena *a, const struct uuid *id, struct checkpoint_row *ret,
+			 struct err *err); /* E_NOTFOUND */
+int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoint_filter *f,
+			  struct checkpoint_row **ret, size_t *ret_n, struct err *err); /* newest first */
+
+/* --- model_deployments --- */
+struct deployment_filter { /* absent: any */
+	struct slice use_case, id, id_prefix, before_id;
+	bool active; /* those that are not finished */
+	size_t limit;
+};
+/* E_EXISTS: the use case has an unfinished one. */
+int store_deployment_insert(struct db *db, const struct deployment *d, struct err *err);
+/* Writes what deployment_move changed, and the texts.  E_CONFLICT: the row is not the one that was read. */
+int store_deployment_update(struct db *db, const struct deployment *d, struct err *err);
+int store_deployment_get(struct db *db, struct arena *a, const struct uuid *id, struct deployment *ret,
+			 struct err *err); /* E_NOTFOUND */
+/* The unfinished one of a use case. E_NOTFOUND. */
+int store_deployment_active(struct db *db, struct arena *a, struct slice use_case, struct deployment *ret,
+			    struct err *err);
+int store_deployment_list(struct db *db, struct arena *a, const struct deployment_filter *f, struct deployment **ret,
+			  size_t *ret_n, struct err *err); /* newest first */
 
 /*
  * --- model_historical_logs and guardrails_violations ---

@@ -99,6 +99,16 @@ struct uuid row_uuid(struct row *r)
 	return u;
 }
 
+struct uuid row_uuid_or_nil(struct row *r)
+{
+	const struct db_value *v = db_cell(r->rows, r->row, r->column);
+
+	if (v->type != DB_NULL)
+		return row_uuid(r);
+	r->column++;
+	return (struct uuid){{0}};
+}
+
 int row_end(const struct row *r, const char *table, struct err *err)
 {
 	const struct db_value *id = db_cell(r->rows, r->row, 0);

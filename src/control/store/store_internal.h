@@ -42,12 +42,19 @@ struct slice row_text(struct row *r); /* absent for NULL */
 int64_t row_int(struct row *r);
 int64_t row_int_or(struct row *r, int64_t if_null);
 struct uuid row_uuid(struct row *r);
+struct uuid row_uuid_or_nil(struct row *r);			      /* nil for NULL */
 int row_end(const struct row *r, const char *table, struct err *err); /* r->rc, with words */
 
 /* A UUID as a parameter: text has to live until the call is over. */
 static inline struct db_value db_uuid(const struct uuid *u, char text[UUID_STR_SIZE])
 {
 	return db_text((struct slice){uuid_format(u, text), UUID_STR_SIZE - 1});
+}
+
+/* The same; NULL when it is nil. */
+static inline struct db_value db_uuid_or_null(const struct uuid *u, char text[UUID_STR_SIZE])
+{
+	return uuid_is_nil(u) ? (struct db_value){.type = DB_NULL} : db_uuid(u, text);
 }
 
 static inline struct db_value db_cstr(const char *s)

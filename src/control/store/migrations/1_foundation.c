@@ -137,9 +137,13 @@ static const char shared_sql[] =
 	"	snapshot_id text,\n"
 	"	strategy text not null check (strategy in ('all_at_once', 'blue_green', 'canary', 'shadow')),\n"
 	"	state text not null,\n"
-	"	share_percent double precision not null,\n"
+	"	step bigint not null,\n"
+	"	share_percent bigint not null,\n"
+	"	since_us bigint not null,\n"
+	"	holds_until_us bigint not null,\n"
 	"	settings text not null,\n"
 	"	evidence text,\n"
+	"	rollback_reason text,\n"
 	"	actor text not null,\n"
 	"	reason text not null,\n"
 	"	epoch bigint not null,\n"
@@ -147,6 +151,7 @@ static const char shared_sql[] =
 	"	updated_us bigint not null,\n"
 	"	finished_us bigint\n"
 	");\n"
+	"create unique index model_deployments_one_active on model_deployments (use_case) where finished_us is null;\n"
 	"create index model_deployments_by_use_case on model_deployments (use_case, id);\n";
 
 /* The history can be appended to and read; whoever wants to rewrite it has to drop these first, in sight of everybody.
