@@ -33,7 +33,7 @@ class Plan:
         self.fate = rng.choice(["ok"] * 6 + ["500", "429", "400", "reset", "close", "garbage", "cut", "slow", "not json",
                                              "unasked"])
         self.cut_at = rng.randint(0, len(self.pieces))
-        self.leaves = rng.random() < 0.06
+        self.leaves = rng.choice(["at once", "after the head", "after an event"] + [None] * 27)
         self.close_after = rng.random() < 0.3
         self.rng = rng
 
@@ -132,9 +132,13 @@ def play(world, plan):
     path, body = plan.request()
     with world.daemon.connect() as c:
         c.send_request("POST", path, body, {"x-request-id": plan.id})
-        if plan.leaves:
+        if plan.leaves == "at once":
             return None
         head = c.read_head()
+        if plan.leaves == "after an event" and "chunked" in head.headers.get("transfer-encoding", ""):
+            m.Stream(c, head).block()
+        if plan.leaves:
+            return None
         log_id = head.headers["x-muster-log-id"]
         if not plan.stream or not head.headers["content-type"].startswith("text/event-stream"):
             got = json.loads(b"".join(c.pieces(head)))
