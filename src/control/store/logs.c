@@ -27,7 +27,7 @@ static struct db_value known(int64_t v)
 /* --- writing --- */
 
 #define N_COLUMNS 27u
-#define ROWS_AT_ONCE 8u
+#define ROWS_AT_ONCE ((size_t)8)
 #define INSERT "insert into model_historical_logs (" META ", context, prompt, output) values "
 #define UNLESS_THERE " on conflict do nothing"
 #define PARAMETER_SIZE sizeof("($216, ")
@@ -50,8 +50,8 @@ struct log_writer *log_writer_new(void)
 	if (!w)
 		abort();
 	n = (size_t)snprintf(w->sql, sizeof(w->sql), "%s", INSERT); /* all of these fit */
-	for (unsigned i = 0; i < ROWS_AT_ONCE * N_COLUMNS; i++)
-		n += (size_t)snprintf(w->sql + n, sizeof(w->sql) - n, "%s$%u%s", i % N_COLUMNS ? "" : "(", i + 1,
+	for (size_t i = 0; i < ROWS_AT_ONCE * N_COLUMNS; i++)
+		n += (size_t)snprintf(w->sql + n, sizeof(w->sql) - n, "%s$%zu%s", i % N_COLUMNS ? "" : "(", i + 1,
 				      (i + 1) % N_COLUMNS		 ? ", "
 				      : i + 1 < ROWS_AT_ONCE * N_COLUMNS ? "), "
 									 : ")");

@@ -352,15 +352,16 @@ int spool_supply(struct spool *s, struct err *err)
 
 /* Maps in what the writer will come to next: the first page of a file's 2 MiB can take milliseconds, which no loop has.
  */
-static void touch_ahead(struct writer *w)
+static void touch_ahead(const struct spool *s, struct writer *w)
 {
 	struct segment *active = atomic_load_explicit(&w->active, memory_order_acquire);
 	unsigned taken = atomic_load_explicit(&w->ring_taken, memory_order_acquire);
 
 	if (active)
-		segment_touch(active, atomic_load_explicit(&active->used, memory_order_relaxed) + SPOOL_WINDOW_BYTES);
+		segment_touch(s, active,
+			      atomic_load_explicit(&active->used, memory_order_relaxed) + SPOOL_WINDOW_BYTES);
 	if (taken != atomic_load_explicit(&w->ring_put, memory_order_relaxed))
-		segment_touch(atomic_load_explicit(&w->ring[taken % SPOOL_AHEAD], memory_order_relaxed),
+		segment_touch(s, atomic_load_explicit(&w->ring[taken % SPOOL_AHEAD], memory_order_relaxed),
 			      SPOOL_WINDOW_BYTES / 4);
 }
 
@@ -387,6 +388,6 @@ int spool_prepare(struct spool *s, struct err *err)
 		drop_waiting(&s->tracks[i]);
 	rc = spool_supply(s, err);
 	for (unsigned i = 0; i < s->n_writers; i++)
-		touch_ahead(&s->writers[i]);
+		touch_ahead(s, &s->writers[i]);
 	return rc;
 }

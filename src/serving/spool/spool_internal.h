@@ -30,6 +30,7 @@
 struct segment {
 	struct segment *next; /* same track, later */
 	char *map;
+	int fd;	     /* -1: of an earlier run */
 	size_t size; /* mapped, and of the file */
 	uint32_t writer;
 	uint64_t sequence;
@@ -71,7 +72,7 @@ struct writer {
 
 struct spool {
 	char *directory;
-	int dir_fd, lock_fd, ack_fd, wake_fd, room_fd;
+	int dir_fd, lock_fd, ack_fd, wake_fd, room_fd, null_fd;
 	unsigned n_writers;
 	size_t segment_bytes;
 	uint64_t max_bytes;
@@ -104,7 +105,7 @@ void spool_signal(int event_fd);
 int segment_create(struct spool *s, unsigned writer, struct segment **ret, struct err *err);
 /* Maps a file of an earlier run.  E_CORRUPT: its header does not check; E_UNSUPPORTED: a newer Muster's. */
 int segment_adopt(struct spool *s, const char *name, struct segment **ret, struct err *err);
-void segment_touch(struct segment *g, size_t upto);
+void segment_touch(const struct spool *s, struct segment *g, size_t upto);
 /* Unmaps and frees; the file stays. */
 void segment_free(struct segment *g);
 void segment_delete(struct spool *s, struct segment *g);       /* and its file */
