@@ -13,6 +13,10 @@ static const char *const secret_members[] = {"api_key",	     "apikey",	   "api-k
 static const char *const secret_headers[] = {"authorization", "proxy-authorization", "x-api-key",
 					     "api-key",	      "x-goog-api-key",	     "cookie"};
 
+/* What the gateway writes itself: a second one would change where a request ends or goes. */
+static const char *const own_headers[] = {"host", "content-length", "transfer-encoding", "connection",
+					  "te",	  "trailer",	    "upgrade",		 "expect"};
+
 static bool is_one_of(struct slice s, const char *const *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -67,6 +71,9 @@ static int header_check(const struct json *v, struct err *err)
 			       "configuration.headers." SLICE_FMT
 			       " would store a secret in the registry: name the environment variable that holds it in "
 			       "api_key_env, or its file in api_key_file",
+			       SLICE_ARG(shown));
+	if (is_one_of(v->key, own_headers, COUNT_OF(own_headers)))
+		return err_set(err, E_INVALID, "configuration.headers." SLICE_FMT " is the gateway's own: leave it out",
 			       SLICE_ARG(shown));
 	if (v->type != JSON_STRING || has_control(v->str))
 		return err_set(err, E_INVALID,

@@ -9,6 +9,7 @@
 #include "app/daemon/daemon.h"
 #include "control/telemetry/prometheus.h"
 #include "core/base/clock.h"
+#include "core/base/utf8.h"
 #include "core/base/version.h"
 #include "core/json/writer.h"
 
@@ -161,11 +162,22 @@ static void on_control_loop(void *arg)
 	job_submit(d->control, work, worked, c);
 }
 
+/* Absent when it sent none of 1 to 128 visible characters. */
+static struct slice callers_request_id(const struct http_head *head)
+{
+	struct slice id = http_header(head, "x-request-id");
+
+	for (size_t i = 0; i < id.n; i++)
+		if (id.p[i] <= 0x20 || id.p[i] >= 0x7f)
+			return (struct slice){0};
+	return id.n <= 128 ? id : (struct slice){0};
+}
+
 static struct slice actor_of(const struct http_head *head, struct slice caller)
 {
 	struct slice said = http_header(head, "x-muster-actor");
 
-	if (said.n && said.n <= 128 && slice_eq_str(caller, "anonymous"))
+	if (said.n && said.n <= 128 && utf8_valid(said) && slice_eq_str(caller, "anonymous"))
 		return said;
 	return caller.n ? caller : SLICE_LIT("anonymous");
 }
@@ -187,8 +199,8 @@ void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_l
 					  .query = x->head.query,
 					  .body = x->body,
 					  .actor = actor_of(&x->head, actor),
-					  .request_id = http_header(&x->head, "x-request-id")};
-	if (!c->request.request_id.n || c->request.request_id.n > 128) {
+					  .request_id = callers_request_id(&x->head)};
+	if (!c->request.request_id.n) {
 		char id[UUID_STR_SIZE];
 		struct uuid u = uuid_v7_now();
 

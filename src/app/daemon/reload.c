@@ -40,9 +40,9 @@ static int parse_keys(struct slice text, struct gateway_key *keys, size_t *ret_n
 		ptrdiff_t colon;
 
 		at++;
-		line = slice_trim(line);
 		if (line.n && line.p[line.n - 1] == '\r')
 			line.n--;
+		line = slice_trim(line);
 		if (!line.n || line.p[0] == '#')
 			continue;
 		if (n == KEYS_MAX)
@@ -75,7 +75,8 @@ static int make_with_keys(const struct config *c, struct gateway_settings_source
 	src->keys = keys;
 	if (!rc)
 		rc = gateway_settings_new(src, ret, err);
-	explicit_bzero(text.p, text.n);
+	if (text.n)
+		explicit_bzero(text.p, text.n);
 	buf_release(&text);
 	return rc;
 }

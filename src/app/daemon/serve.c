@@ -136,7 +136,8 @@ static void on_signal(uv_signal_t *handle, int number)
 	struct daemon *d = handle->data;
 
 	if (number == SIGHUP) {
-		daemon_reload(d);
+		if (!d->stopping) /* the loops read the configuration on their way out */
+			daemon_reload(d);
 		return;
 	}
 	if (d->stopping)

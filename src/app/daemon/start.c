@@ -14,9 +14,6 @@
 #include "core/http/url.h"
 #include "serving/guardrail/guard.h"
 
-/* A whole answer has to fit, however slowly it is read; a stream is held back long before. */
-#define SEND_MAX (API_MAX_BODY + ((size_t)1 << 20))
-
 static void raise_file_limit(void)
 {
 	struct rlimit l;
@@ -99,7 +96,6 @@ static void server_options(struct daemon *d, struct http_server_options *o)
 
 	http_server_options_init(o);
 	o->max_body_bytes = (size_t)c->limits_body_bytes;
-	o->max_send_bytes = SEND_MAX;
 	o->max_connections = (unsigned)c->limits_connections;
 	o->header_timeout_ms = c->limits_header_timeout_ms;
 	o->body_timeout_ms = c->limits_body_timeout_ms;
@@ -140,6 +136,7 @@ static int make_loops(struct daemon *d, struct err *err)
 		rc = loop_new(name, &loop, err);
 		if (rc)
 			return rc;
+		d->loops[i].loop = loop; /* daemon_free's, whatever fails from here on */
 		rc = make_loop(d, i, loop, err);
 		if (rc)
 			return rc;

@@ -87,6 +87,8 @@ static void free_loops(struct daemon *d)
 	for (size_t i = 0; i < d->n_loops; i++) {
 		struct data_loop *l = &d->loops[i];
 
+		if (l->started && !d->running) /* the start failed: nobody has told it to end */
+			loop_post(l->loop, close_loop, l);
 		if (l->started)
 			loop_join(l->loop);
 		if (l->server)

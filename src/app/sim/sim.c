@@ -17,6 +17,7 @@
 #define SIM_TEXT_MAX 65536
 #define SIM_PLANS 256 /* configurations whose requests are counted; more share places */
 #define SIM_MAX_LATENCY_MS 600000
+#define SIM_MAX_OUT ((size_t)16 << 20) /* all at once: an event for each byte of the longest text */
 
 struct sim {
 	struct loop *loop;
@@ -93,6 +94,9 @@ static int read_plan(struct sim *s, struct http_exchange *x, struct plan *p, str
 		return rc;
 	if (p->status < 400 || p->status > 599)
 		return err_set(err, E_INVALID, "sim.status must be between 400 and 599");
+	if (p->tokens_per_s > 0 && p->tokens_per_s * SIM_MAX_LATENCY_MS < 1000)
+		return err_set(err, E_INVALID, "sim.tokens_per_s must be 0 or at least one token in %d ms",
+			       SIM_MAX_LATENCY_MS);
 	if (p->latency_ms < 0 || p->latency_ms > SIM_MAX_LATENCY_MS)
 		return err_set(err, E_INVALID, "sim.latency_ms must be between 0 and %d", SIM_MAX_LATENCY_MS);
 	return 0;
@@ -213,7 +217,7 @@ static void on_tick(void *arg)
 	struct iovec piece;
 	struct buf out;
 
-	buf_init(&out, SIM_TEXT_MAX * 16);
+	buf_init(&out, SIM_MAX_OUT);
 	if (!r->begun)
 		http_stream_begin(r->x, 200, &h, 1);
 	r->begun = true;

@@ -28,6 +28,19 @@ static void reply_json(struct http_exchange *x, int status, struct slice body)
 	http_reply(x, status, h, h[1].value.n ? 2 : 1, body);
 }
 
+/* What does not fit is an error, not half of a JSON text. */
+static void reply_built(struct http_exchange *x, int status, const struct buf *body)
+{
+	if (!buf_failed(body)) {
+		reply_json(x, status, buf_slice(body));
+		return;
+	}
+	respond_plain_error(x, &(struct api_error){.status = 503,
+						   .message = SLICE_LIT("The answer does not fit into this request's "
+									"memory: ask for less at once."),
+						   .type = "server_error"});
+}
+
 static void refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text)
 {
 	respond_plain_error(x, &(struct api_error){.status = status,
@@ -75,7 +88,7 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 	}
 	jw_array_end(&w);
 	jw_object_end(&w);
-	reply_json(x, 200, buf_slice(&out));
+	reply_built(x, 200, &out);
 }
 
 static void show_model(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
@@ -96,7 +109,7 @@ static void show_model(struct gateway *g, struct http_exchange *x, const struct 
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
 	write_entry(&w, name, model ? model->model.created_us : 0, model ? model->model.provider : SLICE_LIT("muster"));
-	reply_json(x, 200, buf_slice(&out));
+	reply_built(x, 200, &out);
 }
 
 /* --- GET /api/v1/use-cases/{use_case}/current --- */
@@ -151,7 +164,7 @@ static const struct json *read_body(struct gateway *g, struct http_exchange *x)
 	return root;
 }
 
-/* A text member; ids may also be numbers.  False after having refused. */
+/* A text member. False after having refused. */
 static bool text_member(struct http_exchange *x, const struct json *root, const char *name, struct slice *ret)
 {
 	struct err err = {0};
@@ -263,6 +276,8 @@ static struct judged_text *judge_outputs(struct gateway *g, struct http_exchange
 		t[i].text = o->str;
 		guard_result_init(&t[i].result);
 		guard_check(c->compiled, g->scratch, side, o->str, &t[i].result);
+		if (t[i].result.failed)
+			counter_add(&g->stats.guard_failures, 1);
 	}
 	return t;
 }
@@ -302,7 +317,7 @@ static void answer_check(struct http_exchange *x, const struct check *c, const s
 	}
 	jw_array_end(&w);
 	jw_object_end(&w);
-	reply_json(x, buf_failed(&out) ? 500 : 200, buf_slice(&out));
+	reply_built(x, 200, &out);
 }
 
 static void check_outputs(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
@@ -349,6 +364,11 @@ static bool read_numbers(struct http_exchange *x, const struct json *root, struc
 		return false;
 	}
 	r->latency_us = latency_ms < 0 || latency_ms > 1e12 ? -1 : (int64_t)(latency_ms * 1000);
+	if (r->prompt_tokens < -1 || r->completion_tokens < -1) {
+		refuse(x, 400, r->prompt_tokens < -1 ? "prompt_tokens" : "completion_tokens", NULL,
+		       "a number of tokens cannot be negative.");
+		return false;
+	}
 	if (at.p && clock_parse(at, r->created_us, &r->created_us)) {
 		refuse(x, 400, "created_at", NULL, "created_at must be a time such as 2026-11-23T04:50:20Z.");
 		return false;
@@ -406,6 +426,7 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	char id[UUID_STR_SIZE];
 	struct json_writer w;
 	struct buf out;
+	int rc;
 
 	(void)m;
 	if (!root)
@@ -416,7 +437,13 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	r.request_id = respond_request_id(x);
 	if (!read_log(x, root, &r))
 		return;
-	if (spool_append(g->spool, g->writer, &r)) {
+	rc = spool_append(g->spool, g->writer, &r);
+	if (rc == E_TOOBIG) {
+		refuse(x, 413, NULL, "record_too_large",
+		       "The record is larger than the log can take: 16 MiB of texts in all.");
+		return;
+	}
+	if (rc) {
 		respond_plain_error(
 			x,
 			&(struct api_error){

@@ -105,13 +105,14 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 		counter_add(&e->stats->errors, 1);
 	if (e->use_case_name.n)
 		record_exchange(e, error->status == 504 ? RECORD_TIMEOUT : RECORD_ERROR, error->status);
-	buf_init_arena(&body, &e->http->arena, ERROR_MAX_BYTES);
+	buf_init(&body, ERROR_MAX_BYTES); /* the arena may be what is full */
 	encode_error(&body, e->front, error);
 	n = respond_headers(e, h, SLICE_LIT("application/json"));
 	if (e->upstream_retry_after.n)
 		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
 	e->step = STEP_DONE;
 	http_reply(e->http, error->status, h, n, buf_slice(&body));
+	buf_release(&body);
 	return FINISHED;
 }
 

@@ -45,13 +45,14 @@ static struct slice find_key(struct arena *a, const struct provider_target *pt, 
 			     struct slice *ret_missing)
 {
 	struct slice env = config->api_key_env.n ? config->api_key_env : slice_from(pt->api_key_env);
-	const char *value;
+	const char *value, *name;
 
 	if (config->api_key_file.n)
 		return read_key_file(a, config->api_key_file, ret_missing);
 	if (!env.n)
 		return (struct slice){0};
-	value = getenv(arena_strndup(a, env.p, env.n));
+	name = arena_strndup(a, env.p, env.n);
+	value = name ? getenv(name) : NULL;
 	if (value && *value)
 		return arena_slice(a, slice_from(value));
 	if (pt->auth == PROVIDER_AUTH_BEARER || config->api_key_env.n)
@@ -147,6 +148,8 @@ int target_init(struct arena *a, struct target *ret, struct slice provider, cons
 	if (rc)
 		return rc;
 	key = find_key(a, &pt, config, &ret->missing);
+	if (!is_header_safe(key))
+		ret->missing = SLICE_LIT("its key holds a control character");
 	buf_init_arena(&head, a, HEAD_MAX);
 	write_head(a, &head, &pt, config, url.authority, key);
 	if (buf_failed(&head))
