@@ -155,6 +155,22 @@ static struct channel *channel_of(struct stream *s, unsigned id)
 	return NULL;
 }
 
+/* By start, the longest first: a match that is certain late may begin before, or around, one that was certain early. */
+static void keep_hit(struct guard_result *r, size_t *n, struct guard_hit hit)
+{
+	size_t at = *n;
+
+	for (; at; at--) {
+		const struct guard_hit *before = &r->hit[at - 1];
+
+		if (before->start < hit.start || (before->start == hit.start && before->end >= hit.end))
+			break;
+		r->hit[at] = *before;
+	}
+	r->hit[at] = hit;
+	++*n;
+}
+
 /* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number.
  */
 static void note_hits(struct exchange *e, struct channel *c)
@@ -175,7 +191,7 @@ static void note_hits(struct exchange *e, struct channel *c)
 		all->action = r->action;
 	for (size_t i = 0; i < r->n_hits; i++)
 		if (r->hit[i].end > c->left)
-			r->hit[kept++] = r->hit[i];
+			keep_hit(r, &kept, r->hit[i]);
 	r->n_hits = c->n_told = kept;
 }
 
