@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* muster log ...: the historical log. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -175,8 +177,27 @@ static void tail_print(struct cli *c, const struct json *l)
 		print_texts(c, l);
 }
 
-/* Prints what came after the record `after`, and moves it on.  ret_n: how many. */
-static int tail_step(struct cli *c, char after[64], size_t *ret_n)
+/*
+ * The newest record by id is where following begins, and others of the first page may have come into the database
+ * behind it: those were printed.
+ */
+struct tail {
+	char after[64];
+	char (*printed)[64]; /* the first page */
+	size_t n_printed;
+};
+
+static bool was_printed(const struct tail *t, struct slice id)
+{
+	for (size_t i = 0; i < t->n_printed; i++) {
+		if (slice_eq_str(id, t->printed[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Prints what came after the record t->after, and moves it on.  ret_n: how many. */
+static int tail_step(struct cli *c, struct tail *t, size_t *ret_n)
 {
 	struct answer a;
 	struct path p;
@@ -186,17 +207,17 @@ static int tail_step(struct cli *c, char after[64], size_t *ret_n)
 	path_init(c, &p, LOGS);
 	filters(c, &p);
 	path_query(&p, "limit", "200");
-	path_query(&p, "after", after);
+	path_query(&p, "after", t->after);
 	rc = cli_get(c, &p, &a);
 	if (rc)
 		return rc;
 	for (const struct json *l = json_items(&a, "data"); l; l = l->next) {
 		struct slice id = json_text(l, "log_id");
 
-		tail_print(c, l);
-		if (id.n && id.n < 64) {
-			memcpy(after, id.p, id.n);
-			after[id.n] = 0;
+		if (!was_printed(t, id))
+			tail_print(c, l);
+		if (id.n && id.n < sizeof(t->after)) {
+			snprintf(t->after, sizeof(t->after), SLICE_FMT, SLICE_ARG(id));
 			++*ret_n;
 		}
 	}
@@ -204,8 +225,8 @@ static int tail_step(struct cli *c, char after[64], size_t *ret_n)
 	return 0;
 }
 
-/* The newest records, oldest first; leaves the newest id in after. */
-static int tail_start(struct cli *c, char after[64])
+/* The newest records, oldest first; leaves the newest id in t->after. */
+static int tail_start(struct cli *c, struct tail *t)
 {
 	const struct json *list, **items;
 	struct answer a;
@@ -223,12 +244,14 @@ static int tail_start(struct cli *c, char after[64])
 	items = ARENA_ARRAY(&c->arena, const struct json *, (list ? list->n_items : 0) + 1u);
 	for (const struct json *l = json_items(&a, "data"); items && l; l = l->next)
 		items[n++] = l;
-	if (n && json_text(items[0], "log_id").n < 64) {
-		struct slice id = json_text(items[0], "log_id");
-
-		memcpy(after, id.p, id.n);
-		after[id.n] = 0;
-	}
+	t->printed = calloc(n + 1, sizeof(*t->printed));
+	if (!t->printed)
+		abort();
+	for (t->n_printed = 0; t->n_printed < n; t->n_printed++)
+		snprintf(t->printed[t->n_printed], sizeof(t->printed[0]), SLICE_FMT,
+			 SLICE_ARG(slice_sub(json_text(items[t->n_printed], "log_id"), 0, 63)));
+	if (n)
+		memcpy(t->after, t->printed[0], sizeof(t->after));
 	while (n)
 		tail_print(c, items[--n]);
 	out_flush(&c->out);
@@ -238,15 +261,16 @@ static int tail_start(struct cli *c, char after[64])
 int log_tail_run(struct cli *c)
 {
 	static const struct timespec pause = {POLL_MS / 1000, (POLL_MS % 1000) * 1000000L};
-	char after[64] = "00000000-0000-0000-0000-000000000000";
-	int rc = tail_start(c, after);
+	struct tail t = {.after = "00000000-0000-0000-0000-000000000000"};
+	int rc = tail_start(c, &t);
 	size_t n;
 
 	while (rc == 0 && !ferror(c->out.to)) {
 		cli_forget(c);
-		rc = tail_step(c, after, &n);
+		rc = tail_step(c, &t, &n);
 		if (rc == 0 && n == 0)
 			nanosleep(&pause, NULL);
 	}
+	free(t.printed);
 	return rc ? rc : EXIT_FAILED;
 }

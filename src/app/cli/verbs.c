@@ -58,7 +58,7 @@ static const struct option common[] = {
 	}
 #define UNTIL                                                               \
 	{                                                                   \
-		"until", OPTION_TIME, OPTIONAL, "TIME", "Only before then." \
+		"until", OPTION_TIME, OPTIONAL, "TIME", "Only up to then." \
 	}
 
 static const struct option model_list_options[] = {

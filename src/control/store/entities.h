@@ -120,7 +120,8 @@ struct log_filter {
 	size_t limit;
 	bool with_text; /* prompt, context and output too */
 };
-/* Newest first (with after_id: oldest first). Violations are not filled in. */
+/* Newest first; with after_id what came into the database after it, in that order, so that who follows misses nothing.
+ * Violations are not filled in. */
 int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, struct log_record **ret, size_t *ret_n,
 		   struct err *err);
 /* id: whole, or a unique prefix of at least 6 characters. E_NOTFOUND, or E_CONFLICT naming how many match. With
