@@ -134,11 +134,14 @@ def test_tail_shows_the_last_ones_and_follows(daemon, upstream):
     case = daemon.name("tail")
     daemon.use_case(case, policy="none")
     daemon.register(case, upstream)
-    before = [daemon.generate(case, "old %d" % i).headers["x-muster-log-id"] for i in range(3)]
+    body = {"use_case": case, "prompt": "one connection is on one loop: its ids are in order"}
+    c = daemon.connect()
+    before = [c.request("POST", "/api/v1/generate", body).headers["x-muster-log-id"] for _ in range(3)]
     daemon.logs(case, 3)
     f = Follower(daemon, "log", "tail", "--use-case", case, "--json", "--limit", "2")
     f.wait(lambda t: t.count("\n") == 2, "the last two")
-    later = [daemon.generate(case, "new %d" % i).headers["x-muster-log-id"] for i in range(3)]
+    later = [c.request("POST", "/api/v1/generate", body).headers["x-muster-log-id"] for _ in range(3)]
+    c.close()
     text = f.wait(lambda t: t.count("\n") >= 5, "what came later")
     assert [json.loads(l)["log_id"] for l in text.splitlines()] == before[1:] + later
     f.end()
@@ -233,3 +236,26 @@ def test_text_of_a_model_cannot_steer_the_terminal(daemon, make_upstream):
     for args in (["generate", case, "hi"], ["generate", case, "hi", "--no-stream"]):
         text = on_terminal(daemon, *args, NO_COLOR="1")
         assert "\x1b" not in text and "\x07" not in text and "end" in text, text
+
+
+def test_tail_shows_each_exchange_once_however_long_it_took(daemon, make_upstream):
+    go = threading.Event()
+    case = daemon.name("slow")
+    daemon.use_case(case, policy="none")
+    upstream = make_upstream()
+    daemon.register(case, upstream)
+    upstream.script = [lambda c, r: (go.wait(m.LIMIT), m.ok()(c, r))]
+    with daemon.connect() as c:
+        c.send_request("POST", "/api/v1/generate", {"use_case": case, "prompt": "begins first"})
+        upstream.wait_requests(1)
+        quick = [daemon.generate(case, "quick").headers["x-muster-log-id"] for _ in range(3)]
+        daemon.logs(case, 3)
+        f = Follower(daemon, "log", "tail", "--use-case", case, "--json")
+        f.wait(lambda t: t.count("\n") == 3, "the quick ones")
+        go.set()
+        slow = c.read_answer().headers["x-muster-log-id"]
+        text = f.wait(lambda t: slow in t, "the one that began first and ended last")
+    later = daemon.generate(case, "later").headers["x-muster-log-id"]
+    text = f.wait(lambda t: later in t, "a later one")
+    assert sorted(json.loads(l)["log_id"] for l in text.splitlines()) == sorted(quick + [slow, later])
+    f.end()
