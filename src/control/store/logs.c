@@ -243,12 +243,6 @@ static struct slice id_floor(int64_t at_us, char text[UUID_STR_SIZE])
 	return (struct slice){text, (size_t)n};
 }
 
-/*
- * The order in which records came into the database.  Ids have the order in which exchanges began: a long one comes in
- * behind many that began later, and who follows the log by id would never see it.
- */
-#define ARRIVAL "rowid"
-
 int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, struct log_record **ret, size_t *ret_n,
 		   struct err *err)
 {
@@ -269,12 +263,11 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	sql_where_time(&q, "created_us <= ", f->until_us);
 	sql_where_text(&q, "id < ", f->before_id);
 	if (f->after_id.p) { /* an id that is not there comes before all */
-		sql_where_text(
-			&q, ARRIVAL " > (select coalesce(max(" ARRIVAL "), 0) from model_historical_logs where id = ",
-			f->after_id);
+		sql_where_text(&q, "arrival > (select coalesce(max(arrival), 0) from model_historical_logs where id = ",
+			       f->after_id);
 		sql_add(&q, ")");
 	}
-	sql_add(&q, f->after_id.p ? " order by " ARRIVAL " limit " : " order by id desc limit ");
+	sql_add(&q, f->after_id.p ? " order by arrival limit " : " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
 	rc = sql_query(db, a, &q, &rows, err);
 	if (rc)

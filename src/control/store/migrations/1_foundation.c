@@ -7,7 +7,8 @@
  * newest of these" without a sort.  Its large texts stand last, so that reading the rest of a row never walks through
  * them.  model_id has no foreign key: a record is never refused because a model is gone.  None of its columns is
  * `not null` or has a check: with a constraint that can stop a statement between two rows, SQLite keeps a copy of each
- * page that an insert of many rows touches, which costs more than the insert.
+ * page that an insert of many rows touches, which costs more than the insert.  arrival is the order in which records
+ * came in: that of ids is the order in which exchanges began, and who follows the log by it would pass over a long one.
  */
 #include "control/store/migrations/migrations.h"
 
@@ -156,7 +157,8 @@ static const char shared_sql[] =
 
 /* The history can be appended to and read; whoever wants to rewrite it has to drop these first, in sight of everybody.
  */
-static const char sqlite_sql[] = "create table model_historical_logs (\n" LOG_COLUMNS "	primary key (id)\n"
+static const char sqlite_sql[] = "create table model_historical_logs (\n"
+				 "	arrival integer primary key,\n" LOG_COLUMNS "	unique (id)\n"
 				 ");\n" LOG_INDEXES "\n"
 				 "create trigger registry_events_no_update before update on registry_events\n"
 				 "begin\n"
@@ -173,11 +175,16 @@ static const char sqlite_sql[] = "create table model_historical_logs (\n" LOG_CO
  * has the same one again.  Ids and names are compared byte by byte on every database: reads rest on the order of ids.
  */
 static const char postgres_sql[] =
-	"create table model_historical_logs (\n" LOG_COLUMNS "	primary key (id, created_us)\n"
+	"create sequence model_historical_logs_arrival;\n"
+	"create table model_historical_logs (\n"
+	"	arrival bigint not null default nextval('model_historical_logs_arrival'),\n" LOG_COLUMNS
+	"	primary key (id, created_us)\n"
 	") partition by range (created_us);\n"
 	"alter table model_historical_logs alter id type text collate \"C\", alter use_case type text collate \"C\",\n"
 	"	alter model_id type text collate \"C\", alter model_name type text collate \"C\";\n"
-	"create table model_historical_logs_default partition of model_historical_logs default;\n" LOG_INDEXES "\n"
+	"create table model_historical_logs_default partition of model_historical_logs default;\n" LOG_INDEXES
+	"create index model_historical_logs_by_arrival on model_historical_logs (arrival);\n"
+	"\n"
 	"alter table model_registry alter id type text collate \"C\", alter model_name type text collate \"C\",\n"
 	"	alter version type text collate \"C\", alter use_case type text collate \"C\";\n"
 	"alter table use_cases alter name type text collate \"C\";\n"
