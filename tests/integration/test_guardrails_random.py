@@ -15,17 +15,21 @@ PARTS = ["forbidden fruit", "forbidden  fruit", "Forbidden\nFruit", "forbidden",
          "forbidden forbidden fruit"]
 
 
-def rule(name, kind, *values):
-    return {"id": name, "category": "test", "kind": kind, "action": "mask", "severity": "low", "side": "output",
-            "values": list(values)}
+def rules(action):
+    def rule(name, kind, *values):
+        return {"id": name, "category": "test", "kind": kind, "action": action, "severity": "low", "side": "output",
+                "values": list(values)}
+
+    return [rule("fruit", "literal", "forbidden fruit"), rule("code", "pattern", r"\b[A-Z]{2}-\d{4}\b"),
+            rule("card", "pii", "card"), rule("mail", "pii", "email"), rule("inner", "literal", "bb cc"),
+            rule("outer", "pattern", "aa bb cc d{1,5}e")]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     d = m.Muster(tmp_path_factory.mktemp("muster"), args=["--loops", "2"])
-    d.policy("mixed", rule("fruit", "literal", "forbidden fruit"), rule("code", "pattern", r"\b[A-Z]{2}-\d{4}\b"),
-             rule("card", "pii", "card"), rule("mail", "pii", "email"),
-             rule("inner", "literal", "bb cc"), rule("outer", "pattern", "aa bb cc d{1,5}e"))
+    d.policy("mixed", *rules("mask"))
+    d.policy("strict", *rules("block"))
     plans = {}
 
     def serve(c, r):
@@ -40,6 +44,8 @@ def world(tmp_path_factory):
         for protocol in ("openai", "ollama"):
             d.use_case("cut_" + protocol, policy="mixed", fallback_content="")
             d.register("cut_" + protocol, u, protocol=protocol)
+            d.use_case("stop_" + protocol, policy="strict", fallback_content="")
+            d.register("stop_" + protocol, u, protocol=protocol)
         d.plans = plans
         yield d
         assert not u.errors
@@ -73,7 +79,27 @@ def compare(world, seed):
     assert sorted(found) == sorted((v["rule"], v["start"], v["length"]) for v in whole["violations"]), story
 
 
-def test_streams_are_judged_as_whole_texts_are(world):
+def compare_blocked(world, seed):
+    """Of an answer that is blocked nothing leaves from its first match on."""
+    rng = random.Random(seed)
+    text = "".join(rng.choice(PARTS) for _ in range(rng.randint(1, 8)))
+    whole = world.api("POST", "/api/v1/guardrails/check", {"policy": "strict", "outputs": [text]})
+    key = "blocked %d" % seed
+    world.plans[key] = (text, cut(rng, text))
+    with world.chat_stream("stop_" + rng.choice(["openai", "ollama"]), key) as s:
+        got = s.events()
+    out = m.chat_text(got).encode()
+    story = (seed, world.plans[key], whole, out)
+    log = world.log_of(s)
+    if not whole["violations"]:
+        assert out == text.encode() and m.finish_of(got) == "stop" and log["status"] == "ok", story
+        return
+    assert text.encode()[:min(v["start"] for v in whole["violations"])].startswith(out), story
+    assert m.finish_of(got) == "content_filter" and got[-1] == "[DONE]" and log["status"] == "blocked", story
+
+
+@pytest.mark.parametrize("compare", [compare, compare_blocked])
+def test_streams_are_judged_as_whole_texts_are(world, compare):
     seeds, lock, failures = iter(range(N)), threading.Lock(), []
 
     def work():
