@@ -387,6 +387,82 @@ TEST(derived_places_are_below_data_unless_named)
 	config_release(&c);
 }
 
+static const struct {
+	const char *env[6];
+	const char *url; /* NULL: refused with the text of why */
+	const char *why;
+} postgres_cases[] = {
+	{{"POSTGRES_HOST=h"}, "postgres://h/", NULL},
+	{{"POSTGRES_HOST=", "POSTGRES_PORT=1"}, "sqlite:./var/muster.db", NULL},
+	{{"POSTGRES_PORT=1", "POSTGRES_DB=d"}, "sqlite:./var/muster.db", NULL},
+	{{"POSTGRES_HOST=localhost", "POSTGRES_PORT=5443", "POSTGRES_DB=gaming_system", "POSTGRES_USER=postgres",
+	  "POSTGRES_PASSWORD=your_password"},
+	 "postgres://postgres:your_password@localhost:5443/gaming_system",
+	 NULL},
+	{{"POSTGRES_HOST=h", "POSTGRES_USER=a@b", "POSTGRES_PASSWORD=:/@?#%&= \xc3\xa4"},
+	 "postgres://a%40b:%3A%2F%40%3F%23%25%26%3D%20%C3%A4@h/",
+	 NULL},
+	{{"POSTGRES_HOST=/run/postgresql", "POSTGRES_DB=a b"}, "postgres://%2Frun%2Fpostgresql/a%20b", NULL},
+	{{"POSTGRES_HOST=::1", "POSTGRES_PORT=6"}, "postgres://[::1]:6/", NULL},
+	{{"POSTGRES_HOST=a,b"}, "postgres://a,b/", NULL},
+	{{"POSTGRES_HOST=h", "POSTGRES_PASSWORD_FILE=/run/s t", "POSTGRES_SSLMODE=verify-full",
+	  "POSTGRES_SSLROOTCERT=/ca&.pem"},
+	 "postgres://h/?password_file=/run/s%20t&sslmode=verify-full&sslrootcert=/ca%26.pem",
+	 NULL},
+	{{"POSTGRES_HOST=h", "MUSTER_DATABASE_URL=sqlite:/x"}, "sqlite:/x", NULL},
+	{{"POSTGRES_HOST=h", "POSTGRES_PORT=x"}, NULL, "POSTGRES_PORT: 'x' is no port"},
+	{{"POSTGRES_HOST=h", "POSTGRES_PORT=65536"}, NULL, "POSTGRES_PORT: '65536' is no port"},
+	{{"POSTGRES_HOST=h", "POSTGRES_PASSWORD=p", "POSTGRES_PASSWORD_FILE=/f"}, NULL, "keep one"},
+};
+
+TEST(the_variables_of_postgres_name_the_database)
+{
+	for (size_t i = 0; i < COUNT_OF(postgres_cases); i++) {
+		char *env[COUNT_OF(postgres_cases[i].env) + 1] = {NULL};
+		struct err err = {0};
+		struct config c;
+		char *url;
+		int rc;
+
+		for (size_t k = 0; postgres_cases[i].env[k]; k++)
+			env[k] = slice_dup(slice_from(postgres_cases[i].env[k]));
+		config_init(&c);
+		rc = config_load_env(&c, env, &err);
+		CHECK_INT(rc, postgres_cases[i].url ? 0 : E_INVALID);
+		url = config_database_url(&c);
+		if (postgres_cases[i].url)
+			CHECK_STR(url, postgres_cases[i].url);
+		else
+			CHECK(strstr(err.text, postgres_cases[i].why));
+		free(url);
+		config_release(&c);
+		for (size_t k = 0; env[k]; k++)
+			free(env[k]);
+	}
+}
+
+TEST(a_password_of_the_database_is_not_shown)
+{
+	char host[] = "POSTGRES_HOST=h", user[] = "POSTGRES_USER=u", password[] = "POSTGRES_PASSWORD=hunter2";
+	char *const env[] = {host, user, password, NULL};
+	char origin[CONFIG_ORIGIN_SIZE];
+	struct err err = {0};
+	struct config c;
+	struct buf out;
+
+	buf_init(&out, 65536);
+	config_init(&c);
+	CHECK_INT(load(&c, "database: {url: 'postgres://u:hunter3@file/'}\n", &err), 0);
+	CHECK_INT(config_dump_values(&c, &out), 0);
+	CHECK_INT(config_load_env(&c, env, &err), 0);
+	CHECK_INT(config_dump_values(&c, &out), 0);
+	CHECK(!strstr(buf_cstr(&out), "hunter"));
+	CHECK(strstr(buf_cstr(&out), "database.url: \"postgres://u@h/\"   (from POSTGRES_HOST)"));
+	CHECK_STR(config_origin_text(&c, "database.url", origin), "from POSTGRES_HOST");
+	config_release(&c);
+	buf_release(&out);
+}
+
 static void read_whole(const char *path, struct buf *out)
 {
 	FILE *f = fopen(path, "r");

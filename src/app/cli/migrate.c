@@ -26,12 +26,12 @@ static int open_database(struct cli *c, bool must_exist, struct db **ret_db, cha
 		return EXIT_FAILED;
 	}
 	if (db_open(found, ret_db, &err)) {
-		cli_fail(c, "say where: --data DIR, or --database-url sqlite:FILE", "cannot open %s: %s", found,
-			 err.text);
+		cli_fail(c, "say where: --data DIR, --database-url sqlite:FILE, or POSTGRES_HOST", "%s", err.text);
 		free(found);
 		return EXIT_FAILED;
 	}
-	*ret_url = found;
+	*ret_url = db_url_shown(found);
+	free(found);
 	return 0;
 }
 

@@ -176,14 +176,14 @@ static const struct option violation_options[] = {
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
-#define DATABASE_OPTIONS                                                                              \
-	{"config", OPTION_FILE, OPTIONAL, "FILE", "The daemon's configuration file. Default: none."}, \
-		{"data", OPTION_FILE, OPTIONAL, "DIR",                                                \
-		 "The daemon's data directory. Default: MUSTER_DATA, else ./var."},                   \
-		{"database-url", OPTION_TEXT, OPTIONAL, "URL",                                        \
-		 "The database itself. Default: MUSTER_DATABASE_URL, else sqlite:DIR/muster.db."},    \
-	{                                                                                             \
-		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."                       \
+#define DATABASE_OPTIONS                                                                                            \
+	{"config", OPTION_FILE, OPTIONAL, "FILE", "The daemon's configuration file. Default: none."},               \
+		{"data", OPTION_FILE, OPTIONAL, "DIR",                                                              \
+		 "The daemon's data directory. Default: MUSTER_DATA, else ./var."},                                 \
+		{"database-url", OPTION_TEXT, OPTIONAL, "URL",                                                      \
+		 "The database itself. Default: MUSTER_DATABASE_URL or POSTGRES_HOST, else sqlite:DIR/muster.db."}, \
+	{                                                                                                           \
+		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."                                     \
 	}
 static const struct option migrate_options[] = {
 	{"dry-run", OPTION_FLAG, OPTIONAL, NULL, "Print the SQL that would run, and change nothing."},

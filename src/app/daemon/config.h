@@ -2,7 +2,8 @@
 /*
  * What an operator can set, from four places: flag over environment over muster.yaml over default.  One table
  * (config.c) holds name, type, default, limits and the sentence that documents each key; `muster serve --dump-options`
- * and docs/CONFIG.md are printed from it.  No secret is ever a value here: only the names of files that hold one.
+ * and docs/CONFIG.md are printed from it.  Secrets stand in files that values name; only database.url may hold a
+ * password, and it is never shown.
  */
 #pragma once
 #include <stdbool.h>
@@ -20,7 +21,8 @@ enum config_from { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG }; /* a 
 
 struct config_origin {
 	enum config_from from;
-	int line; /* of the file */
+	int line;	      /* of the file */
+	const char *variable; /* of the environment, when its name does not follow from the key's */
 };
 
 enum config_log_format { CONFIG_LOGFMT, CONFIG_LOG_JSON };
@@ -63,7 +65,8 @@ void config_release(struct config *c);
 int config_load_file(struct config *c, const char *path, struct err *err);
 /* The same from memory; name stands for the file in errors. */
 int config_load_text(struct config *c, const char *name, struct slice text, struct err *err);
-/* MUSTER_LISTEN, MUSTER_LOG_LEVEL, ...: environ, or a NULL-terminated array like it. Other names are not ours. */
+/* MUSTER_LISTEN, MUSTER_LOG_LEVEL, ... and POSTGRES_HOST with its companions: environ, or a NULL-terminated array like
+ * it. Other names are not ours. */
 int config_load_env(struct config *c, char *const *env, struct err *err);
 /* A flag.  In key '.', '-' and '_' are the same.  E_NOTFOUND: no such key, with the nearest one; E_INVALID: a wrong
  * value. */

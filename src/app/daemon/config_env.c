@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "app/daemon/config_internal.h"
+#include "control/store/db.h"
 #include "core/base/log.h"
 
 #define ENV_NAME_SIZE 64
@@ -24,6 +25,20 @@ static char *env_name(const struct conf_key *k, char buf[ENV_NAME_SIZE])
 			*p = (char)(*p - 'a' + 'A');
 	}
 	return buf;
+}
+
+/* MUSTER_DATABASE_URL says it more directly and wins. */
+static int load_postgres(struct config *c, char *const *env, struct err *err)
+{
+	struct config_origin origin = {.from = CONFIG_ENV, .variable = "POSTGRES_HOST"};
+	int key = conf_find(SLICE_LIT("database.url")), rc;
+	CLEANUP(buf_release) struct buf url;
+
+	if (c->origin[key].from >= CONFIG_ENV)
+		return 0;
+	buf_init(&url, CONFIG_MAX_VALUE_BYTES);
+	rc = conf_postgres_url(env, &url, err);
+	return rc == E_NOTFOUND ? 0 : rc ? rc : conf_assign(c, key, buf_slice(&url), origin, err);
 }
 
 int config_load_env(struct config *c, char *const *env, struct err *err)
@@ -46,7 +61,7 @@ int config_load_env(struct config *c, char *const *env, struct err *err)
 			break; /* the first of that name, as getenv(3) takes it */
 		}
 	}
-	return 0;
+	return load_postgres(c, env, err);
 }
 
 char *config_origin_text(const struct config *c, const char *key, char buf[CONFIG_ORIGIN_SIZE])
@@ -64,7 +79,8 @@ char *config_origin_text(const struct config *c, const char *key, char buf[CONFI
 		snprintf(buf, CONFIG_ORIGIN_SIZE, "from %.255s:%d", c->path, c->origin[i].line);
 		break;
 	case CONFIG_ENV:
-		snprintf(buf, CONFIG_ORIGIN_SIZE, "from %s", env_name(&config_keys[i], name));
+		snprintf(buf, CONFIG_ORIGIN_SIZE, "from %s",
+			 c->origin[i].variable ? c->origin[i].variable : env_name(&config_keys[i], name));
 		break;
 	case CONFIG_FLAG:
 		snprintf(buf, CONFIG_ORIGIN_SIZE, "from --%s", config_keys[i].name);
@@ -147,7 +163,12 @@ int config_dump_options(struct buf *out)
 		       "As a flag or in the environment fallback.endpoints is `USE_CASE=URL,USE_CASE=URL`. SIGHUP "
 		       "reads the file\n"
 		       "again and changes the keys marked `reload`, all of them or, when anything is wrong, none.\n"
-		       "This page is what `muster serve --dump-options` prints.\n");
+		       "This page is what `muster serve --dump-options` prints.\n\n"
+		       "PostgreSQL can be named in parts: with `POSTGRES_HOST` set, it and `POSTGRES_PORT`, "
+		       "`POSTGRES_DB`, `POSTGRES_USER`,\n"
+		       "`POSTGRES_PASSWORD` or `POSTGRES_PASSWORD_FILE`, `POSTGRES_SSLMODE` and "
+		       "`POSTGRES_SSLROOTCERT` are database.url,\n"
+		       "unless `MUSTER_DATABASE_URL` or a flag says another.\n");
 	for (int i = 0; i < CONFIG_N_KEYS; i++) {
 		const struct conf_key *k = &config_keys[i];
 
@@ -165,11 +186,17 @@ static void dump_value(const struct config *c, const struct conf_key *k, struct 
 {
 	const void *field = (const char *)c + k->offset;
 	struct slice rest, name = {0};
+	char *shown;
 
 	switch (k->type) {
 	case CONF_STR:
 	case CONF_ADDR:
-		(void)buf_printf(out, "\"%s\"", *(char *const *)field);
+		shown = *(char *const *)field;
+		shown = strcmp(k->name, "database.url") ? strdup(shown) : db_url_shown(shown); /* no password */
+		if (!shown)
+			abort();
+		(void)buf_printf(out, "\"%s\"", shown);
+		free(shown);
 		break;
 	case CONF_BOOL:
 		(void)buf_adds(out, *(const bool *)field ? "true" : "false");

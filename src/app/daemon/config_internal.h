@@ -36,5 +36,8 @@ int conf_parse(struct config *c, const struct conf_key *k, struct slice value, s
 int conf_assign(struct config *c, int key, struct slice value, struct config_origin origin, struct err *err);
 int conf_endpoint_add(struct config_endpoints *e, struct slice use_case, struct slice url, struct err *err);
 void conf_endpoints_release(struct config_endpoints *e);
+/* POSTGRES_HOST and its companions as a URL, with the password if there is one. E_NOTFOUND: POSTGRES_HOST is not set.
+ */
+int conf_postgres_url(char *const *env, struct buf *out, struct err *err);
 void conf_copy(struct config *to, const struct config *from, int key); /* value and origin */
 bool conf_equal(const struct config *a, const struct config *b, int key);

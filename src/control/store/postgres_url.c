@@ -97,15 +97,29 @@ static const char *option_value(const struct pg_target *t, const char *name)
 	return NULL;
 }
 
+static bool is_ssl_mode(const char *s)
+{
+	static const char *const modes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
+
+	for (size_t i = 0; i < COUNT_OF(modes); i++) {
+		if (!strcmp(s, modes[i]))
+			return true;
+	}
+	return false;
+}
+
 /* A slash in a password ends the part of the URL where passwords stand: what follows would be shown to everybody. */
 static int check(const struct pg_target *t, const char *where, struct err *err)
 {
 	size_t n = strcspn(where, "?");
 	const char *slash = memchr(where + 2, '/', n - 2), *at = memrchr(where, '@', n);
-	const char *port = option_value(t, "port");
+	const char *port = option_value(t, "port"), *mode = option_value(t, "sslmode");
 
 	if (slash && at && at > slash)
 		return err_set(err, E_INVALID, "the URL of the database has an @ behind a /: " HOW_TO_SAY);
+	if (mode && !is_ssl_mode(mode))
+		return err_set(err, E_INVALID,
+			       "%s: sslmode is disable, allow, prefer, require, verify-ca or verify-full", t->shown);
 	if (port && port[strspn(port, "0123456789,")])
 		return err_set(err, E_INVALID, "the URL of the database has a port that is no number: " HOW_TO_SAY);
 	return 0;
