@@ -8,7 +8,11 @@ import pytest
 import muster as m
 
 MIB = 1024 * 1024
-LOGGED = 4 * MIB  # of a text
+
+
+def keeps(logged, text):
+    """A record has room for 4 MiB of a text at least; what it holds is the beginning."""
+    return text.startswith(logged) and len(logged) >= min(len(text), 4 * MIB)
 
 
 def text_of(answer):
@@ -37,14 +41,14 @@ def test_a_large_prompt_is_served_and_kept(daemon, upstream, case, front):
     a = (daemon.chat if front == "chat" else daemon.generate)(case, prompt)
     assert a.status == 200, a
     assert upstream.last().json()["messages"][-1]["content"] == prompt
-    assert daemon.log_of(a)["prompt"] == prompt[:LOGGED]
+    assert keeps(daemon.log_of(a)["prompt"], prompt)
 
 
 def test_a_large_answer_is_served_and_kept(daemon, upstream, case):
     text = "long " * (6 * MIB // 5)
     upstream.default = m.answer_with(200, m.completion(text))
     a = daemon.chat(case)
-    assert text_of(a) == text and daemon.log_of(a)["output"] == text[:LOGGED]
+    assert text_of(a) == text and keeps(daemon.log_of(a)["output"], text)
 
 
 @pytest.mark.parametrize("past,status", [(0, 200), (1, 502)])
@@ -71,7 +75,7 @@ def test_a_long_stream_is_forwarded_and_its_beginning_kept(daemon, upstream, cas
     with daemon.chat_stream(case) as s:
         assert m.chat_text(s.events()) == piece * 100
     log = daemon.log_of(s)
-    assert log["status"] == "ok" and log["output"] == (piece * 100)[:LOGGED]
+    assert log["status"] == "ok" and keeps(log["output"], piece * 100)
 
 
 def test_an_event_has_a_limit(daemon, upstream, case):
