@@ -46,8 +46,8 @@ class HistoricalLogProcessor:
     max_bytes      of their JSON; default 64 MiB
     ack_timeout_s  how long log_inference waits at most for the daemon's word; default 0.1; 0 never waits
 
-    One task delivers in order and ends when nothing waits.  While the daemon is away records wait in memory (they are
-    tried again after 0.1 s, then less often, every 5 s at most) and log_inference does not wait at all.  They do not
+    One task delivers in order and ends when nothing waits.  While the daemon is away or late, records wait in memory (they
+    are tried again after 0.1 s, then less often, up to every 5 s) and log_inference does not wait at all.  They do not
     outlive the process: `async with`, or close(), delivers what is left.  `counters` says what became of them.
     """
 
@@ -56,7 +56,7 @@ class HistoricalLogProcessor:
         self.client = client or Client()
         self.max_records, self.max_bytes, self.ack_timeout_s = max_records, max_bytes, ack_timeout_s
         self.counters = Counters()
-        self.away = False  # whether the last delivery failed
+        self.away = False  # whether the last delivery failed or is late
         self._waiting: Deque[_Record] = deque()
         self._bytes = 0
         self._task: Optional["asyncio.Task[None]"] = None
@@ -100,21 +100,25 @@ class HistoricalLogProcessor:
         if self.away or self.ack_timeout_s <= 0:
             return record.id
         done, _ = await asyncio.wait({record.acknowledged}, timeout=self.ack_timeout_s)
-        return record.acknowledged.result() if done else record.id
+        if done:
+            return record.acknowledged.result()
+        self.away = True
+        return record.id
 
     async def flush(self, timeout_s: float = 10.0) -> bool:
         """Waits until nothing is left; False when that takes longer than timeout_s."""
-        self._start()
-        if self._task:
-            await asyncio.wait({self._task}, timeout=timeout_s)
+        task = self._start()
+        if task:
+            await asyncio.wait({task}, timeout=timeout_s)
         return not self._waiting
 
     async def close(self, timeout_s: float = 10.0) -> bool:
         """flush(), then stops; False when records are left, which stay in memory and are counted by `pending`."""
         clean = await self.flush(timeout_s)
-        if self._task and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        task = self._start()
+        if task:
+            task.cancel()
+            await asyncio.wait({task})
         await self.client.close()
         return clean
 
@@ -126,10 +130,14 @@ class HistoricalLogProcessor:
 
     # --- the task ---
 
-    def _start(self) -> None:
+    def _start(self) -> Optional["asyncio.Task[None]"]:
+        """The task of the running event loop, begun when something waits; None when there is nothing to do."""
         loop = asyncio.get_running_loop()
-        if self._waiting and (not self._task or self._task.done() or self._task.get_loop() is not loop):
+        if self._task and (self._task.done() or self._task.get_loop() is not loop):
+            self._task = None
+        if self._waiting and not self._task:
             self._task = loop.create_task(self._deliver_all())
+        return self._task
 
     def _push(self, record: _Record, first: bool = False) -> None:
         (self._waiting.appendleft if first else self._waiting.append)(record)
