@@ -509,6 +509,7 @@ TEST(many_records_at_once_are_stored_as_one_by_one)
 		}
 		list[7].id = list[2].id; /* twice in one statement */
 		list[7].created_us = list[2].created_us;
+		list[7].created_us = list[2].created_us;
 		list[4].error = S("late");
 		add(&f, list[17]);
 		CHECK_INT(store_log_insert_many(f.db, w, list, 0, &n_inserted, &f.err), 0);
