@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import (Any, AsyncIterator, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar,
-                    Union)
+from typing import (Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple,
+                    Type, TypeVar, Union)
 from urllib.parse import quote, urlencode
 
 from .config import Config
@@ -102,7 +102,7 @@ class Client:
         return items
 
     async def events(self, path: str, body: Mapping[str, Any], *,
-                     timeout_s: Optional[float] = None) -> AsyncIterator[Dict[str, Any]]:
+                     timeout_s: Optional[float] = None) -> AsyncGenerator[Dict[str, Any], None]:
         """The server-sent events of a POST, parsed; never tried again.  "[DONE]" is passed over."""
         target, payload = self._target(path, None), encode(body)
         async with contextlib.AsyncExitStack() as stack:

@@ -46,9 +46,9 @@ class HistoricalLogProcessor:
     max_bytes      of their JSON; default 64 MiB
     ack_timeout_s  how long log_inference waits at most for the daemon's word; default 0.1; 0 never waits
 
-    One task delivers in order and ends when nothing waits.  While the daemon is away or late, records wait in memory (they
-    are tried again after 0.1 s, then less often, up to every 5 s) and log_inference does not wait at all.  They do not
-    outlive the process: `async with`, or close(), delivers what is left.  `counters` says what became of them.
+    One task delivers in order and ends when nothing waits.  While the daemon is away or late, log_inference does not
+    wait at all, and records wait in memory (they are tried again after 0.1 s, then less often, up to every 5 s).  They
+    do not outlive the process: `async with`, or close(), delivers what is left.  `counters` says what became of them.
     """
 
     def __init__(self, client: Optional[Client] = None, *, max_records: int = 10000, max_bytes: int = 64 << 20,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, AsyncIterator, Dict, Mapping, Optional
+from typing import Any, AsyncGenerator, AsyncIterator, Dict, Mapping, Optional
 
 from .client import Client
 from .config import use_case_of
@@ -17,6 +17,7 @@ from .registry import ModelRegistry
 AWAY = (UnreachableError, TimedOutError, BrokenError, UnavailableError, NotFoundError)
 
 Result = Dict[str, Any]
+Events = AsyncGenerator[Dict[str, Any], None]
 
 
 class LLMClient:
@@ -96,14 +97,13 @@ class LLMClient:
     async def _begin_stream(self, result: Result, body: Mapping[str, Any]) -> None:
         """Waits for the first event, so that a daemon that is away is known before anything was shown."""
         events = self.client.events("/api/v1/generate", body, timeout_s=self.timeout_s)
-        try:
-            first = await events.__anext__()
-        except StopAsyncIteration:
-            raise BrokenError("the stream of %s ended before it began" % self.client.config.url) from None
+        first = await next_of(events)
+        if first is None:
+            raise BrokenError("the stream of %s ended before it began" % self.client.config.url)
         result["stream"] = self._pieces(result, first, events)
 
     async def _pieces(self, result: Result, event: Optional[Dict[str, Any]],
-                      events: AsyncIterator[Dict[str, Any]]) -> AsyncIterator[str]:
+                      events: Events) -> AsyncIterator[str]:
         try:
             while event is not None:
                 if isinstance(event.get("error"), dict):
@@ -120,7 +120,7 @@ class LLMClient:
         except MusterError as e:
             result.update(success=False, error=str(e), finish_reason="error")
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
     # --- without the daemon ---
 
@@ -149,7 +149,8 @@ class LLMClient:
                       finish_reason="content_filter" if blocked else "error", guardrail="block" if blocked else None)
 
 
-async def next_of(events: AsyncIterator[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+async def next_of(events: Events) -> Optional[Dict[str, Any]]:
+    """The next event; None at the end."""
     try:
         return await events.__anext__()
     except StopAsyncIteration:
