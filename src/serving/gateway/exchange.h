@@ -15,7 +15,7 @@
 /* Texts beside the first one in one event of a stream. */
 #define ASIDES_MAX 16
 #define STREAM_EVENT_MAX ((size_t)1024 * 1024)
-/* A stream's text is kept for the log up to here; what comes after is counted, not kept. */
+/* Of a text the log keeps the beginning, up to here: three such texts fit a record. */
 #define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
 

@@ -30,20 +30,17 @@ static void count_violations(struct exchange *e, const struct log_record *r)
 		counter_add(&e->g->stats.violations[r->violations[i].severity], 1);
 }
 
-/* Of one record; the rest of it is small. */
-#define TEXTS_MAX (SPOOL_RECORD_MAX - ((size_t)128 << 10))
-
 /* Bounded, so that the record fits the spool whatever was asked and answered. */
 static void add_texts(struct exchange *e, struct log_record *r)
 {
 	if (e->log == LOG_METADATA)
 		return;
-	r->prompt = utf8_truncate(e->request.prompt, TEXTS_MAX / 2);
+	r->prompt = utf8_truncate(e->request.prompt, LOG_TEXT_MAX);
 	r->context = e->request.context;
-	if (r->prompt.n + r->context.n > TEXTS_MAX / 4 * 3) /* JSON cannot be cut */
+	if (r->context.n > LOG_TEXT_MAX) /* JSON cannot be cut */
 		r->context = slice_from(arena_printf(&e->http->arena, "{\"omitted_bytes\":%zu}", r->context.n));
 	r->output = utf8_truncate(e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text,
-				  TEXTS_MAX - r->prompt.n - r->context.n);
+				  LOG_TEXT_MAX);
 }
 
 /* What the caller asked for beside the text. */
