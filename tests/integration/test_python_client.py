@@ -610,7 +610,8 @@ def test_key_is_asked_for_and_shown(lib, start_daemon, tmp_path):
 def test_https_needs_a_certificate_that_can_be_trusted(lib, tmp_path, start_daemon):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem",
                     "-out", "cert.pem", "-days", "2", "-subj", "/CN=localhost",
-                    "-addext", "subjectAltName=DNS:localhost", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"],
+                    "-addext", "subjectAltName=DNS:localhost",
+                    "-addext", "keyUsage=critical,digitalSignature,keyCertSign"],
                    cwd=tmp_path, check=True, capture_output=True)
     daemon = start_daemon("tls:\n  cert_file: %s\n  key_file: %s\n" % (tmp_path / "cert.pem", tmp_path / "key.pem"))
     url = "https://localhost:%d" % daemon.address[1]
