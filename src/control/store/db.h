@@ -78,6 +78,7 @@ struct db_ops {
 struct db { /* base of every implementation */
 	const struct db_ops *ops;
 	const char *dialect; /* "sqlite", "postgres": whose SQL it takes where the two differ (migrations only) */
+	bool spent;	     /* failed in a way that another connection may not: the pool closes it */
 };
 
 #define DB_MAX_ROWS 100000

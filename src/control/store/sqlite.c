@@ -76,6 +76,10 @@ static int failed(struct db_sqlite *d, struct err *err)
 	int extended = sqlite3_extended_errcode(d->conn), code = code_of(extended);
 	const char *what = sqlite3_errmsg(d->conn);
 
+	/* A file that was opened while it could only be read stays so for this connection; one that was lost stays
+	 * lost. */
+	if (code == E_IO || code == E_CORRUPT || code == E_UNAVAILABLE)
+		d->base.spent = true;
 	if (code == E_BUSY)
 		return err_set(err, code, "the database %s is held by another process for more than %d s", d->path,
 			       BUSY_TIMEOUT_MS / 1000);
@@ -84,6 +88,8 @@ static int failed(struct db_sqlite *d, struct err *err)
 			       d->path, what);
 	if ((extended & 0xff) == SQLITE_FULL)
 		return err_set(err, code, "the disk of the database %s is full: free some space", d->path);
+	if ((extended & 0xff) == SQLITE_READONLY)
+		return err_set(err, code, "the database %s cannot be written: look at its owner and mode", d->path);
 	return err_set(err, code, "database %s: %s", d->path, what);
 }
 

@@ -132,6 +132,11 @@ void store_release(struct store *s, struct db *db)
 	if (!db)
 		return;
 	db_rollback(db);
+	if (db->spent) {
+		db_close(db);
+		give_up_place(s);
+		return;
+	}
 	pthread_mutex_lock(&s->lock);
 	s->idle[s->n_idle++] = db;
 	pthread_cond_signal(&s->returned);
