@@ -225,4 +225,4 @@ def test_idle_daemon_is_small_and_answers_soon(tmp_path, capsys):
     daemon.stop()
     with capsys.disabled():
         print("\n[start to first answer %.0f ms, idle VmRSS %.1f MB]" % (took * 1e3, rss / 1e6))
-    assert rss <= 25 * 1000 * 1000
+    assert m.SANITIZED or rss <= 25 * 1000 * 1000
