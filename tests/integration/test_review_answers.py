@@ -109,3 +109,30 @@ def test_exchange_with_more_text_than_a_log_record_holds_is_in_the_log(daemon, u
     assert answer.status == 200
     log = daemon.log_of(answer)
     assert log["status"] == "ok" and log["prompt"][:2] == "pp" and log["output"][:2] == "oo"
+
+
+@pytest.mark.parametrize("where", ["beside the message", "beside the choices", "in a custom call"])
+def test_words_in_members_that_are_not_known_are_judged(daemon, upstream, where):
+    name = guarded(daemon, upstream, WORD)
+    answer = m.completion("Fine.")
+    if where == "beside the message":
+        answer["choices"][0]["text"] = "a forbidden fruit"
+    elif where == "beside the choices":
+        answer["citations"] = [{"title": "a forbidden fruit"}]
+    else:
+        answer["choices"][0]["message"]["tool_calls"] = [
+            {"id": "1", "type": "custom", "custom": {"name": "f", "input": "a forbidden fruit"}}]
+    upstream.default = m.answer_with(200, answer)
+    got = daemon.chat(name)
+    assert got.status == 200 and b"a forbidden" not in got.body, got
+    assert got.headers["x-muster-guardrail"] == "block"
+
+
+def test_logprobs_of_a_masked_event_of_another_choice_do_not_leave(daemon, upstream):
+    name = guarded(daemon, upstream, CARDS)
+    event = m.chunk("Card %s now. " % CARD, index=1)
+    event["choices"][0]["logprobs"] = {"content": [{"token": "4111", "logprob": -0.1}]}
+    upstream.default = m.events(m.chunk("One. "), event, m.chunk("Two. "), "[DONE]")
+    with daemon.chat_stream(name, n=2) as s:
+        events = s.events()
+    assert b"4111" not in s.raw and m.chat_text(events, 1) == "Card [CARD] now. "

@@ -67,6 +67,7 @@ struct choice {
 	struct slice *other_logprobs;	   /* of the other choices */
 	size_t n_other_logprobs;
 	struct slice text, text_raw;
+	bool whole;	/* an answer, no event: what stands beside the message is judged as well */
 	bool has_other; /* something that only this protocol can carry */
 };
 
@@ -133,6 +134,16 @@ static int read_parts(struct choice *c, const struct json *content)
 	return rc;
 }
 
+/* A member that we do not know goes to the caller all the same: every string in it is judged. */
+static int add_strings(struct choice *c, const struct json *v)
+{
+	int rc = add_text(c, v, UNKNOWN);
+
+	for (const struct json *item = v->first; item && rc == 0; item = item->next)
+		rc = add_strings(c, item);
+	return rc;
+}
+
 static int read_function(struct choice *c, const struct json *function, unsigned call)
 {
 	int rc = 0;
@@ -141,6 +152,8 @@ static int read_function(struct choice *c, const struct json *function, unsigned
 	for (const struct json *v = function->first; v && rc == 0; v = v->next) {
 		if (KEY_IS(v, "arguments"))
 			rc = add_text(c, v, CALL + call);
+		else if (!KEY_IS(v, "name"))
+			rc = add_strings(c, v);
 	}
 	return rc;
 }
@@ -161,6 +174,8 @@ static int read_calls(struct choice *c, const struct json *calls)
 		for (const struct json *v = call->first; v && rc == 0; v = v->next) {
 			if (KEY_IS(v, "function"))
 				rc = read_function(c, v, small_index(call));
+			else if (!KEY_IS(v, "id") && !KEY_IS(v, "type") && !KEY_IS(v, "index"))
+				rc = add_strings(c, v);
 		}
 	}
 	return rc;
@@ -175,16 +190,6 @@ static int read_content(struct choice *c, const struct json *v)
 	c->text = v->str;
 	c->text_raw = wire_raw(c->doc, v);
 	return add_text(c, v, CONTENT);
-}
-
-/* A member that we do not know goes to the caller all the same: every string in it is judged. */
-static int add_strings(struct choice *c, const struct json *v)
-{
-	int rc = add_text(c, v, UNKNOWN);
-
-	for (const struct json *item = v->first; item && rc == 0; item = item->next)
-		rc = add_strings(c, item);
-	return rc;
 }
 
 /* A message or a delta. */
@@ -217,6 +222,31 @@ static int read_message(struct choice *c, const struct json *message)
 	return rc;
 }
 
+/* Members whose strings are labels, not words: not a place for a model to say something. */
+static bool is_label(const struct json *v)
+{
+	static const char *const labels[] = {
+		"id",
+		"object",
+		"created",
+		"model",
+		"choices",
+		"usage",
+		"system_fingerprint",
+		"service_tier",
+		"provider",
+		"index",
+		"stop_reason",
+		"native_finish_reason",
+		"content_filter_results",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(labels); i++)
+		if (slice_eq_str(v->key, labels[i]))
+			return true;
+	return false;
+}
+
 static int read_choice(struct choice *c, const struct json *choice)
 {
 	int rc = 0;
@@ -230,6 +260,8 @@ static int read_choice(struct choice *c, const struct json *choice)
 			c->finish = v;
 		else if (KEY_IS(v, "logprobs"))
 			c->logprobs = v;
+		else if (c->whole && !is_label(v))
+			rc = add_strings(c, v);
 	}
 	return rc;
 }
@@ -258,7 +290,8 @@ static int read_choices(struct choice *c, const struct json *choices)
 	int rc = 0;
 
 	for (const struct json *v = choices->first; v && rc == 0; v = v->next) {
-		struct choice more = {.a = c->a, .doc = c->doc, .judged = c->judged, .channel = c->channel};
+		struct choice more = {
+			.a = c->a, .doc = c->doc, .judged = c->judged, .channel = c->channel, .whole = c->whole};
 		struct choice *to = &more;
 		bool none_before = !c->judged->n;
 
@@ -340,7 +373,7 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 	struct wire_doc doc;
 	struct texts judged = {0};
 	unsigned channel = 0;
-	struct choice c = {.a = a, .doc = &doc, .judged = &judged, .channel = &channel};
+	struct choice c = {.a = a, .doc = &doc, .judged = &judged, .channel = &channel, .whole = true};
 	struct top t = {0};
 	struct slice message;
 	int rc = wire_parse(a, jp, body, &doc, err);
@@ -357,6 +390,9 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		return err_set(err, E_INVALID, "the upstream's answer is no chat completion: it has no choices");
 	}
 	rc = read_choices(&c, t.choices);
+	for (const struct json *v = doc.root->first; v && rc == 0; v = v->next)
+		if (!is_label(v))
+			rc = add_strings(&c, v);
 	if (rc < 0)
 		return err_set(err, rc, "the upstream's answer is more than an exchange may hold");
 	return fill_answer(&t, &c, ret, err);
