@@ -6,11 +6,11 @@
 #include "core/json/json.h"
 
 enum guard_action { /* ordered: the strongest of several hits wins */
-	GUARD_ALLOW,
-	GUARD_FLAG,	/* record it, change nothing */
-	GUARD_MASK,	/* replace the match */
-	GUARD_FALLBACK, /* answer with the fallback content */
-	GUARD_BLOCK,	/* refuse the request, or end the answer */
+		    GUARD_ALLOW,
+		    GUARD_FLAG,	    /* record it, change nothing */
+		    GUARD_MASK,	    /* replace the match */
+		    GUARD_FALLBACK, /* answer with the fallback content */
+		    GUARD_BLOCK,    /* refuse the request, or end the answer */
 };
 
 enum guard_severity { GUARD_LOW, GUARD_MEDIUM, GUARD_HIGH, GUARD_CRITICAL };
@@ -18,7 +18,8 @@ enum guard_severity { GUARD_LOW, GUARD_MEDIUM, GUARD_HIGH, GUARD_CRITICAL };
 enum guard_side { GUARD_INPUT = 1, GUARD_OUTPUT = 2, GUARD_BOTH = 3 };
 
 enum guard_kind {
-	GUARD_LITERAL, /* words and phrases: ASCII case-insensitive, white space runs equal one space, at word boundaries unless anywhere */
+	GUARD_LITERAL, /* words and phrases: ASCII case-insensitive, white space runs equal one space, at word
+			  boundaries unless anywhere */
 	GUARD_PATTERN, /* regular expressions (vectorscan's PCRE subset) */
 	GUARD_PII,     /* structured recognisers, by name: card, email, iban, ssn, phone */
 };
@@ -30,10 +31,10 @@ struct policy_rule {
 	enum guard_action action; /* FLAG .. BLOCK */
 	enum guard_severity severity;
 	enum guard_side side;
-	struct slice *values;  /* literals, expressions, or recogniser names */
+	struct slice *values; /* literals, expressions, or recogniser names */
 	size_t n_values;
-	bool anywhere;	       /* literals: also inside words */
-	struct slice mask;     /* what replaces a match; absent: "[" + id + "]" */
+	bool anywhere;	   /* literals: also inside words */
+	struct slice mask; /* what replaces a match; absent: "[" + id + "]" */
 };
 
 #define POLICY_MAX_RULES 256
@@ -50,9 +51,9 @@ struct policy {
 
 /*
  * {"name", "description", "on_error": "block"|"allow",
- *  "rules": [{"id", "category", "kind": "literal"|"pattern"|"pii", "action", "severity", "side": "input"|"output"|"both",
- *             "values": [...], "anywhere", "mask"}]}
- * Checked whole; E_INVALID names the rule and the member.  Everything is copied into the arena.
+ *  "rules": [{"id", "category", "kind": "literal"|"pattern"|"pii", "action", "severity", "side":
+ * "input"|"output"|"both", "values": [...], "anywhere", "mask"}]} Checked whole; E_INVALID names the rule and the
+ * member.  Everything is copied into the arena.
  */
 int policy_parse(struct arena *a, const struct json *root, struct policy *ret, struct err *err);
 struct json_writer;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzz target over every file of the folders named on the command line: the corpus as a regression test, without clang. */
+/* Runs a fuzz target over every file of the folders named on the command line: the corpus as a regression test, without
+ * clang. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

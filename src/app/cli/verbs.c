@@ -56,8 +56,8 @@ static const struct option common[] = {
 		"since", OPTION_TIME, OPTIONAL, "TIME",                                  \
 			"Only from then on: 2026-11-23T14:30:00Z, or 15m, 24h, 7d back." \
 	}
-#define UNTIL                                                               \
-	{                                                                   \
+#define UNTIL                                                              \
+	{                                                                  \
 		"until", OPTION_TIME, OPTIONAL, "TIME", "Only up to then." \
 	}
 
