@@ -26,17 +26,30 @@ static const struct {
 	{0, "model_exists", "register it under another --version, or see: muster model list"},
 	{0, "no_current_model", "give it one: muster model promote NAME@VERSION --use-case USE_CASE --why \"...\""},
 	{0, "model_not_found", "see: muster model list"},
+	{0, "nothing_to_roll_back_to", "see: muster model list, and say --to MODEL"},
+	{0, "snapshot_not_found", "see: muster rollback --help"},
 	{0, "use_case_not_found", "see: muster use-case list"},
 	{401, NULL, "set MUSTER_API_KEY, or say --api-key-file FILE"},
 	{503, NULL, "see: muster health"},
 };
+
+static bool verb_has_option(const struct verb *v, const char *name)
+{
+	for (size_t i = 0; v && i < v->n_options; i++)
+		if (!strcmp(v->options[i].name, name))
+			return true;
+	return false;
+}
 
 int cli_client_error(struct cli *c, const struct muster_error *e)
 {
 	const char *hint = NULL;
 
 	if (e->result == MUSTER_E_UNREACHABLE)
-		hint = "start it: muster serve --demo   (or set MUSTER_URL)";
+		hint = verb_has_option(c->args.verb, "database-url")
+			       ? "when the daemon is stopped, name its data: --data DIR, --config FILE or "
+				 "--database-url URL"
+			       : "start it: muster serve --demo   (or set MUSTER_URL)";
 	if (e->result == MUSTER_E_REFUSED && args_has(&c->args, "at"))
 		hint = "what happened, and when: muster use-case history USE_CASE";
 	if (e->result == MUSTER_E_TIMEOUT)
@@ -90,6 +103,13 @@ static const char *actor(char *buf, size_t size)
 	for (char *p = buf; *p; p++)
 		*p = (char)(*p > ' ' && *p < 0x7f ? *p : '_');
 	return buf;
+}
+
+struct slice cli_actor(struct cli *c)
+{
+	char who[130];
+
+	return arena_slice(&c->arena, slice_from(actor(who, sizeof(who))));
 }
 
 int cli_connect(struct cli *c)

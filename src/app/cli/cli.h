@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "core/base/err.h"
+#include "domain/policy.h"
 
 #define CLI_VERSION "0.1.0"
 
@@ -16,6 +17,8 @@ struct cli_host {
 	/* The URL of the database that `muster serve` with the same --config, --data and --database.url (NULL: not
 	 * given) would open, malloc'd.  0 or a negative E_*. */
 	int (*database_url)(const char *config_file, const char *data, const char *url, char **ret, struct err *err);
+	/* The guardrail policy of a database that has none of its own. */
+	int (*default_policy)(struct arena *a, struct policy *ret, struct err *err);
 };
 extern const struct cli_host cli_host;
 

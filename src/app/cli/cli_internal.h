@@ -41,6 +41,12 @@ int cli_refused(struct cli *c, struct muster_answer *a, const struct muster_erro
 /* Opens the client when it is not open yet.  0, or the exit status after an error was printed. */
 int cli_connect(struct cli *c);
 
+/* Who is at the keyboard: "user@host". */
+struct slice cli_actor(struct cli *c);
+/* migrate.c: the database of --config, --data and --database-url, malloc'd.  must_exist: a file that is not there is an
+ * error.  0, or the exit status after an error was printed. */
+int cli_database_url(struct cli *c, bool must_exist, char **ret_url);
+
 /* A path under construction: segments and values are percent-encoded. */
 struct path {
 	struct buf text;
@@ -142,6 +148,7 @@ int guardrail_violations_run(struct cli *c);
 int policy_list_run(struct cli *c);
 int policy_show_run(struct cli *c);
 int policy_set_run(struct cli *c);
+int rollback_run(struct cli *c);
 int migrate_verb_run(struct cli *c);
 int migrate_status_run(struct cli *c);
 int completion_run(struct cli *c);

@@ -8,8 +8,7 @@
 #include "app/cli/cli_internal.h"
 #include "control/store/store.h"
 
-/* The database, opened.  must_exist: a file that is not there is not made. */
-static int open_database(struct cli *c, bool must_exist, struct db **ret_db, char **ret_url)
+int cli_database_url(struct cli *c, bool must_exist, char **ret_url)
 {
 	const char *config = args_get(&c->args, "config"), *data = args_get(&c->args, "data");
 	const char *url = args_get(&c->args, "database-url"), *file;
@@ -25,6 +24,19 @@ static int open_database(struct cli *c, bool must_exist, struct db **ret_db, cha
 		free(found);
 		return EXIT_FAILED;
 	}
+	*ret_url = found;
+	return 0;
+}
+
+/* The database, opened.  must_exist: a file that is not there is not made. */
+static int open_database(struct cli *c, bool must_exist, struct db **ret_db, char **ret_url)
+{
+	char *found = NULL;
+	struct err err;
+	int rc = cli_database_url(c, must_exist, &found);
+
+	if (rc || !found)
+		return EXIT_FAILED;
 	if (db_open(found, ret_db, &err)) {
 		cli_fail(c, "say where: --data DIR, --database-url sqlite:FILE, or POSTGRES_HOST", "%s", err.text);
 		free(found);

@@ -185,6 +185,20 @@ static const struct option violation_options[] = {
 	{                                                                                                           \
 		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."                                     \
 	}
+#define DATABASE_BESIDE                                                                                   \
+	{"config", OPTION_FILE, OPTIONAL, "FILE", "The stopped daemon's configuration file."},            \
+		{"data", OPTION_FILE, OPTIONAL, "DIR", "The stopped daemon's data directory."},           \
+	{                                                                                                 \
+		"database-url", OPTION_TEXT, OPTIONAL, "URL", "The database of a daemon that is stopped." \
+	}
+static const struct option rollback_options[] = {
+	{"to", OPTION_MODEL, OPTIONAL, "MODEL",
+	 "The model to serve. Default: the one before; while a deployment is under way, the current one."},
+	{"snapshot", OPTION_TEXT, OPTIONAL, "ID",
+	 "Model, configuration and settings as they were then: muster deploy show, or GET /api/v1/snapshots."},
+	WHY_NEEDED,
+	DATABASE_BESIDE,
+};
 static const struct option migrate_options[] = {
 	{"dry-run", OPTION_FLAG, OPTIONAL, NULL, "Print the SQL that would run, and change nothing."},
 	DATABASE_OPTIONS,
@@ -432,6 +446,17 @@ static const struct verb violations = {"guardrail violations",
 				       "muster guardrail violations --severity high --since 24h",
 				       OPTIONS(violation_options),
 				       guardrail_violations_run};
+static const struct verb rollback = {
+	"rollback",
+	"USE_CASE",
+	1,
+	1,
+	"Take a use case back to the model before, at once.",
+	"Ends a deployment that is under way. Works while the database is away, too: it is recorded later. When the "
+	"daemon is stopped, --data, --config or --database-url say where its database is.",
+	"muster rollback foundation_layer --why \"answers in the wrong language\"",
+	OPTIONS(rollback_options),
+	rollback_run};
 static const struct verb migrate = {
 	"migrate",
 	"",
@@ -482,12 +507,37 @@ static const struct verb complete = {"__complete",	  "WHAT",	 1, 1, "Names for c
 				     .run = complete_run, .hidden = true};
 
 static const struct verb *const verbs[] = {
-	&serve,		  &health,	     &model_list,	&model_show,	    &model_register,
-	&model_promote,	  &model_set_status, &model_set_config, &model_set_metrics, &model_rm,
-	&model_history,	  &use_case_list,    &use_case_show,	&use_case_set,	    &use_case_history,
-	&current,	  &generate,	     &log_list,		&log_tail,	    &log_show,
-	&guardrail_check, &policy_list,	     &policy_show,	&policy_set,	    &violations,
-	&migrate,	  &migrate_status,   &version,		&completion,	    &help,
+	&serve,
+	&health,
+	&model_list,
+	&model_show,
+	&model_register,
+	&model_promote,
+	&model_set_status,
+	&model_set_config,
+	&model_set_metrics,
+	&model_rm,
+	&model_history,
+	&use_case_list,
+	&use_case_show,
+	&use_case_set,
+	&use_case_history,
+	&current,
+	&generate,
+	&log_list,
+	&log_tail,
+	&log_show,
+	&guardrail_check,
+	&policy_list,
+	&policy_show,
+	&policy_set,
+	&violations,
+	&rollback,
+	&migrate,
+	&migrate_status,
+	&version,
+	&completion,
+	&help,
 	&complete,
 };
 

@@ -5,6 +5,7 @@
  */
 #include "app/cli/cli.h"
 #include "app/daemon/config.h"
+#include "serving/guardrail/guard.h"
 
 extern char **environ;
 
@@ -30,4 +31,4 @@ static int database_url(const char *config_file, const char *data, const char *u
 	return rc;
 }
 
-const struct cli_host cli_host = {database_url};
+const struct cli_host cli_host = {database_url, guard_default_policy};

@@ -43,6 +43,9 @@ static const struct api_route policy_get = {api_policy_get};
 static const struct api_route policy_put = {api_policy_put, NULL, "*", true};
 static const struct api_route violations_list = {api_violations_list,
 						 "use_case|model|category|severity|" WHEN "|" PAGE};
+static const struct api_route rollback = {
+	.fn = api_rollback, .body = "use_case|to_model|snapshot_id|reason", .body_required = true};
+static const struct api_route snapshots_list = {api_snapshots_list, "use_case|" PAGE};
 
 static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/models", &models_list},
@@ -63,6 +66,8 @@ static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/guardrails/policies/{name}", &policy_get},
 	{HTTP_PUT, "/api/v1/guardrails/policies/{name}", &policy_put},
 	{HTTP_GET, "/api/v1/guardrails/violations", &violations_list},
+	{HTTP_POST, "/api/v1/rollback", &rollback},
+	{HTTP_GET, "/api/v1/snapshots", &snapshots_list},
 };
 
 void api_reply_init(struct api_reply *r)

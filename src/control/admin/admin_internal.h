@@ -80,3 +80,4 @@ api_fn api_events_list;
 api_fn api_logs_list, api_log_get;
 api_fn api_violations_list;
 api_fn api_policies_list, api_policy_get, api_policy_put;
+api_fn api_rollback, api_snapshots_list;

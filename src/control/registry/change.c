@@ -2,7 +2,10 @@
 /* The frame of every change, and what changes share: compact JSON and events. */
 #include "control/registry/registry_internal.h"
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/json/writer.h"
+
+static const struct log logger = {.module = "registry"};
 
 static int run(struct change *c, int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
 {
@@ -24,23 +27,82 @@ static int run(struct change *c, int (*apply)(struct change *c, void *arg, struc
 	return 0;
 }
 
-int registry_change(struct registry *r, const struct registry_who *who,
-		    int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
+static int run_change(struct registry *r, const struct registry_who *who,
+		      int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
 	struct change c = {.r = r, .a = &a, .who = *who};
 	int rc;
 
 	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
-	pthread_mutex_lock(&r->change_lock);
 	rc = store_acquire(r->store, &c.db, err);
-	if (!rc) {
-		c.parser = json_parser_new();
-		c.now_us = clock_wall_us();
-		rc = run(&c, apply, arg, err);
-		json_parser_free(c.parser);
-		store_release(r->store, c.db);
+	if (rc)
+		return rc;
+	c.parser = json_parser_new();
+	c.now_us = clock_wall_us();
+	rc = run(&c, apply, arg, err);
+	json_parser_free(c.parser);
+	store_release(r->store, c.db);
+	return rc;
+}
+
+static struct pending *first_pending(struct registry *r)
+{
+	struct pending *p;
+
+	pthread_mutex_lock(&r->publish_lock);
+	p = r->pending;
+	pthread_mutex_unlock(&r->publish_lock);
+	return p;
+}
+
+static void drop_pending(struct registry *r, struct pending *p)
+{
+	struct err why = {0};
+
+	pthread_mutex_lock(&r->publish_lock);
+	pending_remove(r, p);
+	if (pending_save(r, &why)) /* recorded again at the next start, it changes nothing */
+		log_warn(&logger, "the list of rollbacks to record is old: %s", why.text);
+	pthread_mutex_unlock(&r->publish_lock);
+	pending_free(p);
+}
+
+/* One that the database refuses for itself (its model was archived meanwhile) is given up: the database is right. */
+int registry_record_pending_locked(struct registry *r, struct err *refused, struct err *err)
+{
+	struct pending *p;
+	bool given_up = false;
+
+	while ((p = first_pending(r))) {
+		const struct registry_who who = {p->actor, p->reason};
+		struct err why = {0};
+		int rc = run_change(r, &who, rollback_record, p, &why);
+
+		if (registry_is_away(rc))
+			return err_set(err, rc, "%s", why.text);
+		if (rc) {
+			log_error(&logger, "the rollback of " SLICE_FMT " cannot be recorded and is given up: %s",
+				  SLICE_ARG(p->use_case), why.text);
+			(void)err_set(refused, rc, "%s", why.text); /* for whoever listens */
+			given_up = true;
+		} else {
+			log_debug(&logger, "the rollback of " SLICE_FMT " is recorded", SLICE_ARG(p->use_case));
+		}
+		drop_pending(r, p);
 	}
+	return given_up ? registry_reload_locked(r, err) : 0;
+}
+
+int registry_change(struct registry *r, const struct registry_who *who,
+		    int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&r->change_lock);
+	rc = registry_record_pending_locked(r, NULL, err);
+	if (!rc)
+		rc = run_change(r, who, apply, arg, err);
 	pthread_mutex_unlock(&r->change_lock);
 	return rc;
 }
@@ -100,11 +162,16 @@ int change_object(struct change *c, const char *what, struct slice text, size_t 
 	return 0;
 }
 
+struct uuid change_new_id(struct change *c)
+{
+	return uuid_v7(&c->r->ids, c->now_us);
+}
+
 int change_event(struct change *c, const struct registry_event *what, struct err *err)
 {
 	struct registry_event e = *what;
 
-	e.id = uuid_v7(&c->r->ids, c->now_us);
+	e.id = change_new_id(c);
 	e.at_us = c->now_us;
 	e.actor = c->who.actor.n ? c->who.actor : SLICE_LIT("unknown");
 	e.reason = c->who.reason;

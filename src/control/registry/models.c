@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be done to a model.  `current` moves only in set_status_locked below: the one that leaves and the one that
+ * What can be done to a model.  `current` moves only in change_status below: the one that leaves and the one that
  * comes are in one transaction, each with its event, the one that leaves first (the unique index would not have it the
  * other way round).
  */
@@ -16,7 +16,7 @@ void registry_write_model(struct json_writer *w, const struct model *m)
 	model_write(w, m);
 }
 
-static int model_json(struct change *c, const struct model *m, struct slice *ret, struct err *err)
+int change_model_text(struct change *c, const struct model *m, struct slice *ret, struct err *err)
 {
 	CLEANUP(buf_release) struct buf out;
 	struct json_writer w;
@@ -36,25 +36,29 @@ static int model_event(struct change *c, const char *kind, const struct model *b
 	struct registry_event e = {.kind = slice_from(kind),
 				   .subject = slice_from(uuid_format(&after->id, id)),
 				   .use_case = after->use_case};
-	int rc = before ? model_json(c, before, &e.before, err) : 0;
+	int rc = before ? change_model_text(c, before, &e.before, err) : 0;
 
 	if (!rc)
-		rc = model_json(c, after, &e.after, err);
+		rc = change_model_text(c, after, &e.after, err);
 	return rc ? rc : change_event(c, &e, err);
 }
 
-static int set_status_locked(struct change *c, const struct model *before, enum model_status status, struct err *err)
+int change_status(struct change *c, const struct model *before, enum model_status status, struct err *err)
 {
 	struct model after = *before;
-	int rc = store_model_set_status(c->db, &before->id, status, c->now_us, err);
+	int rc = 0;
 
+	if (before->status == status)
+		return 0;
+	rc = store_model_set_status(c->db, &before->id, status, c->now_us, err);
 	after.status = status;
 	after.updated_us = after.status_since_us = c->now_us;
 	return rc ? rc : model_event(c, "model.status", before, &after, err);
 }
 
-/* Whoever is current for the use case leaves; *ret_demoted stays nil when nobody was. */
-static int demote_current(struct change *c, struct slice use_case, struct uuid *ret_demoted, struct err *err)
+/* Whoever is current for the use case leaves; *ret_left stays nil when nobody was. */
+static int leave_current(struct change *c, struct slice use_case, enum model_status status, struct uuid *ret_left,
+			 struct err *err)
 {
 	struct model old = {0};
 	int rc = store_model_current(c->db, c->a, use_case, &old, err);
@@ -62,10 +66,26 @@ static int demote_current(struct change *c, struct slice use_case, struct uuid *
 	if (rc == E_NOTFOUND)
 		return 0;
 	if (!rc)
-		rc = set_status_locked(c, &old, MODEL_DEPRECATED, err);
+		rc = change_status(c, &old, status, err);
 	if (!rc)
-		*ret_demoted = old.id;
+		*ret_left = old.id;
 	return rc;
+}
+
+static int demote_current(struct change *c, struct slice use_case, struct uuid *ret_demoted, struct err *err)
+{
+	return leave_current(c, use_case, MODEL_DEPRECATED, ret_demoted, err);
+}
+
+int change_current(struct change *c, const struct model *to, enum model_status left, struct err *err)
+{
+	struct uuid left_id = {{0}};
+	int rc;
+
+	if (to->status == MODEL_CURRENT)
+		return 0;
+	rc = leave_current(c, to->use_case, left, &left_id, err);
+	return rc ? rc : change_status(c, to, MODEL_CURRENT, err);
 }
 
 static int check_names(const struct model *m, struct err *err)
@@ -163,7 +183,7 @@ static int apply_status(struct change *c, void *arg, struct err *err)
 		return rc;
 	if (s->status == MODEL_CURRENT && (rc = demote_current(c, before.use_case, &s->demoted, err)))
 		return rc;
-	return set_status_locked(c, &before, s->status, err);
+	return change_status(c, &before, s->status, err);
 }
 
 int registry_set_status(struct registry *r, const struct uuid *id, enum model_status status,

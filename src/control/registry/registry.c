@@ -28,6 +28,8 @@ int registry_new(struct store *store, const struct registry_hooks *hooks, const 
 	if (hooks)
 		r->hooks = *hooks;
 	pthread_mutex_init(&r->change_lock, NULL);
+	pthread_mutex_init(&r->publish_lock, NULL);
+	pthread_mutex_init(&r->save_lock, NULL);
 	pthread_mutex_init(&r->view_lock, NULL);
 	map_init(&r->slots);
 	uuid_gen_init(&r->ids);
@@ -50,6 +52,14 @@ void registry_free(struct registry *r)
 		return;
 	snapshot_unref(r->published);
 	free_slots(&r->slots);
+	while (r->pending) {
+		struct pending *p = r->pending;
+
+		pending_remove(r, p);
+		pending_free(p);
+	}
+	pthread_mutex_destroy(&r->save_lock);
+	pthread_mutex_destroy(&r->publish_lock);
 	pthread_mutex_destroy(&r->view_lock);
 	pthread_mutex_destroy(&r->change_lock);
 	free(r->snapshot_path);
@@ -147,51 +157,86 @@ static int read_policies(struct registry *r, struct db *db, struct arena *a, str
 	return rc;
 }
 
+static int read_deployments(struct db *db, struct arena *a, struct source *ret, struct err *err)
+{
+	const struct deployment_filter active = {.active = true, .limit = STORE_PAGE_MAX};
+	struct deployment *rows = NULL;
+	size_t n = 0;
+	int rc = store_deployment_list(db, a, &active, &rows, &n, err);
+
+	if (rc)
+		return rc;
+	ret->deployments = ARENA_ARRAY(a, struct snapshot_deployment, n);
+	if (!ret->deployments)
+		return err_set(err, E_TOOBIG, "too many deployments");
+	for (size_t i = 0; i < n; i++)
+		ret->deployments[i] = (struct snapshot_deployment){.id = rows[i].id,
+								   .use_case = rows[i].use_case,
+								   .model_id = rows[i].model_id,
+								   .share = rows[i].share};
+	ret->src.deployments = ret->deployments;
+	ret->src.n_deployments = n;
+	return 0;
+}
+
 /*
  * db NULL: an empty store.  No transaction is needed, and none is taken, for it would hold the write lock: what refers
- * (use cases) is read before the policies it refers to, and a fallback that is not there yet is only left out of the
- * chain.
+ * (use cases) is read before the policies it refers to, a fallback that is not there yet is only left out of the
+ * chain, and so is the candidate of a deployment.
  */
-static int read_source(struct registry *r, struct db *db, struct arena *a, struct snapshot_source *ret, struct err *err)
+static int read_source(struct registry *r, struct db *db, struct arena *a, struct source *ret, struct err *err)
 {
 	const struct model_filter all = {.status = -1};
 	struct json_parser *parser = json_parser_new();
-	struct model *models = NULL;
 	int rc = 0;
 
 	if (db)
-		rc = store_model_list(db, a, &all, &models, &ret->n_models, err);
-	ret->models = models;
+		rc = read_deployments(db, a, ret, err);
 	if (!rc && db)
-		rc = read_use_cases(db, a, parser, ret, err);
+		rc = store_model_list(db, a, &all, &ret->models, &ret->src.n_models, err);
+	ret->src.models = ret->models;
+	if (!rc && db)
+		rc = read_use_cases(db, a, parser, &ret->src, err);
 	if (!rc)
-		rc = read_policies(r, db, a, parser, ret, err);
+		rc = read_policies(r, db, a, parser, &ret->src, err);
 	json_parser_free(parser);
 	return rc;
 }
 
-static int prepare(struct registry *r, struct snapshot *s, struct err *err)
+static int prepare_locked(struct registry *r, struct snapshot *s, struct err *err)
 {
 	s->generation = ++r->generation;
 	return r->hooks.prepare ? r->hooks.prepare(s, r->hooks.arg, err) : 0;
 }
 
-int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err)
+static int build_locked(struct registry *r, struct source *from, struct snapshot **ret, struct err *err)
 {
-	struct snapshot_source src = {0};
 	struct snapshot *s = NULL;
-	int rc = read_source(r, db, a, &src, err);
+	int rc;
 
-	if (!rc)
-		rc = snapshot_build(&src, slot_of, &r->slots, &s, err);
+	pending_apply(r->pending, from);
+	rc = snapshot_build(&from->src, slot_of, &r->slots, &s, err);
 	if (rc)
 		return rc;
 	s->built_us = clock_wall_us();
-	rc = prepare(r, s, err);
+	rc = prepare_locked(r, s, err);
 	if (rc)
 		snapshot_unref(s);
 	else
 		*ret = s;
+	return rc;
+}
+
+int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err)
+{
+	struct source src = {0};
+	int rc = read_source(r, db, a, &src, err);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&r->publish_lock);
+	rc = build_locked(r, &src, ret, err);
+	pthread_mutex_unlock(&r->publish_lock);
 	return rc;
 }
 
@@ -202,7 +247,7 @@ static void set_problem(struct registry *r, const char *text)
 	pthread_mutex_unlock(&r->view_lock);
 }
 
-static void publish(struct registry *r, struct snapshot *s)
+static void publish_locked(struct registry *r, struct snapshot *s)
 {
 	struct snapshot *old;
 
@@ -215,15 +260,76 @@ static void publish(struct registry *r, struct snapshot *s)
 	snapshot_unref(old);
 }
 
-/* What was published is committed: when it cannot be saved as well, that is worth a word, not an error. */
-void registry_publish_locked(struct registry *r, struct snapshot *s)
+/* The rows that a snapshot was built from, and what is pending over them. */
+static int rebuild_from_locked(struct registry *r, const struct snapshot *s, struct snapshot **ret, struct err *err)
+{
+	CLEANUP(arena_release) struct arena a;
+	struct source src = {.src = {.n_models = s->n_models,
+				     .n_use_cases = s->n_use_cases,
+				     .n_policies = s->n_policies,
+				     .n_deployments = s->n_deployments}};
+	struct use_case *use_cases;
+	struct policy *policies;
+
+	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
+	src.src.models = src.models = ARENA_ARRAY(&a, struct model, s->n_models);
+	src.src.deployments = src.deployments = ARENA_ARRAY(&a, struct snapshot_deployment, s->n_deployments);
+	src.src.use_cases = use_cases = ARENA_ARRAY(&a, struct use_case, s->n_use_cases);
+	src.src.policies = policies = ARENA_ARRAY(&a, struct policy, s->n_policies);
+	if (!src.models || !src.deployments || !use_cases || !policies)
+		return err_set(err, E_TOOBIG, "the registry is too large");
+	for (size_t i = 0; i < s->n_models; i++)
+		src.models[i] = s->models[i].model;
+	for (size_t i = 0; i < s->n_deployments; i++)
+		src.deployments[i] = s->deployments[i];
+	for (size_t i = 0; i < s->n_use_cases; i++)
+		use_cases[i] = s->use_cases[i].settings;
+	for (size_t i = 0; i < s->n_policies; i++)
+		policies[i] = s->policies[i].policy;
+	return build_locked(r, &src, ret, err);
+}
+
+int registry_rebuild_locked(struct registry *r, struct err *err)
+{
+	struct snapshot *s = NULL;
+	int rc = rebuild_from_locked(r, r->published, &s, err);
+
+	if (!rc)
+		publish_locked(r, s);
+	return rc;
+}
+
+void registry_save(struct registry *r)
 {
 	struct err why = {0};
+	struct snapshot *s;
 
-	publish(r, s);
-	if (r->snapshot_path && snapshot_save(s, r->snapshot_path, &why))
+	pthread_mutex_lock(&r->save_lock);
+	s = registry_snapshot(r);
+	if (s && r->snapshot_path && snapshot_save(s, r->snapshot_path, &why))
 		(void)err_prefix(&why, "the snapshot for a start without database is old");
+	snapshot_unref(s);
+	pthread_mutex_unlock(&r->save_lock);
 	set_problem(r, why.text);
+}
+
+/*
+ * What was published is committed: when it cannot be saved as well, that is worth a word, not an error.  A rollback
+ * that came while this snapshot was on its way lies over it.
+ */
+void registry_publish_locked(struct registry *r, struct snapshot *s)
+{
+	struct snapshot *newer = NULL;
+	struct err why = {0};
+
+	pthread_mutex_lock(&r->publish_lock);
+	if (s->generation < r->pending_since && !rebuild_from_locked(r, s, &newer, &why)) {
+		snapshot_unref(s);
+		s = newer;
+	}
+	publish_locked(r, s);
+	pthread_mutex_unlock(&r->publish_lock);
+	registry_save(r);
 }
 
 static int from_database(struct registry *r, struct snapshot **ret, struct err *err)
@@ -240,9 +346,24 @@ static int from_database(struct registry *r, struct snapshot **ret, struct err *
 	return rc;
 }
 
+bool registry_is_away(int rc)
+{
+	return rc == E_UNAVAILABLE || rc == E_BUSY || rc == E_IO || rc == E_TIMEOUT || rc == E_CLOSED;
+}
+
 static bool is_away(int rc)
 {
-	return rc == E_UNAVAILABLE || rc == E_BUSY || rc == E_IO || rc == E_TIMEOUT || rc == E_CORRUPT;
+	return registry_is_away(rc) || rc == E_CORRUPT;
+}
+
+int registry_reload_locked(struct registry *r, struct err *err)
+{
+	struct snapshot *s = NULL;
+	int rc = from_database(r, &s, err);
+
+	if (!rc)
+		registry_publish_locked(r, s);
+	return rc;
 }
 
 static int from_disk(struct registry *r, struct snapshot **ret, struct err *err)
@@ -252,13 +373,14 @@ static int from_disk(struct registry *r, struct snapshot **ret, struct err *err)
 
 	if (!r->snapshot_path)
 		return err_set(err, E_NOTFOUND, "no snapshot is kept on disk");
+	pthread_mutex_lock(&r->publish_lock);
 	rc = snapshot_load(r->snapshot_path, slot_of, &r->slots, &s, err);
 	if (!rc)
-		rc = prepare(r, s, err);
-	if (rc)
-		snapshot_unref(s);
-	else
-		*ret = s;
+		rc = rebuild_from_locked(r, s, ret, err); /* with what is pending */
+	if (!rc)
+		(*ret)->built_us = s->built_us;
+	snapshot_unref(s);
+	pthread_mutex_unlock(&r->publish_lock);
 	return rc;
 }
 
@@ -286,7 +408,9 @@ static int load_without_database(struct registry *r, const struct err *why_not, 
 	}
 	if (rc)
 		return rc;
-	publish(r, s); /* what lies on disk stays as it is: it is the best that is known */
+	pthread_mutex_lock(&r->publish_lock);
+	publish_locked(r, s); /* what lies on disk stays as it is: it is the best that is known */
+	pthread_mutex_unlock(&r->publish_lock);
 	set_problem(r, both.text);
 	*ret_origin = origin;
 	return 0;
@@ -317,11 +441,17 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 	int rc;
 
 	pthread_mutex_lock(&r->change_lock);
+	pthread_mutex_lock(&r->publish_lock);
+	if (pending_load(r, &why))
+		log_error(&logger, "rollbacks of an earlier run are lost: %s", why.text);
+	pthread_mutex_unlock(&r->publish_lock);
 	rc = from_database(r, &s, &why);
 	if (!rc) {
 		keep_what_was_known(r, s);
 		registry_publish_locked(r, s);
 		*ret_origin = REGISTRY_FROM_DATABASE;
+		if (registry_record_pending_locked(r, NULL, &why))
+			set_problem(r, why.text); /* what it is makes the next refresh try again */
 	} else if (is_away(rc)) {
 		rc = load_without_database(r, &why, ret_origin, err);
 	} else {
@@ -333,15 +463,14 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 
 int registry_refresh(struct registry *r, struct err *err)
 {
-	struct snapshot *s = NULL;
 	struct err why = {0};
 	int rc;
 
 	pthread_mutex_lock(&r->change_lock);
-	rc = from_database(r, &s, &why);
+	rc = registry_record_pending_locked(r, NULL, &why);
 	if (!rc)
-		registry_publish_locked(r, s);
-	else
+		rc = registry_reload_locked(r, &why);
+	if (rc)
 		set_problem(r, why.text);
 	pthread_mutex_unlock(&r->change_lock);
 	return rc ? err_set(err, rc, "%s", why.text) : 0;

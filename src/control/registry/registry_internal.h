@@ -3,7 +3,7 @@
 #pragma once
 #include <pthread.h>
 
-#include "control/registry/registry.h"
+#include "control/registry/change.h"
 #include "core/base/map.h"
 
 #define REGISTRY_MAX_BYTES ((size_t)512 << 20) /* of the arena that one change may use */
@@ -20,42 +20,66 @@ struct registry {
 	char *snapshot_path;
 
 	pthread_mutex_t change_lock; /* one change at a time; held over the database and the publication. Guards: */
+	struct uuid_gen ids;	     /* of events: one generator, so that their order is the order of the changes */
+
+	/* Taken after the change lock, or alone: a rollback does not wait for the database.  Held while a snapshot is
+	 * built and handed to the loops. Guards: */
+	pthread_mutex_t publish_lock;
 	uint64_t generation;
-	struct map slots;    /* use case -> struct slot */
-	struct uuid_gen ids; /* of events: one generator, so that their order is the order of the changes */
+	struct map slots; /* use case -> struct slot */
+	struct pending *pending;
+	size_t n_pending;
+	uint64_t pending_since; /* the generation before which snapshots lack the newest pending rollback */
+
+	pthread_mutex_t save_lock; /* of the file */
 
 	pthread_mutex_t view_lock; /* never held over anything slow. Guards: */
 	struct snapshot *published;
 	char problem[sizeof(((struct err *)0)->text)];
 };
 
-/* Everything that one change works with; lives from begin to commit. */
-struct change {
-	struct registry *r;
-	struct db *db;
-	struct arena *a;
-	struct json_parser *parser;
-	struct registry_who who;
-	int64_t now_us;
-	bool changed; /* set by what changes something: else nothing is committed or published */
-};
-
 /*
- * begin, apply, build and prepare the snapshot of what is about to be true, commit, publish.  When any step before the
- * commit fails, nothing has happened; after the commit nothing can fail any more.
+ * A rollback that serves already and is not in the database yet.  It lies over whatever is read from there.
  */
-int registry_change(struct registry *r, const struct registry_who *who,
-		    int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err);
-struct object {
-	const struct json *root;
-	struct slice text; /* without white space between its tokens */
+struct pending {
+	struct pending *next;
+	struct arena arena;
+	struct uuid id; /* of the checkpoint that recording it takes: recorded twice changes nothing */
+	int64_t at_us;
+	struct slice use_case, actor, reason;
+	struct uuid to, from;	/* nil: what is current stays */
+	struct uuid deployment; /* that ends; nil: none */
+	struct uuid candidate;	/* of it */
 };
-/* Reads a JSON object into the change's arena.  E_INVALID and E_TOOBIG name `what`. */
-int change_object(struct change *c, const char *what, struct slice text, size_t max_bytes, struct object *ret,
-		  struct err *err);
-int change_event(struct change *c, const struct registry_event *what,
-		 struct err *err); /* fills in id, time, who and why */
 
+/* What a snapshot is built from, before it is fixed. */
+struct source {
+	struct model *models;
+	struct snapshot_deployment *deployments;
+	struct snapshot_source src; /* points at the same */
+};
+
+/* pending.c: with the publish lock held */
+void pending_apply(const struct pending *list, struct source *s);
+int pending_save(struct registry *r, struct err *err);
+/* What an earlier run of the process left. */
+int pending_load(struct registry *r, struct err *err);
+struct pending *pending_new(void);
+void pending_free(struct pending *p);
+void pending_add(struct registry *r, struct pending *p); /* last */
+void pending_remove(struct registry *r, struct pending *p);
+
+/* rollback.c: the change that records one */
+int rollback_record(struct change *c, void *pending, struct err *err);
+
+/* With the change lock held. */
+/* What the database refuses for itself is given up, and *refused (may be NULL) says why. */
+int registry_record_pending_locked(struct registry *r, struct err *refused, struct err *err);
+int registry_reload_locked(struct registry *r, struct err *err); /* from the database, published */
+/* With the publish lock held: from what is published, with what is pending over it. */
+int registry_rebuild_locked(struct registry *r, struct err *err);
+bool registry_is_away(int rc);		/* whether the database may answer later */
+void registry_save(struct registry *r); /* the snapshot that is published, to disk */
 /* With the change lock held. */
 int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err);
 void registry_publish_locked(struct registry *r, struct snapshot *s); /* takes the reference */

@@ -80,6 +80,7 @@ char *db_url_shown(const char *url)
 	struct slice user = {0}, head = slice_from(url);
 	CLEANUP(buf_release) struct buf b;
 
+	buf_init(&b, 16384);
 	if (!rest)
 		return slice_dup(head);
 	rest += 2;
@@ -90,7 +91,6 @@ char *db_url_shown(const char *url)
 		user = (struct slice){rest, (size_t)((colon ? colon : at) - rest)};
 		rest = at + 1;
 	}
-	buf_init(&b, 16384);
 	(void)buf_printf(&b, SLICE_FMT SLICE_FMT "%s%.*s", SLICE_ARG(head), SLICE_ARG(user), user.n ? "@" : "",
 			 (int)strcspn(rest, "?"), rest); /* too long: nothing is shown */
 	return slice_dup(buf_failed(&b) ? head : buf_slice(&b));

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "core/base/digest.h"
 #include "core/json/writer.h"
 #include "serving/snapshot/snapshot_internal.h"
 
@@ -253,12 +254,52 @@ static int finish_use_case(struct snapshot *s, struct snapshot_use_case *u, stru
 	return u->current ? write_current(s, u, err) : 0;
 }
 
+static int add_deployment(struct snapshot *s, const struct snapshot_deployment *from, struct err *err)
+{
+	struct snapshot_deployment *d = &s->deployments[s->n_deployments];
+	struct snapshot_use_case *u;
+	struct snapshot_model *m;
+	char id[UUID_STR_SIZE];
+	int rc;
+
+	*d = *from;
+	rc = snapshot_copy_slice(&s->arena, from->use_case, &d->use_case, err);
+	if (rc)
+		return rc;
+	s->n_deployments++;
+	u = map_get(&s->by_use_case, d->use_case);
+	m = map_get(&s->by_model_id, slice_from(uuid_format(&d->model_id, id)));
+	if (!u || !m || !slice_eq(m->model.use_case, d->use_case))
+		return 0;
+	if (u->candidate)
+		return err_set(err, E_INVALID, "use case " SLICE_FMT " has two deployments under way",
+			       SLICE_ARG(d->use_case));
+	u->candidate = m;
+	u->deployment_id = d->id;
+	u->share = d->share;
+	u->split_seed = hash64((struct slice){(const char *)d->id.b, sizeof(d->id.b)}, 0);
+	return 0;
+}
+
+static int add_deployments(struct build *b, struct err *err)
+{
+	struct snapshot *s = b->s;
+	int rc = 0;
+
+	s->deployments = ARENA_ARRAY(&s->arena, struct snapshot_deployment, b->src->n_deployments);
+	if (!s->deployments)
+		return too_big(err);
+	for (size_t i = 0; i < b->src->n_deployments && !rc; i++)
+		rc = add_deployment(s, &b->src->deployments[i], err);
+	return rc;
+}
+
 static int build_all(struct build *b, struct err *err)
 {
 	int rc;
 
 	if ((rc = add_policies(b, err)) || (rc = add_models(b, err)) || (rc = add_use_cases(b, err)) ||
-	    (rc = set_currents(b->s, err)))
+	    (rc = set_currents(b->s, err)) || (rc = add_deployments(b, err)))
 		return rc;
 	for (size_t i = 0; i < b->s->n_use_cases; i++) {
 		rc = finish_use_case(b->s, &b->s->use_cases[i], err);

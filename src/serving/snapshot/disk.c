@@ -4,30 +4,26 @@
  * object. It is what serves when the database is away at start, so it is either whole or refused: written beside,
  * synced, renamed.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/base/clock.h"
 #include "core/base/digest.h"
+#include "core/base/file.h"
 #include "core/json/writer.h"
 #include "serving/snapshot/snapshot_internal.h"
 
 #define FORMAT 1
 
-static int io_failed(struct err *err, const char *doing, const char *path)
+static void write_deployment(struct json_writer *w, const struct snapshot_deployment *d)
 {
-	return err_set(err, E_IO, "%s %s: %s", doing, path, strerror(errno));
-}
+	char id[UUID_STR_SIZE];
 
-static void closep(int *fd)
-{
-	if (*fd >= 0)
-		(void)close(*fd); /* what matters was synced before */
+	jw_object(w);
+	jw_kcstr(w, "deployment_id", uuid_format(&d->id, id));
+	jw_kstr(w, "use_case", d->use_case);
+	jw_kcstr(w, "model_id", uuid_format(&d->model_id, id));
+	jw_ki64(w, "share", d->share);
+	jw_object_end(w);
 }
 
 static void write_body(struct json_writer *w, const struct snapshot *s)
@@ -51,6 +47,11 @@ static void write_body(struct json_writer *w, const struct snapshot *s)
 	for (size_t i = 0; i < s->n_policies; i++)
 		policy_write(w, &s->policies[i].policy);
 	jw_array_end(w);
+	jw_key(w, "deployments");
+	jw_array(w);
+	for (size_t i = 0; i < s->n_deployments; i++)
+		write_deployment(w, &s->deployments[i]);
+	jw_array_end(w);
 	jw_object_end(w);
 }
 
@@ -71,96 +72,25 @@ static int write_document(const struct snapshot *s, struct buf *out, struct err 
 	return 0;
 }
 
-static int write_all(int fd, struct slice bytes)
-{
-	while (bytes.n) {
-		ssize_t n = write(fd, bytes.p, bytes.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return E_IO;
-		bytes = (struct slice){bytes.p + n, bytes.n - (size_t)n};
-	}
-	return 0;
-}
-
-static int write_file(const char *path, struct slice bytes, struct err *err)
-{
-	CLEANUP(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return io_failed(err, "cannot create", path);
-	if (write_all(fd, bytes) || fsync(fd))
-		return io_failed(err, "cannot write", path);
-	return 0;
-}
-
-/* The new name is on disk only once its directory is. */
-static int sync_directory(const char *path, struct err *err)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = slash == path || !slash ? strdup(slash ? "/" : ".") : strndup(path, (size_t)(slash - path));
-	CLEANUP(closep) int fd = -1;
-	int rc = 0;
-
-	if (!dir)
-		abort();
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		rc = io_failed(err, "cannot sync", dir);
-	free(dir);
-	return rc;
-}
-
 int snapshot_save(const struct snapshot *s, const char *path, struct err *err)
 {
-	CLEANUP(buf_release) struct buf out, tmp;
+	CLEANUP(buf_release) struct buf out;
 	int rc;
 
-	buf_init(&tmp, 4200);
 	buf_init(&out, SNAPSHOT_MAX_BYTES);
-	if (buf_printf(&tmp, "%s.%ld.tmp", path, (long)getpid()))
-		return err_set(err, E_TOOBIG, "the path of the snapshot is too long");
 	rc = write_document(s, &out, err);
-	if (rc)
-		return rc;
-	rc = write_file(buf_cstr(&tmp), buf_slice(&out), err);
-	if (!rc && rename(buf_cstr(&tmp), path))
-		rc = io_failed(err, "cannot replace", path);
-	if (rc) {
-		(void)unlink(buf_cstr(&tmp)); /* it may not be there at all */
-		return rc;
-	}
-	return sync_directory(path, err);
+	return rc ? rc : file_replace(path, buf_slice(&out), err);
 }
 
 static int read_file(const char *path, struct buf *out, struct err *err)
 {
-	CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
+	int rc = file_read(path, out, JSON_PADDING, err);
 
-	if (fd < 0 && errno == ENOENT)
-		return err_set(err, E_NOTFOUND, "there is no snapshot at %s", path);
-	if (fd < 0 || fstat(fd, &st))
-		return io_failed(err, "cannot open", path);
-	for (;;) {
-		size_t room = (size_t)st.st_size + JSON_PADDING;
-		char *to = buf_reserve(out, max_size(room - min_size(room, out->n), JSON_PADDING));
-		ssize_t n;
-
-		if (!to)
-			return err_set(err, E_CORRUPT, "%s is past %zu MiB: it is no snapshot", path,
-				       SNAPSHOT_MAX_BYTES >> 20);
-		n = read(fd, to, out->cap - out->n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return io_failed(err, "cannot read", path);
-		if (n == 0)
-			return 0;
-		out->n += (size_t)n;
-	}
+	if (rc == E_NOTFOUND)
+		return err_set(err, rc, "there is no snapshot at %s", path);
+	if (rc == E_TOOBIG)
+		return err_set(err, E_CORRUPT, "%s is past %zu MiB: it is no snapshot", path, SNAPSHOT_MAX_BYTES >> 20);
+	return rc;
 }
 
 struct load {
@@ -231,6 +161,40 @@ static int load_policies(struct load *l, const struct json *body, struct err *er
 	return 0;
 }
 
+static int read_id(const struct json *v, const char *name, struct uuid *ret, struct err *err)
+{
+	struct slice text = {NULL, 0};
+	int rc = json_get_str(v, name, &text, err);
+
+	if (!rc && uuid_parse(text.p, text.n, ret))
+		rc = err_set(err, E_INVALID, "%s is not a UUID", name);
+	return rc;
+}
+
+static int load_deployments(struct load *l, const struct json *body, struct err *err)
+{
+	const struct json *v = list_of(body, "deployments", &l->src.n_deployments);
+	struct snapshot_deployment *at = ARENA_ARRAY(l->a, struct snapshot_deployment, l->src.n_deployments);
+
+	if (!at)
+		return err_set(err, E_TOOBIG, "too many deployments");
+	l->src.deployments = at;
+	for (; v; v = v->next, at++) {
+		int64_t share = -1;
+		int rc;
+
+		if ((rc = read_id(v, "deployment_id", &at->id, err)) ||
+		    (rc = read_id(v, "model_id", &at->model_id, err)) ||
+		    (rc = json_get_str(v, "use_case", &at->use_case, err)) ||
+		    (rc = json_get_i64(v, "share", &share, err)))
+			return rc;
+		if (share < 0 || share > 100)
+			return err_set(err, E_INVALID, "share is not a percentage");
+		at->share = (unsigned)share;
+	}
+	return 0;
+}
+
 static int check_document(const struct json *root, const struct json **ret_body, struct err *err)
 {
 	const struct json *body = json_get(root, "snapshot");
@@ -262,7 +226,8 @@ static int load_document(struct load *l, struct slice text, struct err *err)
 	rc = json_parse(parser, l->a, text, &limits, &root, err);
 	json_parser_free(parser);
 	if (rc || (rc = check_document(root, &body, err)) || (rc = load_models(l, body, err)) ||
-	    (rc = load_use_cases(l, body, err)) || (rc = load_policies(l, body, err)))
+	    (rc = load_use_cases(l, body, err)) || (rc = load_policies(l, body, err)) ||
+	    (rc = load_deployments(l, body, err)))
 		return rc;
 	if (!json_get_str(body, "built_at", &built, NULL) && built.p)
 		(void)clock_parse(built, 0, &l->built_us); /* for people only: 0 is fine */

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "core/base/digest.h"
+
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
@@ -48,6 +50,12 @@ const struct snapshot_model *snapshot_model(const struct snapshot *s, struct sli
 			return m;
 	}
 	return map_get(&s->by_model, name_or_id);
+}
+
+bool snapshot_splits_off(const struct snapshot_use_case *u, struct slice key)
+{
+	/* hash64 of a short key is even in its upper bits: they say in which of 10,000 parts the caller is. */
+	return u->candidate && ((hash64(key, u->split_seed) >> 32) * 10000) >> 32 < (uint64_t)u->share * 100;
 }
 
 struct nearest {

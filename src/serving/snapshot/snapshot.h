@@ -33,9 +33,20 @@ struct snapshot_use_case {
 	struct snapshot_model
 		*chain[SNAPSHOT_MAX_CHAIN]; /* current (if any), then the fallbacks that exist and may serve */
 	size_t n_chain;
+	struct snapshot_model *candidate; /* of the deployment that is under way; NULL: none */
+	struct uuid deployment_id;
+	unsigned share;			/* percent of callers that the candidate serves */
+	uint64_t split_seed;		/* another for each deployment: not always the same callers go first */
 	struct snapshot_policy *policy; /* NULL: "none" */
 	unsigned slot;			/* index for metrics: stable while the process lives */
 	struct slice current_json;	/* the body that answers GET .../current; absent when none */
+};
+
+struct snapshot_deployment { /* one that is under way */
+	struct uuid id;
+	struct slice use_case;
+	struct uuid model_id;
+	unsigned share;
 };
 
 struct snapshot {
@@ -49,6 +60,8 @@ struct snapshot {
 	size_t n_models;
 	struct snapshot_policy *policies;
 	size_t n_policies;
+	struct snapshot_deployment *deployments;
+	size_t n_deployments;
 	struct map by_use_case; /* name -> snapshot_use_case */
 	struct map by_model; /* "name@version" and "name" -> the one that serves: current before testing before others,
 				then newest */
@@ -64,6 +77,9 @@ struct snapshot_source {
 	size_t n_use_cases;
 	const struct policy *policies; /* "default" is added by the caller when the store has none */
 	size_t n_policies;
+	const struct snapshot_deployment *deployments; /* at most one per use case; of a model that is not there: no
+							  effect */
+	size_t n_deployments;
 };
 
 /* A use case gets the slot that slot_of says (NULL: its index). E_INVALID names the row that does not parse. */
@@ -75,6 +91,11 @@ void snapshot_unref(struct snapshot *s);	   /* any thread; frees at the last */
 /* Request-time lookups: no allocation, no lock. NULL when absent. A layer's short name finds its use case. */
 const struct snapshot_use_case *snapshot_use_case(const struct snapshot *s, struct slice name);
 const struct snapshot_model *snapshot_model(const struct snapshot *s, struct slice name_or_id);
+/*
+ * Whether the candidate is to serve this caller.  The hash of the key stands still while the share grows, so a caller
+ * who has come to the new model stays there.
+ */
+bool snapshot_splits_off(const struct snapshot_use_case *u, struct slice key);
 /* The closest name of a use case or model, for "did you mean"; absent when nothing is close. */
 struct slice snapshot_nearest(const struct snapshot *s, struct slice name);
 
