@@ -69,7 +69,7 @@ static int for_each_flag(int argc, char **argv, struct serve_options *o, struct 
 
 		if (take_own(o, argv[i]))
 			continue;
-		if (strncmp(argv[i], "--", 2))
+		if (strncmp(argv[i], "--", 2) != 0)
 			return usage_error("serve takes options only", "see muster serve --help");
 		snprintf(key, sizeof(key), "%.*s", value ? (int)(value - argv[i] - 2) : 120, argv[i] + 2);
 		known = config_has(key, &is_bool) || !strcmp(key, "config");
@@ -119,7 +119,7 @@ static int dump(const struct serve_options *o, const struct config *c)
 {
 	struct buf out;
 
-	buf_init(&out, 1024 * 1024);
+	buf_init(&out, (size_t)1024 * 1024);
 	if (o->dump_options)
 		config_dump_options(&out);
 	else

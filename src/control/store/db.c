@@ -78,7 +78,7 @@ char *db_url_shown(const char *url)
 {
 	const char *rest = strstr(url, "//"), *at, *colon;
 	struct slice user = {0}, head = slice_from(url);
-	CLEANUP(buf_release) struct buf b;
+	CLEANUP(buf_release) struct buf b = {0}; /* released on every way out */
 
 	buf_init(&b, 16384);
 	if (!rest)
