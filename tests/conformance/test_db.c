@@ -24,7 +24,7 @@ static const struct backend backends[] = {
 	{"sqlite in memory", "sqlite::memory:", false},
 	{"fault that never comes", "fault:0:sqlite:%s", true},
 	{"postgres", "postgres://muster@%P/postgres", true},
-	{"postgres, prepared", "postgresql://muster@%P/postgres?prepare=on", true},
+	{"postgres, unprepared", "postgresql://muster@%P/postgres?prepare=off", true},
 	{"postgres behind a pooler", "postgres://muster@%B/postgres", true},
 	{"fault that never comes, of postgres", "fault:0:postgres://muster@%P/postgres", true},
 };

@@ -20,7 +20,7 @@ static const char *const backends[] = {
 	"sqlite::memory:",
 	"fault:0:sqlite:%s",
 	"postgres://muster@%P/postgres",
-	"postgres://muster@%P/postgres?prepare=on",
+	"postgres://muster@%P/postgres?prepare=off",
 	"postgres://muster@%B/postgres",
 	"fault:0:postgres://muster@%P/postgres",
 };

@@ -211,7 +211,7 @@ TEST(a_lock_that_somebody_holds_is_waited_for_five_seconds)
 
 /* --- a server that ends --- */
 
-static const char *const both[] = {URL, URL "?prepare=on"};
+static const char *const both[] = {URL, URL "?prepare=off"};
 
 TEST(a_connection_is_made_anew_after_the_server_was_restarted)
 {
@@ -315,6 +315,32 @@ TEST(a_parameter_that_was_null_at_first_takes_every_value_later)
 		}
 		CHECK_INT(number(&f, "select count(*) from t where i = -9223372036854775808 and s = 'x' and d = 0.1"),
 			  1);
+		teardown(&f);
+	}
+}
+
+static const struct {
+	const char *url;
+	bool named;
+} prepare_cases[] = {
+	{URL, true},
+	{URL "?prepare=auto", true},
+	{URL "?prepare=off", false},
+	{URL "?prepare=on", true},
+	{"postgres://muster@%B/postgres", false},
+	{"postgres://muster@%B/postgres?prepare=auto", false},
+};
+
+TEST(statements_have_names_only_where_no_pooler_stands_between)
+{
+	for (size_t i = 0; i < COUNT_OF(prepare_cases); i++) {
+		struct fixture f;
+
+		if (!setup(&f, prepare_cases[i].url))
+			continue;
+		CHECK_INT(number(&f, "select 1"), 1);
+		CHECK_INT(number(&f, "select count(*) from pg_prepared_statements where name like 'm%'") > 0,
+			  prepare_cases[i].named);
 		teardown(&f);
 	}
 }

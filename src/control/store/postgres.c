@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * PostgreSQL.  No state of a session is kept outside transactions, so that a pooler may stand between; time limits are
- * set inside each transaction, and we wait for no answer longer than a limit of our own.  Statements are not prepared
- * by name unless the URL asks for it (prepare=on): older poolers in transaction mode mix such names up.
+ * set inside each transaction, and we wait for no answer longer than a limit of our own.  Statements are prepared by
+ * name only where nothing stands between us and the server (or the URL says prepare=on): poolers in transaction mode
+ * mix such names up.
  *
  * A connection that was lost is made anew by the next call outside a transaction.  When the answer to a commit is lost,
  * nobody can say whether it happened: what is written must be such that writing it again changes nothing, or be read
@@ -59,6 +60,42 @@ static bool is_stale(struct db_postgres *d)
 	return PQstatus(d->conn) != CONNECTION_OK;
 }
 
+struct number_sink {
+	struct pg_sink base;
+	int64_t n;
+};
+
+static int take_number(struct pg_sink *s, const PGresult *r, struct err *err)
+{
+	struct number_sink *k = CONTAINER_OF(s, struct number_sink, base);
+
+	if (PQntuples(r) != 1 || slice_to_i64(slice_from(PQgetvalue(r, 0, 0)), &k->n))
+		return err_set(err, E_CORRUPT, "a value of the database cannot be read");
+	return 0;
+}
+
+/* A pooler hands out process numbers of its own, so that it can pass on who wants to cancel what. */
+static bool is_direct(struct db_postgres *d)
+{
+	struct number_sink sink = {.base = {.take = take_number}};
+	int rc = pg_call(d, "select pg_catalog.pg_backend_pid()", NULL, &sink.base, PG_ANSWER_TIMEOUT_MS, NULL);
+
+	return !rc && sink.n == PQbackendPID(d->conn);
+}
+
+static int connect_first(struct db_postgres *d, struct err *err)
+{
+	int rc = pg_target_connect(&d->target, &d->conn, err);
+
+	if (rc)
+		return rc;
+	d->names_statements =
+		d->target.prepare == PG_PREPARE_ON || (d->target.prepare == PG_PREPARE_AUTO && is_direct(d));
+	return d->conn ? 0
+		       : err_set(err, E_UNAVAILABLE, "the database %s is away: it closed the connection",
+				 d->target.shown);
+}
+
 static int connect_again(struct db_postgres *d, struct err *err)
 {
 	if (d->in_transaction)
@@ -68,7 +105,7 @@ static int connect_again(struct db_postgres *d, struct err *err)
 					 d->target.shown);
 	if (d->conn && is_stale(d))
 		pg_disconnect(d);
-	return d->conn ? 0 : pg_target_connect(&d->target, &d->conn, err);
+	return d->conn ? 0 : connect_first(d, err);
 }
 
 static void postgres_close(struct db *db)
@@ -92,7 +129,7 @@ static int postgres_open(const char *where, struct db **ret, struct err *err)
 	arena_init(&d->scratch, SCRATCH_FIRST, SCRATCH_MAX);
 	rc = pg_target_parse(where, &d->target, err);
 	if (!rc)
-		rc = pg_target_connect(&d->target, &d->conn, err);
+		rc = connect_first(d, err);
 	if (rc)
 		postgres_close(&d->base);
 	else

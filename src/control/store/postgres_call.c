@@ -16,7 +16,6 @@
 #include "core/base/digest.h"
 #include "core/base/utf8.h"
 
-#define OID_INT8 20
 #define OID_TEXT 25
 #define OID_FLOAT8 701
 #define NUMBER_SIZE 40
@@ -29,7 +28,6 @@
  */
 static struct slice clean_text(struct arena *a, struct slice s)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
 	size_t n = 0, good;
 	char *out;
 
@@ -43,8 +41,7 @@ static struct slice clean_text(struct arena *a, struct slice s)
 		s = slice_sub(s, good, s.n);
 		if (!s.n)
 			break;
-		memcpy(out + n, replacement, 3);
-		n += 3;
+		n += utf8_encode(0xfffd, out + n);
 		s = slice_sub(s, 1, s.n);
 	}
 	return (struct slice){out, n};
@@ -76,7 +73,7 @@ static int param_make(struct arena *a, const struct db_value *v, struct pg_param
 		(void)snprintf(number, NUMBER_SIZE, "%" PRId64, v->i); /* fits */
 	else
 		(void)snprintf(number, NUMBER_SIZE, "%.17g", v->d); /* fits */
-	p->types[at] = v->type == DB_INT ? OID_INT8 : OID_FLOAT8;
+	p->types[at] = v->type == DB_INT ? PG_OID_INT8 : OID_FLOAT8;
 	p->values[at] = number;
 	return 0;
 }
@@ -260,12 +257,12 @@ static int find_prepared(const struct db_postgres *d, const char *sql, uint64_t 
 static int prepare(struct db_postgres *d, const char *sql, const struct pg_params *p, char ret_name[16],
 		   struct err *err)
 {
-	uint64_t hash = d->target.prepare ? hash64(slice_from(sql), 0) : 0;
+	uint64_t hash = d->names_statements ? hash64(slice_from(sql), 0) : 0;
 	int64_t until_ms = clock_mono_ms() + PG_ANSWER_TIMEOUT_MS;
-	int at = d->target.prepare ? find_prepared(d, sql, hash) : -1, rc;
+	int at = d->names_statements ? find_prepared(d, sql, hash) : -1, rc;
 
 	ret_name[0] = '\0';
-	if (!d->target.prepare || (at < 0 && d->n_prepared == PG_PREPARED_MAX))
+	if (!d->names_statements || (at < 0 && d->n_prepared == PG_PREPARED_MAX))
 		return 0;
 	(void)snprintf(ret_name, 16, "m%d", at >= 0 ? at : (int)d->n_prepared); /* fits */
 	if (at >= 0)

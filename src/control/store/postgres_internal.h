@@ -9,15 +9,16 @@
 #define PG_LOCK_TIMEOUT_MS 5000
 #define PG_STATEMENT_TIMEOUT_MS 15000 /* the server's own, in transactions; we wait a little longer */
 #define PG_ANSWER_TIMEOUT_MS (PG_STATEMENT_TIMEOUT_MS + 3000)
-#define PG_SCRIPT_TIMEOUT_MS (30 * 60 * 1000)
+#define PG_SCRIPT_TIMEOUT_MS INT64_C(1800000)
 #define PG_PREPARED_MAX 64
+#define PG_OID_INT8 20
 
 /* What a URL says. */
 struct pg_target {
 	char *shown; /* without password and options: for people */
 	PQconninfoOption *options;
 	char *password_file; /* NULL: none; read again for each connection */
-	bool prepare;	     /* named prepared statements */
+	enum { PG_PREPARE_AUTO, PG_PREPARE_ON, PG_PREPARE_OFF } prepare;
 };
 
 /* where: what stands behind "postgres:".  No error repeats a part of it that may hold a password. */
@@ -36,6 +37,7 @@ struct db_postgres {
 	struct pg_target target;
 	PGconn *conn; /* NULL: not connected */
 	bool in_transaction;
+	bool names_statements; /* conn does: it is as the target says, or nothing stands between */
 	struct pg_prepared prepared[PG_PREPARED_MAX]; /* known to conn as "m0", "m1", ... */
 	size_t n_prepared;
 	struct arena scratch; /* the parameters of the call at hand */

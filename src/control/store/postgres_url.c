@@ -71,9 +71,11 @@ static int take_option(struct pg_target *t, struct slice option, struct buf *res
 	if (slice_starts(option, SLICE_LIT("prepare="))) {
 		struct slice v = slice_sub(option, 8, option.n);
 
-		t->prepare = slice_eq_str(v, "on");
-		if (!t->prepare && !slice_eq_str(v, "off"))
-			return err_set(err, E_INVALID, "%s: prepare is on or off", t->shown);
+		if (!slice_eq_str(v, "auto") && !slice_eq_str(v, "on") && !slice_eq_str(v, "off"))
+			return err_set(err, E_INVALID, "%s: prepare is auto, on or off", t->shown);
+		t->prepare = slice_eq_str(v, "on")    ? PG_PREPARE_ON
+			     : slice_eq_str(v, "off") ? PG_PREPARE_OFF
+						      : PG_PREPARE_AUTO;
 		return 0;
 	}
 	if (slice_starts(option, SLICE_LIT("password_file="))) {
