@@ -496,7 +496,7 @@ TEST(many_records_at_once_are_stored_as_one_by_one)
 	EACH_BACKEND(f)
 	{
 		struct log_writer *w = log_writer_new();
-		struct log_record list[21], back = {0};
+		struct log_record list[69], back = {0};
 		struct log_filter all = {.limit = 100, .with_text = true};
 		struct log_record *found = NULL;
 		char id[UUID_STR_SIZE];

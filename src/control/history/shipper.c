@@ -22,7 +22,7 @@
 #include "core/base/log.h"
 
 #define RECHECK_MS 1000
-#define CHUNK 8u /* records for one call of the store */
+#define CHUNK 32u /* records for one call of the store */
 /* A batch is full then too: what it has read stays resident until it is committed. */
 #define BATCH_BYTES ((size_t)2 << 20)
 #define ERROR_SIZE sizeof(((struct err *)NULL)->text)

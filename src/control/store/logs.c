@@ -27,10 +27,10 @@ static struct db_value known(int64_t v)
 /* --- writing --- */
 
 #define N_COLUMNS 27u
-#define ROWS_AT_ONCE ((size_t)8)
+#define ROWS_AT_ONCE ((size_t)32)
 #define INSERT "insert into model_historical_logs (" META ", context, prompt, output) values "
 #define UNLESS_THERE " on conflict do nothing"
-#define PARAMETER_SIZE sizeof("($216, ")
+#define PARAMETER_SIZE sizeof("($864, ")
 
 /*
  * One statement for many rows costs half of many statements: it keeps its cursors at the end of the table and of each
