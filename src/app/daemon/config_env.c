@@ -32,7 +32,7 @@ static int load_postgres(struct config *c, char *const *env, struct err *err)
 {
 	struct config_origin origin = {.from = CONFIG_ENV, .variable = "POSTGRES_HOST"};
 	int key = conf_find(SLICE_LIT("database.url")), rc;
-	CLEANUP(buf_release) struct buf url;
+	CLEANUP(buf_release) struct buf url = {0};
 
 	if (c->origin[key].from >= CONFIG_ENV)
 		return 0;

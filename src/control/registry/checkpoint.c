@@ -164,7 +164,7 @@ static void write_now(struct json_writer *w, struct slice use_case, const struct
 int change_checkpoint(struct change *c, struct slice use_case, const struct uuid *id, const struct uuid *deployment,
 		      struct err *err)
 {
-	CLEANUP(buf_release) struct buf out;
+	CLEANUP(buf_release) struct buf out = {0};
 	struct checkpoint_row row = {.id = *id,
 				     .created_us = c->now_us,
 				     .use_case = use_case,

@@ -129,7 +129,7 @@ static int check(const struct pg_target *t, const char *where, struct err *err)
 
 int pg_target_parse(const char *where, struct pg_target *ret, struct err *err)
 {
-	CLEANUP(buf_release) struct buf url;
+	CLEANUP(buf_release) struct buf url = {0};
 	struct pg_target t = {.shown = NULL};
 	struct slice query = {0}, option;
 	int rc = 0;
