@@ -192,3 +192,20 @@ def test_header_tells_what_the_guardrails_did_to_the_first_piece(daemon, upstrea
     with daemon.chat_stream(name) as s:
         s.events()
     assert s.headers["x-muster-guardrail"] == "mask"
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_stream_from_a_model_that_was_not_asked_for_one_is_a_failure(daemon, upstream, kind, stream):
+    name = daemon.name()
+    daemon.use_case(name, policy="none", fallback_content="")
+    daemon.register(name, upstream, protocol="generate")
+
+    def run(c, r):
+        c.begin_stream(kind)
+        c.event(m.chunk("surprise"))
+        c.end_stream()
+
+    upstream.default = run
+    answer = daemon.chat(name, stream=stream)
+    assert answer.status == 502 and "none was asked for" in answer.json()["error"]["message"], answer

@@ -175,6 +175,8 @@ static int on_head(struct http_call *c, const struct http_head *head)
 	struct exchange *e = c->user;
 	struct slice type = http_header(head, "content-type");
 	bool ok = head->status >= 200 && head->status < 300;
+	/* What cannot stream was not asked to, and has no decoder for it. */
+	bool asked = e->request.stream && exchange_served_by(e)->target->protocol->framing != FRAMING_NONE;
 
 	e->upstream_status = head->status;
 	e->upstream_retry_after = head->status == 429 || head->status == 503
@@ -186,7 +188,7 @@ static int on_head(struct http_call *c, const struct http_head *head)
 				       is_type(type, SLICE_LIT("application/x-ndjson")));
 	if (!e->upstream_is_stream)
 		return 0;
-	if (!e->request.stream) {
+	if (!asked) {
 		e->upstream_is_stream = false;
 		return give_up(e, err_set(&c->err, E_INVALID, "it sent a stream although none was asked for"));
 	}
