@@ -17,7 +17,7 @@ struct pg_cluster {
 	int port, pool; /* 0: there is none */
 	int to;
 	FILE *from;
-	char why[200];
+	char why[200], dir[64];
 };
 
 static inline void pg_cluster_start(struct pg_cluster *c)
@@ -56,8 +56,8 @@ static inline const struct pg_cluster *pg_cluster(void)
 	line[strcspn(line, "\n")] = '\0';
 	if (!strncmp(line, "ready ", 6)) {
 		c.port = (int)strtol(line + 6, &at, 10);
-		at = strchr(at + 1, ' ');
-		c.pool = at ? (int)strtol(at, NULL, 10) : 0;
+		c.pool = (int)strtol(at, &at, 10);
+		(void)snprintf(c.dir, sizeof(c.dir), "%.60s", at + 1);
 	} else if (!strncmp(line, "absent ", 7)) {
 		(void)snprintf(c.why, sizeof(c.why), "%.150s", line + 7);
 		printf("# skipped: %s\n", c.why);

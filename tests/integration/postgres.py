@@ -19,8 +19,8 @@ class Cluster:
             self.close()
             pytest.skip(rest)
         assert word == "ready", self.process.stderr.read().decode()
-        fields = rest.split()
-        self.port, self.pool = int(fields[0]), int(fields[2]) if len(fields) > 2 else 0
+        port, pool, self.directory = rest.split()
+        self.port, self.pool = int(port), int(pool)
         self.n = 0
 
     def close(self):

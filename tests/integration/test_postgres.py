@@ -92,6 +92,18 @@ def test_password_from_a_file_and_options_of_a_url(start_daemon, database, tmp_p
     assert daemon.api("GET", "/api/v1/models")["data"] == []
 
 
+def test_encrypted_connections_are_verified_as_asked(start_daemon, database):
+    authority = database.cluster.directory + "/data/server.crt"
+    daemon = start_daemon("", **database.env(POSTGRES_SSLMODE="verify-full", POSTGRES_SSLROOTCERT=authority))
+    assert daemon.api("GET", "/api/v1/models")["data"] == []
+    assert ["t"] in database.sql("select ssl from pg_stat_ssl join pg_stat_activity using (pid) "
+                                 "where application_name = 'muster'")
+    daemon = start_daemon("", **database.env(POSTGRES_SSLMODE="verify-full", POSTGRES_HOST="127.0.0.1",
+                                             POSTGRES_SSLROOTCERT=authority))
+    assert "does not match host name" in daemon.errors()
+    control.error(daemon.get("/api/v1/models"), 503, "database_unavailable")
+
+
 @pytest.mark.parametrize("env,why", [
     ({"POSTGRES_PORT": "many"}, "POSTGRES_PORT"),
     ({"POSTGRES_PASSWORD_FILE": "/x"}, "keep one"),
