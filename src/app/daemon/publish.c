@@ -38,12 +38,12 @@ static void publication_unref_locked(struct publication *p)
 	free(p);
 }
 
-static void apply(struct data_loop *l, struct publication *p)
+static void apply(struct data_loop *l, struct snapshot *s, struct gateway_settings *settings)
 {
-	if (p->snapshot)
-		gateway_set_snapshot(l->gateway, p->snapshot);
-	if (p->settings)
-		gateway_set_settings(l->gateway, p->settings);
+	if (s)
+		gateway_set_snapshot(l->gateway, s);
+	if (settings)
+		gateway_set_settings(l->gateway, settings);
 }
 
 static void on_delivery(void *arg)
@@ -52,7 +52,7 @@ static void on_delivery(void *arg)
 	struct publication *p = delivery->p;
 
 	if (delivery->to->gateway)
-		apply(delivery->to, p);
+		apply(delivery->to, p->snapshot, p->settings);
 	free(delivery);
 	pthread_mutex_lock(&p->lock);
 	if (--p->n_waiting == 0)
@@ -80,7 +80,7 @@ static struct publication *publication_new(struct snapshot *s, struct gateway_se
 }
 
 /* wait: false on the control loop, which may itself have to swap. */
-static void publish(struct daemon *d, struct snapshot *s, struct gateway_settings *settings, bool wait)
+static void publish_running(struct daemon *d, struct snapshot *s, struct gateway_settings *settings, bool wait)
 {
 	size_t n = d->n_loops + d->has_control_listener;
 	struct publication *p = publication_new(s, settings, n);
@@ -92,10 +92,7 @@ static void publish(struct daemon *d, struct snapshot *s, struct gateway_setting
 		if (!delivery)
 			abort();
 		*delivery = (struct delivery){p, &d->loops[i]};
-		if (d->running)
-			loop_post(d->loops[i].loop, on_delivery, delivery);
-		else
-			on_delivery(delivery);
+		loop_post(d->loops[i].loop, on_delivery, delivery);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += PUBLISH_WAIT_MS / 1000;
@@ -104,6 +101,17 @@ static void publish(struct daemon *d, struct snapshot *s, struct gateway_setting
 		if (pthread_cond_timedwait(&p->all_done, &p->lock, &until) == ETIMEDOUT)
 			break;
 	publication_unref_locked(p);
+}
+
+static void publish(struct daemon *d, struct snapshot *s, struct gateway_settings *settings, bool wait)
+{
+	if (d->running) {
+		publish_running(d, s, settings, wait);
+		return;
+	}
+	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++)
+		if (d->loops[i].gateway)
+			apply(&d->loops[i], s, settings);
 }
 
 void daemon_publish(struct snapshot *s, void *daemon)

@@ -9,7 +9,7 @@
 #include "serving/gateway/prepared.h"
 #include "serving/gateway/target.h"
 
-#define DOCUMENT_MAX (64u * 1024 * 1024)
+#define DOCUMENT_MAX ((size_t)64 << 20)
 #define KEPT_MAX 32
 
 struct gateway_policy_cache {
@@ -127,7 +127,7 @@ static int prepare_model(struct snapshot *s, struct snapshot_model *m, const str
 
 	if (!t)
 		return err_set(err, E_TOOBIG, "the registry is too large for a snapshot");
-	rc = target_init(&s->arena, t, m->model.provider, &m->config, m->model.name, arg, err);
+	rc = target_init(&s->arena, t, &(struct target_source){m->model.provider, &m->config, m->model.name, arg}, err);
 	if (rc) {
 		err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
 		return rc;

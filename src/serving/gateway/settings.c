@@ -6,8 +6,8 @@
 
 #include "core/base/digest.h"
 
-#define SETTINGS_MAX_BYTES (8u * 1024 * 1024)
-#define DEFAULT_MAX_ANSWER (16u * 1024 * 1024)
+#define SETTINGS_MAX_BYTES ((size_t)8 << 20)
+#define DEFAULT_MAX_ANSWER ((size_t)16 << 20)
 
 static int copy_endpoints(struct gateway_settings *s, const struct gateway_settings_source *src, struct err *err)
 {
@@ -22,7 +22,8 @@ static int copy_endpoints(struct gateway_settings *s, const struct gateway_setti
 		e->use_case = arena_slice(&s->arena, src->endpoints[i].use_case);
 		e->url = arena_slice(&s->arena, src->endpoints[i].url);
 		config.endpoint = e->url;
-		rc = target_init(&s->arena, &e->target, SLICE_LIT("generate"), &config, e->use_case, NULL, err);
+		rc = target_init(&s->arena, &e->target,
+				 &(struct target_source){SLICE_LIT("generate"), &config, e->use_case, NULL}, err);
 		if (rc) {
 			err_prefix(err, "fallback.endpoints." SLICE_FMT, SLICE_ARG(e->use_case));
 			return rc;

@@ -15,7 +15,7 @@
 #include "core/http/url.h"
 #include "serving/gateway/gateway.h"
 
-#define HEAD_MAX (16 * 1024)
+#define HEAD_MAX ((size_t)16 << 10)
 #define KEY_MAX 4096
 
 static struct slice read_key_file(struct arena *a, struct slice path, struct slice *ret_missing)
@@ -124,10 +124,10 @@ static struct slice sim_endpoint(struct arena *a, const struct gateway_prepare_a
 	return slice_from(arena_printf(a, "http://%s:%u", sim->sim_host, sim->sim_port));
 }
 
-int target_init(struct arena *a, struct target *ret, struct slice provider, const struct model_config *config,
-		struct slice model_name, const struct gateway_prepare_arg *sim, struct err *err)
+int target_init(struct arena *a, struct target *ret, const struct target_source *source, struct err *err)
 {
-	const struct provider *known = provider_find(provider);
+	const struct provider *known = provider_find(source->provider);
+	const struct model_config *config = source->config;
 	struct model_config with_sim = *config;
 	struct provider_target pt = {0};
 	struct url url;
@@ -137,8 +137,8 @@ int target_init(struct arena *a, struct target *ret, struct slice provider, cons
 
 	*ret = (struct target){0};
 	if (known && known->simulated && !config->endpoint.n)
-		with_sim.endpoint = sim_endpoint(a, sim, &ret->missing);
-	rc = provider_resolve(provider, &with_sim, &pt, err);
+		with_sim.endpoint = sim_endpoint(a, source->sim, &ret->missing);
+	rc = provider_resolve(source->provider, &with_sim, &pt, err);
 	if (rc)
 		return rc;
 	rc = url_parse(pt.endpoint, &url, err);
@@ -153,11 +153,11 @@ int target_init(struct arena *a, struct target *ret, struct slice provider, cons
 	buf_init_arena(&head, a, HEAD_MAX);
 	write_head(a, &head, &pt, config, url.authority, key);
 	if (buf_failed(&head))
-		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %d bytes",
+		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %zu bytes",
 			       HEAD_MAX);
 	ret->head = buf_slice(&head);
 	ret->protocol = pt.protocol;
-	ret->upstream_model = config->upstream_model.n ? config->upstream_model : model_name;
+	ret->upstream_model = config->upstream_model.n ? config->upstream_model : source->model_name;
 	ret->parameters = config->parameters;
 	ret->timeouts = (struct http_timeouts){config->connect_timeout_ms, config->first_byte_timeout_ms,
 					       config->between_timeout_ms, config->total_timeout_ms};

@@ -16,7 +16,12 @@ struct target {
 };
 
 struct gateway_prepare_arg;
+struct target_source {
+	struct slice provider;
+	const struct model_config *config;
+	struct slice model_name;	       /* the name upstream when the configuration gives none */
+	const struct gateway_prepare_arg *sim; /* NULL: no simulator */
+};
 /* Fills *ret; strings go to the arena.  A key that is not there is not an error: ret->missing says so when it is
  * called. */
-int target_init(struct arena *a, struct target *ret, struct slice provider, const struct model_config *config,
-		struct slice model_name, const struct gateway_prepare_arg *sim, struct err *err);
+int target_init(struct arena *a, struct target *ret, const struct target_source *source, struct err *err);

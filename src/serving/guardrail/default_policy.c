@@ -186,6 +186,7 @@ static const struct entry entries[] = {
 	  "\\[/?INST\\] ?(?:<<|SYSTEM)",
 	  "(?i)\\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?(?:previous|prior|earlier|above|"
 	  "preceding|existing) (?:instruction|direction|prompt|guideline|rule)s?\\b"}},
+	/* NOLINTBEGIN(bugprone-suspicious-missing-comma): some expressions take two lines */
 	{"secrets-input",
 	 "secrets",
 	 GUARD_PATTERN,
@@ -196,6 +197,7 @@ static const struct entry entries[] = {
 	{"secrets-private-key", "secrets", GUARD_PATTERN, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {SECRET_KEYS}},
 	{"secrets-token", "secrets", GUARD_PATTERN, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {SECRET_TOKENS}},
 	{"secrets-jwt", "secrets", GUARD_PATTERN, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {SECRET_JWT}},
+	/* NOLINTEND(bugprone-suspicious-missing-comma) */
 	{"pii-card", "pii", GUARD_PII, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {"card"}},
 	{"pii-iban", "pii", GUARD_PII, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {"iban"}},
 	{"pii-ssn", "pii", GUARD_PII, GUARD_MASK, GUARD_HIGH, GUARD_OUTPUT, {"ssn"}},
