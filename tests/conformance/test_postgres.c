@@ -6,7 +6,9 @@
 #include "control/store/entities.h"
 #include "control/store/store.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "core/base/clock.h"
 #include "pg_cluster.h"
@@ -114,6 +116,41 @@ TEST(a_url_that_leads_nowhere_is_an_error_without_its_password)
 		CHECK(!strstr(err.text, "hunter2") && !strstr(err.text, "ter2"));
 		CHECK(!strchr(err.text, '\n'));
 	}
+}
+
+/* A port where somebody listens and never answers. */
+static int listen_silently(struct sockaddr_in *at)
+{
+	socklen_t n = sizeof(*at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	CHECK(fd >= 0 && !bind(fd, (struct sockaddr *)at, n) && !listen(fd, 8));
+	CHECK(!getsockname(fd, (struct sockaddr *)at, &n));
+	return fd;
+}
+
+TEST(a_server_that_is_silent_is_asked_once_by_all_who_need_it)
+{
+	struct sockaddr_in at;
+	int fd = listen_silently(&at);
+	struct err first = {0}, second = {0};
+	struct store *s = NULL;
+	struct db *db = NULL;
+	int64_t begin_ms = clock_mono_ms(), then_ms;
+	char url[128];
+
+	(void)snprintf(url, sizeof(url), "postgres://u@127.0.0.1:%u/d", ntohs(at.sin_port));
+	CHECK_INT(store_new(url, &s, NULL), 0);
+	CHECK_INT(store_acquire(s, &db, &first), E_UNAVAILABLE);
+	then_ms = clock_mono_ms();
+	CHECK(then_ms - begin_ms >= 4000 && then_ms - begin_ms < 12000);
+	CHECK_INT(store_acquire(s, &db, &second), E_UNAVAILABLE);
+	CHECK(clock_mono_ms() - then_ms < 1000);
+	CHECK_STR(second.text, first.text);
+	CHECK(strstr(first.text, "timeout"));
+	store_free(s);
+	close(fd);
 }
 
 TEST(a_password_is_asked_for_and_read_from_a_file_each_time)

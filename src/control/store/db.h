@@ -83,9 +83,11 @@ struct db { /* base of every implementation */
 
 #define DB_MAX_ROWS 100000
 
-/* url: "sqlite:PATH" (":memory:" too), "postgres://USER@HOST:PORT/DATABASE?OPTIONS" (libpq's options, and prepare=auto|on|off,
- * password_file=PATH), "fault:N:URL" (fails the Nth call of the connection opened under URL, counting
- * from 1). */
+/*
+ * url: "sqlite:PATH" (":memory:" too), "postgres://USER@HOST:PORT/DATABASE?OPTIONS" (options of libpq, and
+ * prepare=auto|on|off, password_file=PATH), "fault:N:URL" (fails the Nth call of the connection opened under URL,
+ * counting from 1).
+ */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
 int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err);

@@ -12,6 +12,8 @@
 
 #include "core/base/clock.h"
 
+#define SLOW_MS 1000
+#define AWAY_MS 3000
 #define PARTITIONS_EVERY_US INT64_C(3600000000)
 
 struct store {
@@ -21,6 +23,8 @@ struct store {
 	pthread_cond_t returned;
 	struct db *idle[STORE_MAX_CONNECTIONS];
 	size_t n_idle, n_open;
+	int64_t away_until_ms; /* no use in asking before then */
+	struct err away;
 	atomic_bool has_to_migrate;
 	bool keeps_partitions;
 	atomic_llong partitions_at_us; /* when somebody last saw to them */
@@ -105,10 +109,40 @@ static void keep_partitions(struct store *s, struct db *db)
 		(void)store_partitions_ensure(db, now_us, STORE_PARTITIONS_AHEAD, NULL);
 }
 
+/* A server that says nothing costs seconds to find out: for a while that answer stands for everybody. */
+static bool is_away(struct store *s, struct err *err)
+{
+	bool away;
+
+	pthread_mutex_lock(&s->lock);
+	away = clock_mono_ms() < s->away_until_ms;
+	if (away)
+		(void)err_set(err, s->away.code, "%s", s->away.text);
+	pthread_mutex_unlock(&s->lock);
+	return away;
+}
+
+static int open_one(struct store *s, struct db **ret, struct err *err)
+{
+	int64_t begin_ms = clock_mono_ms();
+	struct err why = {0};
+	int rc = is_away(s, err) ? E_UNAVAILABLE : db_open(s->url, ret, &why);
+
+	if (!rc || !why.code)
+		return rc;
+	if (rc == E_UNAVAILABLE && clock_mono_ms() - begin_ms > SLOW_MS) {
+		pthread_mutex_lock(&s->lock);
+		s->away_until_ms = clock_mono_ms() + AWAY_MS;
+		s->away = why;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return err_set(err, rc, "%s", why.text);
+}
+
 int store_acquire(struct store *s, struct db **ret, struct err *err)
 {
 	struct db *db = take_idle(s);
-	int rc = db ? 0 : db_open(s->url, &db, err), from;
+	int rc = db ? 0 : open_one(s, &db, err), from;
 
 	if (rc) {
 		give_up_place(s);
