@@ -58,6 +58,8 @@ static inline const struct pg_cluster *pg_cluster(void)
 		c.port = (int)strtol(line + 6, &at, 10);
 		c.pool = (int)strtol(at, &at, 10);
 		(void)snprintf(c.dir, sizeof(c.dir), "%.60s", at + 1);
+		if (!c.pool)
+			printf("# skipped behind a pooler: pgbouncer is not installed\n");
 	} else if (!strncmp(line, "absent ", 7)) {
 		(void)snprintf(c.why, sizeof(c.why), "%.150s", line + 7);
 		printf("# skipped: %s\n", c.why);
