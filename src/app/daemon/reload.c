@@ -6,7 +6,7 @@
 
 #include "app/daemon/daemon.h"
 
-#define KEY_FILE_MAX (256 * 1024)
+#define KEY_FILE_MAX ((size_t)256 * 1024)
 #define KEYS_MAX 1000
 #define KEY_LENGTH_MIN 16
 
@@ -25,7 +25,7 @@ static int read_file(const char *path, struct buf *out, struct err *err)
 			out->n += (size_t)n;
 	} while (n > 0);
 	(void)close(fd); /* only read from */
-	return n < 0 ? err_set(err, E_TOOBIG, "auth.key_file %s is longer than %d bytes or cannot be read", path,
+	return n < 0 ? err_set(err, E_TOOBIG, "auth.key_file %s is longer than %zu bytes or cannot be read", path,
 			       KEY_FILE_MAX)
 		     : 0;
 }
@@ -75,6 +75,7 @@ static int make_with_keys(const struct config *c, struct gateway_settings_source
 	src->keys = keys;
 	if (!rc)
 		rc = gateway_settings_new(src, ret, err);
+	src->keys = NULL;
 	if (text.n)
 		explicit_bzero(text.p, text.n);
 	buf_release(&text);
