@@ -31,6 +31,8 @@ class World:
         self.spare = d.register("served", self.upstream, name="spare", promote=False)
         d.register("both", self.upstream, name="twice")
         d.register("other", self.upstream, name="twice")
+        d.register("roll", self.upstream, name="before")
+        d.register("roll", self.upstream, name="next", promote=False)
         d.use_case("failing", policy="none", fallback_content="")
         d.register("failing", self.silent, name="bad")
         d.policy("strict", {"id": "w", "category": "c", "kind": "literal", "action": "block", "severity": "high",
@@ -124,6 +126,27 @@ CALLS = [
     ("PUT", "/api/v1/guardrails/policies/mine", {"rules": [{"id": "x"}]}, 400),
     ("GET", "/api/v1/guardrails/violations", None, 200),
     ("GET", "/api/v1/guardrails/violations?severity=worst", None, 400),
+    ("POST", "/api/v1/deployments", {"use_case": "roll", "model": "next", "strategy": "canary", "steps": [10, 100],
+                                     "hold": "1h", "thresholds": {"latency_p95_ms": 9000}, "reason": "r"}, 201),
+    ("POST", "/api/v1/deployments", {"use_case": "roll", "model": "next", "strategy": "canary"}, 409),
+    ("POST", "/api/v1/deployments", {"use_case": "roll", "model": "nope", "strategy": "canary"}, 404),
+    ("POST", "/api/v1/deployments", {"use_case": "roll", "model": "next", "strategy": "x"}, 400),
+    ("GET", "/api/v1/deployments?active=true", None, 200), ("GET", "/api/v1/deployments?limit=x", None, 400),
+    ("GET", "/api/v1/deployments/roll", None, 200), ("GET", "/api/v1/deployments/nope", None, 404),
+    ("GET", "/api/v1/deployments/{shared}", None, 404),
+    ("POST", "/api/v1/deployments/roll/pause", {"reason": "r"}, 200),
+    ("POST", "/api/v1/deployments/roll/pause", None, 409), ("POST", "/api/v1/deployments/roll/pause", {"x": 1}, 400),
+    ("POST", "/api/v1/deployments/nope/pause", None, 404),
+    ("POST", "/api/v1/deployments/roll/resume", None, 200), ("POST", "/api/v1/deployments/roll/resume", None, 409),
+    ("POST", "/api/v1/deployments/roll/resume", {"x": 1}, 400), ("POST", "/api/v1/deployments/nope/resume", None, 404),
+    ("POST", "/api/v1/deployments/roll/abort", None, 200), ("POST", "/api/v1/deployments/roll/abort", None, 404),
+    ("POST", "/api/v1/deployments/roll/abort", {"x": 1}, 400), ("POST", "/api/v1/deployments/{over}/abort", None, 409),
+    ("POST", "/api/v1/deployments", {"use_case": "roll", "model": "next", "strategy": "blue_green"}, 201),
+    ("POST", "/api/v1/deployments/roll/promote", {"reason": "r"}, 200),
+    ("POST", "/api/v1/deployments/roll/promote", {"x": 1}, 400), ("POST", "/api/v1/deployments/roll/promote", None, 404),
+    ("POST", "/api/v1/deployments/{over}/promote", None, 409), ("GET", "/api/v1/deployments", None, 200),
+    ("GET", "/api/v1/deployments/{over_begins}", None, 409), ("GET", "/api/v1/deployments/{over}", None, 200),
+    ("GET", "/api/v1/snapshots?use_case=roll", None, 200),
     ("POST", "/api/v1/rollback", {"use_case": "served", "reason": "r"}, 200),
     ("POST", "/api/v1/rollback", {"use_case": "served", "to_model": "cur"}, 409),
     ("POST", "/api/v1/rollback", {"use_case": "nope"}, 404), ("POST", "/api/v1/rollback", {"use_case": 1}, 400),
@@ -135,6 +158,9 @@ CALLS = [
 
 def call(world, method, path, body):
     path = path.replace("{log}", world.log).replace("{shared}", world.log[:8])
+    if "{over" in path:
+        over = world.daemon.api("GET", "/api/v1/deployments?use_case=roll")["data"][0]["deployment_id"]
+        path = path.replace("{over}", over).replace("{over_begins}", over[:6])
     return path, world.daemon.request(method, path, body)
 
 
@@ -210,7 +236,7 @@ def test_every_query_parameter_of_the_file_is_taken_and_no_other(world, api):
         if method != "GET":
             continue
         path = template.replace("{use_case}", "served").replace("{model}", "cur").replace("{log}", world.log)
-        path = path.replace("{name}", "default").replace("{id}", "served")
+        path = path.replace("{deployment}", "roll").replace("{name}", "default").replace("{id}", "served")
         for p in api.parameters(template, method):
             if p["in"] != "query" or p["name"] in ("after", "before"):
                 continue

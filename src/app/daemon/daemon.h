@@ -13,6 +13,7 @@
 #include "control/admin/admin.h"
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
+#include "control/rollout/rollout.h"
 #include "control/telemetry/health.h"
 #include "core/base/log.h"
 #include "serving/gateway/gateway.h"
@@ -54,6 +55,7 @@ struct daemon {
 	struct store *store;
 	struct registry *registry;
 	struct shipper *shipper;
+	struct rollout *rollout;
 	struct admin admin;
 	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
 	struct gateway_settings *settings;
@@ -61,7 +63,9 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer;
+	struct timer health_timer, rollout_timer;
+	int64_t rollout_next_us; /* when the next step ends; 0: none does */
+	char rollout_problem[200];
 	size_t n_calls;
 	bool stopping;
 	bool mending; /* a job reads the registry again */
@@ -87,6 +91,9 @@ void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_l
 /* observe.c */
 void daemon_update_health(struct daemon *d);
 int daemon_write_metrics(struct daemon *d, struct buf *out);
+/* rollout.c */
+int daemon_make_rollout(struct daemon *d, struct err *err);
+void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deployments move by themselves */
 /* demo.c */
 int daemon_seed_demo(struct daemon *d, struct err *err);
 void daemon_print_banner(const struct daemon *d, int64_t ready_ms);

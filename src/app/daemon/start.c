@@ -281,6 +281,7 @@ static int make_admin(struct daemon *d, struct err *err)
 	d->admin = (struct admin){.registry = d->registry,
 				  .store = d->store,
 				  .shipper = d->shipper,
+				  .rollout = d->rollout,
 				  .endpoints = list_endpoints,
 				  .endpoints_arg = d};
 	return 0;
@@ -293,9 +294,10 @@ static int seed(struct daemon *d, struct err *err)
 
 int daemon_start(struct daemon *d, struct err *err)
 {
-	static start_step *const order[] = {data_directory, open_spool, open_store, first_settings, make_control,
-					    make_tls,	    start_sim,	make_loops, load_registry,  start_shipper,
-					    make_admin,	    seed,	listen_all, start_loops};
+	static start_step *const order[] = {data_directory, open_spool,	   open_store,		first_settings,
+					    make_control,   make_tls,	   start_sim,		make_loops,
+					    load_registry,  start_shipper, daemon_make_rollout, make_admin,
+					    seed,	    listen_all,	   start_loops};
 
 	raise_file_limit();
 	pthread_mutex_init(&d->settings_lock, NULL);

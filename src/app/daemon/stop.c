@@ -55,6 +55,7 @@ static void end_control(struct daemon *d)
 	for (size_t i = 0; i < COUNT_OF(d->signals); i++)
 		uv_close((uv_handle_t *)&d->signals[i], close_handle);
 	timer_cancel(d->control, &d->health_timer);
+	timer_cancel(d->control, &d->rollout_timer);
 	loop_stop(d->control);
 }
 
@@ -110,6 +111,7 @@ void daemon_free(struct daemon *d)
 	sim_stop(d->sim);
 	if (d->shipper && shipper_stop(d->shipper, SHIP_LIMIT_MS))
 		log_warn(&d->log, "some records could not be shipped: they stay in the spool for the next start");
+	rollout_free(d->rollout);
 	if (d->registry)
 		registry_free(d->registry);
 	if (d->control)

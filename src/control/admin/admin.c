@@ -43,6 +43,17 @@ static const struct api_route policy_get = {api_policy_get};
 static const struct api_route policy_put = {api_policy_put, NULL, "*", true};
 static const struct api_route violations_list = {api_violations_list,
 						 "use_case|model|category|severity|" WHEN "|" PAGE};
+static const struct api_route deployments_list = {api_deployments_list, "use_case|active|" PAGE};
+static const struct api_route deployments_create = {
+	.fn = api_deployments_create,
+	.body = "use_case|model|strategy|steps|hold|max_wait|max_pause|thresholds|reason",
+	.body_required = true,
+};
+static const struct api_route deployment_get = {api_deployment_get};
+static const struct api_route deployment_pause = {.fn = api_deployment_pause, .body = "reason"};
+static const struct api_route deployment_resume = {.fn = api_deployment_resume, .body = "reason"};
+static const struct api_route deployment_promote = {.fn = api_deployment_promote, .body = "reason"};
+static const struct api_route deployment_abort = {.fn = api_deployment_abort, .body = "reason"};
 static const struct api_route rollback = {
 	.fn = api_rollback, .body = "use_case|to_model|snapshot_id|reason", .body_required = true};
 static const struct api_route snapshots_list = {api_snapshots_list, "use_case|" PAGE};
@@ -66,6 +77,13 @@ static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/guardrails/policies/{name}", &policy_get},
 	{HTTP_PUT, "/api/v1/guardrails/policies/{name}", &policy_put},
 	{HTTP_GET, "/api/v1/guardrails/violations", &violations_list},
+	{HTTP_GET, "/api/v1/deployments", &deployments_list},
+	{HTTP_POST, "/api/v1/deployments", &deployments_create},
+	{HTTP_GET, "/api/v1/deployments/{deployment}", &deployment_get},
+	{HTTP_POST, "/api/v1/deployments/{deployment}/pause", &deployment_pause},
+	{HTTP_POST, "/api/v1/deployments/{deployment}/resume", &deployment_resume},
+	{HTTP_POST, "/api/v1/deployments/{deployment}/promote", &deployment_promote},
+	{HTTP_POST, "/api/v1/deployments/{deployment}/abort", &deployment_abort},
 	{HTTP_POST, "/api/v1/rollback", &rollback},
 	{HTTP_GET, "/api/v1/snapshots", &snapshots_list},
 };

@@ -6,6 +6,7 @@
 #pragma once
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
+#include "control/rollout/rollout.h"
 #include "core/base/buf.h"
 #include "core/http/head.h"
 
@@ -17,6 +18,7 @@ struct admin {
 	struct registry *registry;
 	struct store *store;
 	struct shipper *shipper; /* NULL: the historical log is off */
+	struct rollout *rollout;
 	/* Copies what is configured now into the arena. NULL: none are. Any job thread. */
 	int (*endpoints)(struct arena *a, struct admin_endpoint **ret, size_t *ret_n, void *arg);
 	void *endpoints_arg;

@@ -81,3 +81,5 @@ api_fn api_logs_list, api_log_get;
 api_fn api_violations_list;
 api_fn api_policies_list, api_policy_get, api_policy_put;
 api_fn api_rollback, api_snapshots_list;
+api_fn api_deployments_list, api_deployments_create, api_deployment_get, api_deployment_pause, api_deployment_resume,
+	api_deployment_promote, api_deployment_abort;

@@ -46,6 +46,6 @@ int change_deployment(struct change *c, struct deployment *d, enum deploy_event 
 /* Keeps how the use case is served now as a row of model_snapshots with this id. */
 int change_checkpoint(struct change *c, struct slice use_case, const struct uuid *id, const struct uuid *deployment,
 		      struct err *err);
-/* One deployment as the API, the events and the checkpoints show it. */
+/* One deployment as the API, the events and the checkpoints show it, into an open object. */
 struct json_writer;
-void deployment_write(struct json_writer *w, const struct deployment *d);
+void deployment_write_members(struct json_writer *w, const struct deployment *d);

@@ -33,11 +33,10 @@ static void text_or_null(struct json_writer *w, const char *key, struct slice s)
 	jw_null(w);
 }
 
-void deployment_write(struct json_writer *w, const struct deployment *d)
+void deployment_write_members(struct json_writer *w, const struct deployment *d)
 {
 	char next[DEPLOY_NEXT_SIZE];
 
-	jw_object(w);
 	id_or_null(w, "deployment_id", &d->id);
 	jw_kstr(w, "use_case", d->use_case);
 	id_or_null(w, "model_id", &d->model_id);
@@ -60,6 +59,12 @@ void deployment_write(struct json_writer *w, const struct deployment *d)
 	time_or_null(w, "created_at", d->created_us);
 	time_or_null(w, "updated_at", d->updated_us);
 	time_or_null(w, "finished_at", d->finished_us);
+}
+
+static void deployment_write(struct json_writer *w, const struct deployment *d)
+{
+	jw_object(w);
+	deployment_write_members(w, d);
 	jw_object_end(w);
 }
 

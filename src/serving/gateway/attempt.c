@@ -44,6 +44,8 @@ void attempt_note(struct exchange *e, const char *result)
 	jw_init(&w, &e->attempts);
 	jw_object(&w);
 	jw_kstr(&w, "model", c->full_name);
+	if (c->arm != ARM_NONE)
+		jw_kcstr(&w, "arm", c->arm == ARM_CANDIDATE ? "candidate" : "current");
 	jw_kcstr(&w, "result", result);
 	jw_ki64(&w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
 	jw_object_end(&w);
@@ -69,6 +71,7 @@ void attempt_failed(struct exchange *e, const char *why)
 	attempt_note(e, why);
 	snprintf(e->error_text, sizeof(e->error_text), "%s", why);
 	forget_attempt(e);
+	e->arm_failed |= e->i_candidate == 0;
 	e->i_candidate++;
 	e->step = STEP_ATTEMPT;
 }

@@ -8,7 +8,7 @@
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
 
-#define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 1)
+#define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 2) /* a deployment's in front, an endpoint behind */
 #define ATTEMPTS_JSON_MAX 4096
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
 #define CHANNELS_MAX 16
@@ -41,6 +41,7 @@ struct candidate {
 	struct slice full_name, name, id; /* id is empty for a hardcoded endpoint */
 	struct slice provider;
 	enum record_fallback kind;
+	enum gateway_arm arm;
 };
 
 enum exchange_step { /* exchange.c has the table */
@@ -117,7 +118,9 @@ struct exchange {
 	struct slice use_case_name;
 	const struct guard_policy *policy; /* NULL: nothing is checked */
 	enum log_mode log;
-	bool pinned; /* the caller named a model, not a use case */
+	bool pinned;	      /* the caller named a model, not a use case */
+	enum gateway_arm arm; /* of the deployment that is under way */
+	bool arm_failed;      /* its model did, and the next was asked */
 	struct gateway_use_case_stats *stats;
 
 	struct candidate candidate[CANDIDATES_MAX];

@@ -132,6 +132,27 @@ static void count(struct exchange *e, const struct log_record *r)
 		histogram_observe_us(&s->first_token, (uint64_t)r->first_token_us);
 }
 
+/* What the deployment's judge reads: the request counts for the model that was to serve it. */
+static void count_arm(struct exchange *e, const struct log_record *r)
+{
+	struct gateway_arm_stats *s;
+	bool own = !e->arm_failed, failed;
+
+	if (e->arm == ARM_NONE || !e->n_attempts || (r->status == RECORD_CLIENT_DISCONNECT && own))
+		return;
+	/* A refusal of what the request says (400, 422, ...) is the caller's matter. */
+	failed = !own || r->status == RECORD_TRUNCATED || r->status == RECORD_TIMEOUT ||
+		 (r->status == RECORD_ERROR && r->http_status >= 500);
+	s = &e->stats->arm[e->arm];
+	counter_add(&s->requests, 1);
+	if (failed)
+		counter_add(&s->errors, 1);
+	else if (r->status == RECORD_OK)
+		latency_observe_us(&s->latency, (uint64_t)(loop_now_ms(e->g->loop) - e->attempt_ms) * 1000);
+	if (own && e->output_hits && e->output_hits->n_hits)
+		counter_add(&s->violations, 1);
+}
+
 void record_exchange(struct exchange *e, enum record_status status, int http_status)
 {
 	struct log_record r;
@@ -149,6 +170,7 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
 	count_violations(e, &r);
 	count(e, &r);
+	count_arm(e, &r);
 	if (e->log == LOG_NONE || !e->use_case_name.n)
 		return;
 	add_texts(e, &r);

@@ -11,6 +11,9 @@ static void add_model(struct exchange *e, const struct snapshot_model *m, enum r
 
 	if (e->n_candidates == CANDIDATES_MAX || !m->target)
 		return;
+	for (size_t i = 0; i < e->n_candidates; i++)
+		if (e->candidate[i].target == m->target) /* a deployment's may be in the chain too */
+			return;
 	*c = (struct candidate){.target = m->target,
 				.full_name = m->full_name,
 				.name = m->model.name,
@@ -105,16 +108,47 @@ static void choose_policy(struct exchange *e)
 	e->policy = p && e->settings->guardrails ? prepared_guard(p->compiled) : NULL;
 }
 
+/* What callers are told apart by: those who say nothing are new with each request. */
+static struct slice sticky_key(const struct exchange *e)
+{
+	const struct json *user = json_get(e->root, "user");
+	struct slice said = http_header(&e->http->head, "x-muster-sticky");
+
+	if (user && user->type == JSON_STRING && user->str.n)
+		return user->str;
+	return said.n ? said : e->request_id;
+}
+
+/* While a deployment is under way: its model in front for its share of the callers, the current one behind it. */
+static void split(struct exchange *e)
+{
+	const struct snapshot_use_case *u = e->use_case;
+
+	if (!u->candidate)
+		return;
+	e->arm = ARM_CURRENT;
+	if (!snapshot_splits_off(u, sticky_key(e)))
+		return;
+	add_model(e, u->candidate, RECORD_FALLBACK_NONE);
+	if (!e->n_candidates)
+		return;
+	e->arm = ARM_CANDIDATE;
+	e->candidate[0].arm = ARM_CANDIDATE;
+}
+
 static void list_candidates(struct exchange *e)
 {
-	if (!e->use_case) {
-		add_endpoint(e);
-		return;
-	}
-	for (size_t i = 0; i < e->use_case->n_chain; i++) {
-		const struct snapshot_model *m = e->use_case->chain[i];
+	const struct snapshot_use_case *u = e->use_case;
 
-		add_model(e, m, m == e->use_case->current ? RECORD_FALLBACK_NONE : RECORD_FALLBACK_MODEL);
+	if (u)
+		split(e);
+	for (size_t i = 0; u && i < u->n_chain; i++) {
+		bool is_first = u->chain[i] == u->current && e->arm != ARM_CANDIDATE;
+		size_t at = e->n_candidates;
+
+		add_model(e, u->chain[i], is_first ? RECORD_FALLBACK_NONE : RECORD_FALLBACK_MODEL);
+		if (e->n_candidates > at && u->chain[i] == u->current && e->arm != ARM_NONE)
+			e->candidate[at].arm = ARM_CURRENT;
 	}
 	add_endpoint(e);
 }

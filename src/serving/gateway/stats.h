@@ -2,9 +2,21 @@
 /* What one loop counted. One writer, many readers. */
 #pragma once
 #include "core/base/metric.h"
+#include "serving/stats/latency.h"
 
 /* Use cases get slots; what comes after the last slot is counted in it. */
 #define GATEWAY_SLOTS 128
+
+/* Of a deployment: who was to serve the request first. */
+enum gateway_arm { ARM_NONE, ARM_CURRENT, ARM_CANDIDATE, GATEWAY_N_ARMS };
+
+/* Requests of callers that left, and those that no model was asked, are in none of these. */
+struct gateway_arm_stats {
+	struct counter requests;
+	struct counter errors;	       /* it failed, was cut short, or something else had to answer */
+	struct counter violations;     /* requests with a guardrail hit in its answer */
+	struct latency_sketch latency; /* of good answers */
+};
 
 struct gateway_use_case_stats {
 	struct counter requests;
@@ -17,6 +29,7 @@ struct gateway_use_case_stats {
 	struct counter input_tokens, output_tokens;
 	struct histogram duration; /* whole exchanges */
 	struct histogram first_token;
+	struct gateway_arm_stats arm[GATEWAY_N_ARMS]; /* the first is not used */
 };
 
 struct gateway_stats {
