@@ -124,6 +124,7 @@ struct cell *rows_next(struct rows *r); /* NULL when full */
 /* --- verbs --- */
 extern const struct verb_table cli_verbs;
 int health_run(struct cli *c);
+int check_run_verb(struct cli *c);
 int version_run(struct cli *c);
 int model_list_run(struct cli *c);
 int model_show_run(struct cli *c);

@@ -176,14 +176,19 @@ static const struct option violation_options[] = {
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
-#define DATABASE_OPTIONS                                                                                            \
-	{"config", OPTION_FILE, OPTIONAL, "FILE", "The daemon's configuration file. Default: none."},               \
-		{"data", OPTION_FILE, OPTIONAL, "DIR",                                                              \
-		 "The daemon's data directory. Default: MUSTER_DATA, else ./var."},                                 \
-		{"database-url", OPTION_TEXT, OPTIONAL, "URL",                                                      \
-		 "The database itself. Default: MUSTER_DATABASE_URL or POSTGRES_HOST, else sqlite:DIR/muster.db."}, \
-	{                                                                                                           \
-		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."                                     \
+#define CONFIGURATION_OPTIONS                                                                         \
+	{"config", OPTION_FILE, OPTIONAL, "FILE", "The daemon's configuration file. Default: none."}, \
+		{"data", OPTION_FILE, OPTIONAL, "DIR",                                                \
+		 "The daemon's data directory. Default: MUSTER_DATA, else ./var."},                   \
+	{                                                                                             \
+		"database-url", OPTION_TEXT, OPTIONAL, "URL",                                         \
+			"The database itself. Default: MUSTER_DATABASE_URL or POSTGRES_HOST, else "   \
+			"sqlite:DIR/muster.db."                                                       \
+	}
+#define DATABASE_OPTIONS                                                        \
+	CONFIGURATION_OPTIONS,                                                  \
+	{                                                                       \
+		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document." \
 	}
 #define DATABASE_BESIDE                                                                                   \
 	{"config", OPTION_FILE, OPTIONAL, "FILE", "The stopped daemon's configuration file."},            \
@@ -206,6 +211,13 @@ static const struct option migrate_options[] = {
 static const struct option migrate_status_options[] = {DATABASE_OPTIONS};
 static const struct option version_options[] = {
 	{"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document."},
+};
+static const struct option readiness_options[] = {
+	{"production", OPTION_FLAG, OPTIONAL, NULL, "A few warnings are failures then; they say so."},
+	{"no-probe", OPTION_FLAG, OPTIONAL, NULL, "Ask no model and no hardcoded endpoint."},
+	{"junit", OPTION_FILE, OPTIONAL, "FILE", "Write the report there too, as JUnit XML."},
+	{"backup", OPTION_FILE, OPTIONAL, "DIR", "Where backups of the registry are kept."},
+	CONFIGURATION_OPTIONS,
 };
 static const struct option help_options[] = {
 	{"man", OPTION_FLAG, OPTIONAL, NULL, "Print the man page, in roff."},
@@ -238,6 +250,19 @@ static const struct verb health = {"health",
 				   "The exit status is 1 when any part has failed.",
 				   "muster health",
 				   .run = health_run};
+static const struct verb check = {
+	"check",
+	"",
+	0,
+	0,
+	"Whether all is ready: configuration, database, daemon, models, log, guardrails.",
+	"Works beside a stopped daemon too. What could not be done is skipped, never passed. It leaves behind one "
+	"record "
+	"in the historical log, of use case muster_check, and without --no-probe one for each model that it asks. "
+	"The exit status is 0 when nothing failed, else 1. Each call may take 60 s unless --timeout says otherwise.",
+	"muster check --production --config muster.yaml",
+	OPTIONS(readiness_options),
+	check_run_verb};
 static const struct verb model_list = {"model list",
 				       "",
 				       0,
@@ -509,6 +534,7 @@ static const struct verb complete = {"__complete",	  "WHAT",	 1, 1, "Names for c
 static const struct verb *const verbs[] = {
 	&serve,
 	&health,
+	&check,
 	&model_list,
 	&model_show,
 	&model_register,

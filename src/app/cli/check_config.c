@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What can be known of configuration, files and addresses without asking anybody. */
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/cli/check_internal.h"
+#include "core/http/url.h"
+
+#define CERTIFICATE_WARN_DAYS 30
+
+/* --- configuration, environment --- */
+
+static void check_settings_parse(struct check_run *k)
+{
+	static const char name[] = "configuration";
+
+	if (!k->has_settings)
+		check_say(k, name, CHECK_FAIL, "correct it: muster serve --dump-options lists every key", "%s",
+			  k->set.problem.text);
+	else if (k->set.problem.code)
+		check_say(k, name, CHECK_FAIL, "muster serve would not start with it: correct it", "%s",
+			  k->set.problem.text);
+	else
+		check_say(k, name, CHECK_PASS, NULL, "%s", k->set.source);
+}
+
+static void check_same_daemon(struct check_run *k)
+{
+	static const char name[] = "configuration in use";
+
+	if (check_needs_daemon(k, name))
+		return;
+	if (k->has_settings && k->files_ours)
+		check_say(k, name, CHECK_PASS, NULL, "process %ld holds %s, and answers at %s", k->pid,
+			  k->set.spool_directory, muster_url(k->c->client));
+	else if (k->has_settings && k->set.chosen && !k->database_ours)
+		check_say(k, name, CHECK_WARN, "check with the daemon's own --config and --data, where it runs", "%s",
+			  k->not_ours);
+	else
+		(void)check_needs_files(k, name); /* skipped, and says why */
+}
+
+static void check_environment(struct check_run *k)
+{
+	static const char name[] = "environment";
+	const char *v, *postgres[] = {"POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"};
+	struct check_list l;
+	size_t at = 0;
+
+	check_list_init(k, &l);
+	while ((v = check_host.unknown_variable(&at)))
+		check_list_add(&l, "%.*s", (int)strcspn(v, "="), v);
+	if (l.n) {
+		check_say(k, name, CHECK_WARN, "muster serve --dump-options lists the variables that are read",
+			  "nothing reads %s", check_list_text(&l));
+		return;
+	}
+	for (size_t i = 0; !getenv("POSTGRES_HOST") && i < COUNT_OF(postgres); i++) {
+		if (getenv(postgres[i]))
+			check_list_add(&l, "%s", postgres[i]);
+	}
+	if (l.n)
+		check_say(k, name, CHECK_WARN, "set POSTGRES_HOST too, or none of them",
+			  "%s without POSTGRES_HOST says nothing", check_list_text(&l));
+	else
+		check_say(k, name, CHECK_PASS, NULL, "every MUSTER_ variable here is known");
+}
+
+/* --- files --- */
+
+static void check_data_directory(struct check_run *k)
+{
+	static const char name[] = "data directory";
+	struct stat st;
+
+	if (check_needs_files(k, name))
+		return;
+	if (stat(k->set.data, &st))
+		check_say(k, name, CHECK_FAIL, "muster serve makes it; or say --data DIR", "%s: %s", k->set.data,
+			  strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		check_say(k, name, CHECK_FAIL, "say --data DIR", "%s is not a directory", k->set.data);
+	else if (access(k->set.data, R_OK | W_OK | X_OK))
+		check_say(k, name, CHECK_FAIL, "run this as the user of the daemon, or give that user the directory",
+			  "%s cannot be written by this user: %s", k->set.data, strerror(errno));
+	else if (st.st_mode & S_IWOTH)
+		check_say(k, name, CHECK_FAIL, arena_printf(k->a, "chmod 700 %s", k->set.data),
+			  "%s can be written by everybody (mode %03o)", k->set.data, st.st_mode & 0777u);
+	else if (st.st_mode & (S_IRWXG | S_IRWXO))
+		check_say(k, name, CHECK_WARN, arena_printf(k->a, "chmod 700 %s", k->set.data),
+			  "%s holds prompts, and others may look into it (mode %03o)", k->set.data, st.st_mode & 0777u);
+	else
+		check_say(k, name, CHECK_PASS, NULL, "%s, mode %03o%s", k->set.data, st.st_mode & 0777u,
+			  geteuid() ? "" : ", seen as root");
+}
+
+/* Files that hold secrets are nobody else's to read. */
+static void check_key_files(struct check_run *k)
+{
+	static const char name[] = "key files";
+	const char *files[] = {k->set.auth_key_file, k->set.tls_key_file};
+	struct check_list bad, good;
+	struct stat st;
+
+	if (check_needs_files(k, name))
+		return;
+	check_list_init(k, &bad);
+	check_list_init(k, &good);
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		if (!*files[i])
+			continue;
+		if (stat(files[i], &st))
+			check_list_add(&bad, "%s: %s", files[i], strerror(errno));
+		else if (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP))
+			check_list_add(&bad, "%s has mode %03o", files[i], st.st_mode & 0777u);
+		else
+			check_list_add(&good, "%s, mode %03o", files[i], st.st_mode & 0777u);
+	}
+	if (bad.n)
+		check_say(k, name, CHECK_WARN, "chmod 600, and owned by the user of the daemon", "%s",
+			  check_list_text(&bad));
+	else if (good.n)
+		check_say(k, name, CHECK_PASS, NULL, "%s", check_list_text(&good));
+	else
+		check_say(k, name, CHECK_SKIPPED, "see 'API keys' and 'TLS certificate'", "none is configured");
+}
+
+static void check_log_level(struct check_run *k)
+{
+	static const char name[] = "log level";
+
+	if (check_needs_files(k, name))
+		return;
+	if (!strcmp(k->set.log_level, "debug"))
+		check_say(k, name, CHECK_WARN, "log.level: info", "debug: more than one line for each request");
+	else if (!strcmp(k->set.log_level, "off"))
+		check_say(k, name, CHECK_WARN, "log.level: info", "off: nobody will learn why something failed");
+	else
+		check_say(k, name, CHECK_PASS, NULL, "%s", k->set.log_level);
+}
+
+void check_configuration(struct check_run *k)
+{
+	check_settings_parse(k);
+	check_environment(k);
+	check_same_daemon(k);
+	check_data_directory(k);
+	check_key_files(k);
+	check_log_level(k);
+}
+
+/* --- who can reach it --- */
+
+static bool is_loopback(const char *address)
+{
+	struct slice host;
+	uint16_t port;
+
+	return addr_parse(slice_from(address), &host, &port, NULL) == 0 && addr_is_loopback(host);
+}
+
+static void check_listen(struct check_run *k)
+{
+	static const char name[] = "listen address";
+	const char *listen = k->set.listen;
+
+	if (check_needs_files(k, name))
+		return;
+	if (is_loopback(listen) && (!*k->set.control_listen || is_loopback(k->set.control_listen)))
+		check_say(k, name, CHECK_PASS, NULL, "%s: this host alone", listen);
+	else if (!*k->set.auth_key_file)
+		check_say(k, name, CHECK_FAIL, "set auth.key_file, or listen on 127.0.0.1",
+			  "%s is open to the network, without keys", listen);
+	else if (!*k->set.tls_cert_file)
+		check_say(k, name, CHECK_WARN, "set tls.cert_file and tls.key_file, or keep a TLS proxy in front",
+			  "%s takes keys and prompts in the clear", listen);
+	else
+		check_say(k, name, CHECK_PASS, NULL, "%s with keys and TLS", listen);
+}
+
+/* Asked, not looked up: without a key, the registry may not answer. */
+static void check_keys(struct check_run *k)
+{
+	static const char name[] = "API keys";
+	struct muster_options o = {.url = muster_url(k->c->client), .api_key = "", .timeout_ms = 10000};
+	const struct muster_request r = {.method = "GET", .path = "/api/v1/models?limit=1"};
+	struct muster_answer a = {0};
+	struct muster_error e = {0};
+	struct muster *keyless = NULL;
+	int rc;
+
+	if (check_needs_daemon(k, name))
+		return;
+	rc = muster_open(&o, &keyless, &e);
+	if (!rc)
+		rc = muster_send(keyless, &r, &a, &e);
+	muster_answer_release(&a);
+	muster_close(keyless);
+	if (rc < 0 && (e.http_status == 401 || e.http_status == 403))
+		check_say(k, name, CHECK_PASS, NULL, "without one it answers %d", e.http_status);
+	else if (rc < 0)
+		check_say(k, name, CHECK_SKIPPED, "see: muster health", "could not be tried: %s", e.text);
+	else
+		check_say(k, name, CHECK_WARN, "auth.key_file: FILE in muster.yaml, with a line for each caller",
+			  "it answers whoever asks, without a key");
+}
+
+static X509 *read_certificate(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	X509 *x = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
+
+	if (f)
+		fclose(f);
+	return x;
+}
+
+static void check_certificate(struct check_run *k)
+{
+	static const char name[] = "TLS certificate";
+	int days = 0, seconds = 0;
+	X509 *x;
+
+	if (check_needs_files(k, name))
+		return;
+	if (!*k->set.tls_cert_file) {
+		check_say(k, name, CHECK_SKIPPED, "tls.cert_file and tls.key_file, when others than this host call",
+			  "none is configured: it speaks plain HTTP");
+		return;
+	}
+	x = read_certificate(k->set.tls_cert_file);
+	if (!x || !ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)))
+		check_say(k, name, CHECK_FAIL, "give it a PEM file whose first certificate is the server's",
+			  "%s cannot be read as a certificate", k->set.tls_cert_file);
+	else if (days < 0 || seconds < 0)
+		check_say(k, name, CHECK_FAIL, "renew it, and send the daemon SIGHUP or restart it", "%s has expired",
+			  k->set.tls_cert_file);
+	else if (days < CERTIFICATE_WARN_DAYS)
+		check_say(k, name, CHECK_WARN, "renew it", "%s ends in %d days", k->set.tls_cert_file, days);
+	else
+		check_say(k, name, CHECK_PASS, NULL, "%s ends in %d days", k->set.tls_cert_file, days);
+	X509_free(x);
+}
+
+void check_access(struct check_run *k)
+{
+	check_listen(k);
+	check_keys(k);
+	check_certificate(k);
+}
