@@ -317,7 +317,9 @@ static int check_given(const struct verb_table *t, struct args *a, struct proble
 			return wrong(p, hint, "muster %s takes no --%s", a->verb->name, name);
 		}
 		for (size_t k = 0; k < i; k++) {
-			if (a->given[k].option == a->given[i].option && a->given[i].option->kind != OPTION_FLAG)
+			const struct option *o = a->given[i].option;
+
+			if (a->given[k].option == o && o->kind != OPTION_FLAG && !o->many)
 				return wrong(p, "say it once", "--%s is given twice", name);
 		}
 		if (check_value(a->given[i].option, a->given[i].value, p))
@@ -363,13 +365,22 @@ int args_parse(const struct verb_table *t, int argc, char **argv, struct args *r
 	return 0;
 }
 
-const char *args_get(const struct args *a, const char *name)
+const char *args_next(const struct args *a, const char *name, size_t *i)
 {
-	for (size_t i = 0; i < a->n_given; i++) {
-		if (!strcmp(a->given[i].option->name, name))
-			return a->given[i].value;
+	while (*i < a->n_given) {
+		size_t at = (*i)++;
+
+		if (!strcmp(a->given[at].option->name, name))
+			return a->given[at].value;
 	}
 	return NULL;
+}
+
+const char *args_get(const struct args *a, const char *name)
+{
+	size_t i = 0;
+
+	return args_next(a, name, &i);
 }
 
 bool args_has(const struct args *a, const char *name)

@@ -31,6 +31,7 @@ struct option {
 	const char *value;   /* what stands for the value in help; NULL for a flag */
 	const char *doc;     /* sentences, with unit and default */
 	const char *choices; /* "a|b|c" */
+	bool many;	     /* may be given more than once */
 };
 
 struct cli;
@@ -83,6 +84,8 @@ struct problem {
 int args_parse(const struct verb_table *t, int argc, char **argv, struct args *ret, struct problem *problem);
 /* The value of an option, NULL when it was not given.  A flag's is "". */
 const char *args_get(const struct args *a, const char *name);
+/* The values of one that may be given more than once: for (i = 0; (v = args_next(a, name, &i));). */
+const char *args_next(const struct args *a, const char *name, size_t *i);
 bool args_has(const struct args *a, const char *name);
 /* Checked by args_parse: these cannot fail.  fallback when it was not given. */
 int64_t args_integer(const struct args *a, const char *name, int64_t fallback);

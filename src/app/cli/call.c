@@ -29,6 +29,8 @@ static const struct {
 	{0, "nothing_to_roll_back_to", "see: muster model list, and say --to MODEL"},
 	{0, "snapshot_not_found", "see: muster rollback --help"},
 	{0, "use_case_not_found", "see: muster use-case list"},
+	{0, "no_admin_key", "muster key create --name NAME --role admin --why \"...\""},
+	{0, "key_not_found", "see: muster key list --all"},
 	{401, NULL, "set MUSTER_API_KEY, or say --api-key-file FILE"},
 	{503, NULL, "see: muster health"},
 };

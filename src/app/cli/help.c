@@ -50,7 +50,7 @@ static struct slice option_doc(struct cli *c, const struct option *o)
 	struct buf b;
 
 	if (!o->choices)
-		return slice_from(o->doc);
+		return o->many ? cli_printf(c, "%s May be given more than once.", o->doc) : slice_from(o->doc);
 	buf_init_arena(&b, &c->arena, CLI_MAX_PATH);
 	buf_printf(&b, "%s One of ", o->doc);
 	for (const char *s = o->choices; *s; s++) {

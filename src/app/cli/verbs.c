@@ -204,6 +204,27 @@ static const struct option rollback_options[] = {
 	WHY_NEEDED,
 	DATABASE_BESIDE,
 };
+static const struct option key_create_options[] = {
+	{"name", OPTION_TEXT, REQUIRED, "NAME",
+	 "Who holds it: what it does stands in the history under this. Required."},
+	{"role", OPTION_CHOICE, REQUIRED, "ROLE",
+	 "client: inference, guardrail checks, log records. operator: also reads everything, promotes, rolls back and "
+	 "deploys. admin: everything. Required.",
+	 "admin|operator|client"},
+	{"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE", "A client may ask for this one only. Default: all.", NULL,
+	 true},
+	{"expires", OPTION_DURATION, OPTIONAL, "DURATION", "How long it lives: 90d. Default: until it is revoked."},
+	{"requests-per-minute", OPTION_INTEGER, OPTIONAL, "N", "More are refused with 429. Default 0: no limit."},
+	{"tokens-per-minute", OPTION_INTEGER, OPTIONAL, "N",
+	 "Of prompts and answers; once they are used up, requests are refused with 429. Default 0: no limit."},
+	WHY_NEEDED,
+	DATABASE_BESIDE,
+};
+static const struct option key_list_options[] = {
+	{"all", OPTION_FLAG, OPTIONAL, NULL, "Revoked ones too."},
+	DATABASE_BESIDE,
+};
+static const struct option key_revoke_options[] = {WHY_NEEDED, DATABASE_BESIDE};
 static const struct option migrate_options[] = {
 	{"dry-run", OPTION_FLAG, OPTIONAL, NULL, "Print the SQL that would run, and change nothing."},
 	DATABASE_OPTIONS,
@@ -482,6 +503,48 @@ static const struct verb rollback = {
 	"muster rollback foundation_layer --why \"answers in the wrong language\"",
 	OPTIONS(rollback_options),
 	rollback_run};
+static const struct verb key_create = {"key create",
+				       "",
+				       0,
+				       0,
+				       "Make an API key, and print it once.",
+				       "Standard output gets the key alone; what is kept of it is a hash. From the "
+				       "first key on, everything but /health "
+				       "asks for one; the first has to be an admin's. While the daemon is stopped, "
+				       "--data, --config or --database-url say "
+				       "where its database is.",
+				       "muster key create --name npc-service --role client --use-case npc_dialogue "
+				       "--expires 90d --why \"new service\"",
+				       OPTIONS(key_create_options),
+				       key_create_run};
+static const struct verb key_list = {"key list",
+				     "",
+				     0,
+				     0,
+				     "API keys: who holds them, and what they may do.",
+				     NULL,
+				     "muster key list --all",
+				     OPTIONS(key_list_options),
+				     key_list_run};
+static const struct verb key_show = {"key show",
+				     "KEY",
+				     1,
+				     1,
+				     "All about one key, but the key itself.",
+				     "KEY is its name or its id.",
+				     "muster key show npc-service",
+				     .run = key_show_run};
+static const struct verb key_revoke = {"key revoke",
+				       "KEY",
+				       1,
+				       1,
+				       "Take a key back: it opens nothing from then on.",
+				       "KEY is its name or its id. Requests that are under way finish. While the "
+				       "daemon is stopped, --data, --config or "
+				       "--database-url say where its database is.",
+				       "muster key revoke npc-service --why \"found in a repository\"",
+				       OPTIONS(key_revoke_options),
+				       key_revoke_run};
 static const struct verb migrate = {
 	"migrate",
 	"",
@@ -559,6 +622,10 @@ static const struct verb *const verbs[] = {
 	&policy_set,
 	&violations,
 	&rollback,
+	&key_create,
+	&key_list,
+	&key_show,
+	&key_revoke,
 	&migrate,
 	&migrate_status,
 	&version,

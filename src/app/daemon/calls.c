@@ -173,16 +173,18 @@ static struct slice callers_request_id(const struct http_head *head)
 	return id.n <= 128 ? id : (struct slice){0};
 }
 
-static struct slice actor_of(const struct http_head *head, struct slice caller)
+/* Who has a key is called by its name, whatever the header says.  A copy: keys may go while the call is under way. */
+static struct slice actor_of(struct http_exchange *x, const struct gateway_caller *caller)
 {
-	struct slice said = http_header(head, "x-muster-actor");
+	struct slice said = http_header(&x->head, "x-muster-actor"), name;
 
-	if (said.n && said.n <= 128 && utf8_valid(said) && slice_eq_str(caller, "anonymous"))
+	if (said.n && said.n <= 128 && utf8_valid(said) && !caller->by_key)
 		return said;
-	return caller.n ? caller : SLICE_LIT("anonymous");
+	name = arena_slice(&x->arena, caller->name);
+	return name.n ? name : SLICE_LIT("unknown");
 }
 
-void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_loop)
+void daemon_on_control(struct http_exchange *x, const struct gateway_caller *caller, void *data_loop)
 {
 	struct data_loop *from = data_loop;
 	struct control_call *c = ARENA_NEW(&x->arena, struct control_call);
@@ -198,7 +200,9 @@ void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_l
 					  .path = x->head.path,
 					  .query = x->head.query,
 					  .body = x->body,
-					  .actor = actor_of(&x->head, actor),
+					  .actor = actor_of(x, caller),
+					  .role = caller->role,
+					  .by_key = caller->by_key,
 					  .request_id = callers_request_id(&x->head)};
 	if (!c->request.request_id.n) {
 		char id[UUID_STR_SIZE];

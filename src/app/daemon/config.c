@@ -24,7 +24,8 @@
 const struct conf_key config_keys[CONFIG_N_KEYS] = {
 #define KEY(key, kind, field) .name = (key), .type = (kind), .offset = offsetof(struct config, field)
 	{KEY("listen", CONF_ADDR, listen), "127.0.0.1:8080",
-	 "Where the gateway and the control API answer. Beyond loopback it needs auth.key_file. Port 0 takes any free "
+	 "Where the gateway and the control API answer. Beyond loopback it needs a key (muster key create, or "
+	 "auth.key_file). Port 0 takes any free "
 	 "one."},
 	{KEY("control_listen", CONF_ADDR, control_listen), "",
 	 "A second address that only the control loop serves: health, metrics, control API. Empty: none; they are on "
@@ -84,7 +85,8 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	{KEY("tls.ca_file", CONF_STR, tls_ca_file), "",
 	 "PEM file of more authorities to trust when calling models, beside the system's."},
 	{KEY("tls.cert_file", CONF_STR, tls_cert_file), "",
-	 "PEM file with the certificate chain to serve https with. Needs tls.key_file."},
+	 "PEM file with the certificate chain to serve https with. Needs tls.key_file. Read again on SIGHUP: new "
+	 "connections get what it holds then."},
 	{KEY("tls.key_file", CONF_STR, tls_key_file), "", "PEM file with the private key of tls.cert_file."},
 	{KEY("auth.key_file", CONF_STR, auth_key_file), "",
 	 "File of the keys that callers show (Authorization: Bearer KEY): one a line, \"name:key\" or \"key\"; # "

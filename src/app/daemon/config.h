@@ -76,6 +76,9 @@ bool config_has(const char *key, bool *ret_is_bool);
 /* What one key alone cannot know: pairs, addresses, URLs, files that must be readable.  Call after all sources. */
 int config_check(const struct config *c, struct err *err);
 
+/* The address beyond loopback that it listens on, or NULL: there everybody has to have a key. */
+const char *config_open_address(const struct config *c);
+
 /* Every option as text that is also Markdown: docs/CONFIG.md is this, byte for byte. */
 int config_dump_options(struct buf *out);
 /* Every option with its value and where that came from, a line each; the value of fallback.endpoints is how many there

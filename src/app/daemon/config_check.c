@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What no single key can know: that pairs are complete, that addresses and URLs can be used, that nothing is open to
- * the world unasked. */
+/* What no single key can know: that pairs are complete, that addresses and URLs can be used. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,14 +27,7 @@ static int check_listen(const struct config *c, const char *key, const char *add
 	int rc;
 
 	rc = addr_parse(slice_from(address), &host, &port, err);
-	if (rc < 0)
-		return blame(c, key, rc, err);
-	if (!*c->auth_key_file && !addr_is_loopback(host))
-		return err_set(err, E_DENIED,
-			       "refusing to listen on %.200s without keys: anyone could call your models; "
-			       "set auth.key_file, or listen on 127.0.0.1",
-			       address);
-	return 0;
+	return rc < 0 ? blame(c, key, rc, err) : 0;
 }
 
 static int check_file(const struct config *c, const char *key, const char *path, struct err *err)
@@ -115,6 +107,19 @@ int config_check(const struct config *c, struct err *err)
 	if (rc == 0)
 		rc = check_endpoints(c, err);
 	return rc;
+}
+
+static bool is_open(const char *address)
+{
+	struct slice host;
+	uint16_t port;
+
+	return *address && (addr_parse(slice_from(address), &host, &port, NULL) || !addr_is_loopback(host));
+}
+
+const char *config_open_address(const struct config *c)
+{
+	return is_open(c->listen) ? c->listen : is_open(c->control_listen) ? c->control_listen : NULL;
 }
 
 static char *below_data(const struct config *c, const char *prefix, const char *name)

@@ -83,11 +83,14 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 void daemon_reload(struct daemon *d);
 void daemon_mend(
 	struct daemon *d); /* control loop: tries the database again when the registry could not be had from it */
+/* E_DENIED: it would be open to the world, for there is no key. */
+int daemon_check_keys(struct daemon *d, const struct config *c, struct err *err);
 /* publish.c */
 void daemon_publish(struct snapshot *s, void *daemon);
-void daemon_publish_settings(struct daemon *d, struct gateway_settings *s);
+/* Settings, and the certificate for new connections (NULL: as it is). */
+void daemon_publish_settings(struct daemon *d, struct gateway_settings *s, struct tls_context *tls);
 /* calls.c: requests that the control plane answers */
-void daemon_on_control(struct http_exchange *x, struct slice actor, void *data_loop);
+void daemon_on_control(struct http_exchange *x, const struct gateway_caller *caller, void *data_loop);
 /* observe.c */
 void daemon_update_health(struct daemon *d);
 int daemon_write_metrics(struct daemon *d, struct buf *out);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/daemon/daemon.h"
+#include "core/http/tls.h"
 
 #define KEY_FILE_MAX ((size_t)256 * 1024)
 #define KEYS_MAX 1000
@@ -92,6 +93,7 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 		.endpoints = endpoints,
 		.guardrails = c->guardrails_enabled,
 		.history = c->history_enabled,
+		.asks_for_keys = config_open_address(c) != NULL,
 	};
 
 	(void)d;
@@ -100,6 +102,37 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 			(struct gateway_endpoint){slice_from(c->fallback_endpoints.item[i].use_case),
 						  slice_from(c->fallback_endpoints.item[i].url)};
 	return make_with_keys(c, &src, ret, err);
+}
+
+static size_t count_keys(struct daemon *d)
+{
+	struct snapshot *s = registry_snapshot(d->registry);
+	size_t n = s ? s->n_keys : 0;
+
+	snapshot_unref(s);
+	return n;
+}
+
+int daemon_check_keys(struct daemon *d, const struct config *c, struct err *err)
+{
+	const char *address = config_open_address(c);
+	char problem[200];
+
+	if (!address || *c->auth_key_file || count_keys(d))
+		return 0;
+	registry_problem(d->registry, problem, sizeof(problem));
+	if (problem[0])
+		return err_set(
+			err, E_DENIED,
+			"refusing to listen on %.100s without keys: none can be read from the database (%s); set "
+			"auth.key_file, or listen on 127.0.0.1",
+			address, problem);
+	return err_set(
+		err, E_DENIED,
+		"refusing to listen on %.100s without keys: anyone could call your models; make one with: "
+		"muster key create --name ops --role admin%s%.100s --data %.100s --why ... (or set auth.key_file, "
+		"or listen on 127.0.0.1)",
+		address, d->config_path ? " --config " : "", d->config_path ? d->config_path : "", c->data);
 }
 
 static void refresh(void *arg)
@@ -149,10 +182,17 @@ void daemon_mend(struct daemon *d)
 	job_submit(d->control, mend, mended, d);
 }
 
+/* The same files may hold another certificate now. */
+static int read_certificate(const struct config *c, struct tls_context **ret, struct err *err)
+{
+	return c->tls_cert_file[0] ? tls_server_new(c->tls_cert_file, c->tls_key_file, ret, err) : 0;
+}
+
 void daemon_reload(struct daemon *d)
 {
 	struct gateway_settings *settings = NULL, *old = d->settings;
 	struct config_notes notes = {0};
+	struct tls_context *tls = NULL;
 	struct config fresh;
 	struct err err = {0};
 
@@ -160,8 +200,10 @@ void daemon_reload(struct daemon *d)
 		log_error(&d->log, "reload refused, everything stays as it was: %s", err.text);
 		return;
 	}
-	if (daemon_make_settings(d, &fresh, &settings, &err)) {
+	if (daemon_check_keys(d, &fresh, &err) || daemon_make_settings(d, &fresh, &settings, &err) ||
+	    read_certificate(&fresh, &tls, &err)) {
 		log_error(&d->log, "reload refused, everything stays as it was: %s", err.text);
+		gateway_settings_unref(settings);
 		config_release(&fresh);
 		return;
 	}
@@ -171,7 +213,8 @@ void daemon_reload(struct daemon *d)
 	d->settings = settings;
 	pthread_mutex_unlock(&d->settings_lock);
 	log_setup((enum log_level)fresh.log_level, fresh.log_format == CONFIG_LOG_JSON);
-	daemon_publish_settings(d, settings);
+	daemon_publish_settings(d, settings, tls);
+	tls_context_free(tls);
 	gateway_settings_unref(old);
 	for (size_t i = 0; i < notes.n; i++)
 		log_warn(&d->log, "reload: %s has changed, but needs a restart", notes.key[i]);

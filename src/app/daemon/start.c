@@ -233,12 +233,18 @@ static int start_sim(struct daemon *d, struct err *err)
 {
 	d->prepare.sim_host = "127.0.0.1";
 	d->prepare.cache = gateway_policy_cache_new();
+	d->prepare.limits = gateway_limits_new();
 	return sim_start(&d->sim, &d->prepare.sim_port, err);
 }
 
 static int first_settings(struct daemon *d, struct err *err)
 {
 	return daemon_make_settings(d, &d->config, &d->settings, err);
+}
+
+static int check_keys(struct daemon *d, struct err *err)
+{
+	return daemon_check_keys(d, &d->config, err);
 }
 
 static int make_control(struct daemon *d, struct err *err)
@@ -296,7 +302,7 @@ int daemon_start(struct daemon *d, struct err *err)
 {
 	static start_step *const order[] = {data_directory, open_spool,	   open_store,		first_settings,
 					    make_control,   make_tls,	   start_sim,		make_loops,
-					    load_registry,  start_shipper, daemon_make_rollout, make_admin,
+					    load_registry,  check_keys, start_shipper, daemon_make_rollout, make_admin,
 					    seed,	    listen_all,	   start_loops};
 
 	raise_file_limit();

@@ -122,6 +122,7 @@ void daemon_free(struct daemon *d)
 		spool_close(d->spool);
 	gateway_settings_unref(d->settings);
 	gateway_policy_cache_free(d->prepare.cache);
+	gateway_limits_free(d->prepare.limits);
 	tls_context_free(d->client_tls);
 	tls_context_free(d->server_tls);
 	pthread_mutex_destroy(&d->settings_lock);

@@ -41,6 +41,14 @@ static const struct api_route log_get = {api_log_get};
 static const struct api_route policies_list = {api_policies_list, PAGE};
 static const struct api_route policy_get = {api_policy_get};
 static const struct api_route policy_put = {api_policy_put, NULL, "*", true};
+static const struct api_route keys_list = {api_keys_list, "all|" PAGE};
+static const struct api_route key_create = {
+	.fn = api_key_create,
+	.body = "name|role|use_cases|expires|requests_per_minute|tokens_per_minute|reason",
+	.body_required = true,
+};
+static const struct api_route key_get = {api_key_get};
+static const struct api_route key_revoke = {api_key_revoke, "reason"};
 static const struct api_route violations_list = {api_violations_list,
 						 "use_case|model|category|severity|" WHEN "|" PAGE};
 static const struct api_route deployments_list = {api_deployments_list, "use_case|active|" PAGE};
@@ -86,6 +94,10 @@ static const struct route routes[] = {
 	{HTTP_POST, "/api/v1/deployments/{deployment}/abort", &deployment_abort},
 	{HTTP_POST, "/api/v1/rollback", &rollback},
 	{HTTP_GET, "/api/v1/snapshots", &snapshots_list},
+	{HTTP_GET, "/api/v1/keys", &keys_list},
+	{HTTP_POST, "/api/v1/keys", &key_create},
+	{HTTP_GET, "/api/v1/keys/{key}", &key_get},
+	{HTTP_DELETE, "/api/v1/keys/{key}", &key_revoke},
 };
 
 void api_reply_init(struct api_reply *r)

@@ -30,6 +30,8 @@ struct api_request {
 	struct slice path, query; /* as they came: percent-encoded */
 	struct slice body;
 	struct slice actor;	 /* who: name of the key, x-muster-actor, or empty: "anonymous" */
+	bool by_key;		 /* it had to show one; else no key is asked for, and everybody may do everything */
+	enum key_role role;	 /* of the key; whether it may call this at all was decided before */
 	struct slice request_id; /* for log lines */
 };
 

@@ -190,6 +190,11 @@ int api_model_patch(struct api_call *c)
 	if (!configuration && !metrics && !given)
 		return api_fail(c, 400, NULL, "missing_member",
 				"nothing to change: give status, configuration or performance_metrics");
+	if ((configuration || metrics) && c->req->by_key && c->req->role < KEY_ADMIN)
+		return api_fail(c, 403, configuration ? "configuration" : "performance_metrics", "role_not_allowed",
+				"The key '" SLICE_FMT
+				"' has the role %s: it may change the status, the rest takes admin.",
+				SLICE_ARG(c->who.actor), key_role_name(c->req->role));
 	if (configuration && (status = check_configuration(c, m.provider, configuration)))
 		return status;
 	if (configuration)

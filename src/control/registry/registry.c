@@ -188,6 +188,7 @@ static int read_source(struct registry *r, struct db *db, struct arena *a, struc
 {
 	const struct model_filter all = {.status = -1};
 	struct json_parser *parser = json_parser_new();
+	struct key *keys = NULL;
 	int rc = 0;
 
 	if (db)
@@ -199,6 +200,9 @@ static int read_source(struct registry *r, struct db *db, struct arena *a, struc
 		rc = read_use_cases(db, a, parser, &ret->src, err);
 	if (!rc)
 		rc = read_policies(r, db, a, parser, &ret->src, err);
+	if (!rc && db)
+		rc = store_key_list(db, a, &keys, &ret->src.n_keys, err);
+	ret->src.keys = keys;
 	json_parser_free(parser);
 	return rc;
 }
@@ -267,16 +271,20 @@ static int rebuild_from_locked(struct registry *r, const struct snapshot *s, str
 	struct source src = {.src = {.n_models = s->n_models,
 				     .n_use_cases = s->n_use_cases,
 				     .n_policies = s->n_policies,
-				     .n_deployments = s->n_deployments}};
+				     .n_deployments = s->n_deployments,
+				     .n_keys = s->n_keys,
+				     .asks_for_keys = s->asks_for_keys}};
 	struct use_case *use_cases;
 	struct policy *policies;
+	struct key *keys;
 
 	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
 	src.src.models = src.models = ARENA_ARRAY(&a, struct model, s->n_models);
 	src.src.deployments = src.deployments = ARENA_ARRAY(&a, struct snapshot_deployment, s->n_deployments);
 	src.src.use_cases = use_cases = ARENA_ARRAY(&a, struct use_case, s->n_use_cases);
 	src.src.policies = policies = ARENA_ARRAY(&a, struct policy, s->n_policies);
-	if (!src.models || !src.deployments || !use_cases || !policies)
+	src.src.keys = keys = ARENA_ARRAY(&a, struct key, s->n_keys);
+	if (!src.models || !src.deployments || !use_cases || !policies || !keys)
 		return err_set(err, E_TOOBIG, "the registry is too large");
 	for (size_t i = 0; i < s->n_models; i++)
 		src.models[i] = s->models[i].model;
@@ -286,6 +294,8 @@ static int rebuild_from_locked(struct registry *r, const struct snapshot *s, str
 		use_cases[i] = s->use_cases[i].settings;
 	for (size_t i = 0; i < s->n_policies; i++)
 		policies[i] = s->policies[i].policy;
+	for (size_t i = 0; i < s->n_keys; i++)
+		keys[i] = s->keys[i].key;
 	return build_locked(r, &src, ret, err);
 }
 

@@ -65,6 +65,21 @@ int registry_put_use_case(struct registry *r, struct slice name, struct slice se
 int registry_put_policy(struct registry *r, struct slice name, struct slice document, const struct registry_who *who,
 			struct err *err);
 
+/*
+ * Makes an API key: fills k->id, digest and created_us, and *ret_text, which is kept nowhere.  The first has to be an
+ * admin's, unless may_be_any says that there is an admin besides: nobody could make or revoke another one.  E_EXISTS:
+ * one in use has that name.
+ */
+struct key_wish {
+	struct key key; /* name, role, use_cases, limits, expires_us */
+	bool may_be_any;
+};
+int registry_create_key(struct registry *r, struct key_wish *wish, const struct registry_who *who,
+			char ret_text[KEY_TEXT_SIZE], struct err *err);
+/* By id, or the name of one in use.  *ret_id says which it was. From the publication on it opens nothing. */
+int registry_revoke_key(struct registry *r, struct slice id_or_name, const struct registry_who *who,
+			struct uuid *ret_id, struct err *err);
+
 /* What was current for a use case at a time, from the events: fills *ret from the `after` of the event that made it so
  * (the model as registered, status as it was then).  E_NOTFOUND: nothing was. *ret_since_us: since when. */
 int registry_current_at(struct registry *r, struct arena *a, struct slice use_case, int64_t at_us, struct model *ret,

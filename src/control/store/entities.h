@@ -7,6 +7,7 @@
 #include "control/store/db.h"
 #include "domain/deployment.h"
 #include "domain/event.h"
+#include "domain/key.h"
 #include "domain/record.h"
 #include "domain/use_case.h"
 
@@ -48,6 +49,14 @@ struct policy_row {
 int store_policy_put(struct db *db, const struct policy_row *p, struct err *err);
 int store_policy_list(struct db *db, struct arena *a, struct policy_row **ret, size_t *ret_n, struct err *err);
 int store_policy_delete(struct db *db, struct slice name, struct err *err);
+
+/* --- api_keys --- */
+int store_key_insert(struct db *db, struct arena *a, const struct key *k,
+		     struct err *err); /* E_EXISTS: one in use has that name */
+/* All there ever were, the oldest first. */
+int store_key_list(struct db *db, struct arena *a, struct key **ret, size_t *ret_n, struct err *err);
+int store_key_revoke(struct db *db, const struct uuid *id, int64_t now_us,
+		     struct err *err); /* E_NOTFOUND: none of that id is in use */
 
 /* --- registry_events --- */
 struct event_filter {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/http/tls.h"
 
 #define ACCEPTS_PER_WAKE 16
 #define ACCEPT_PAUSE_MS 100
@@ -77,6 +78,8 @@ int http_server_new(struct loop *l, const struct http_server_options *o, const s
 		abort();
 	s->loop = l;
 	s->options = *o;
+	if (o->tls)
+		(void)tls_context_ref(o->tls); /* it is s->options.tls */
 	s->handler = *h;
 	s->bufs = (struct bufpool){.size = CONN_BUF_BYTES + HTTP_BODY_PADDING, .max = FREE_BUFFERS};
 	s->date_s = -1;
@@ -320,6 +323,14 @@ void http_server_drain(struct http_server *s, int64_t limit_ms, loop_fn *on_drai
 	server_conn_ended(s);
 }
 
+void http_server_set_tls(struct http_server *s, struct tls_context *tls)
+{
+	struct tls_context *old = s->options.tls;
+
+	s->options.tls = tls_context_ref(tls);
+	tls_context_free(old);
+}
+
 void http_server_free(struct http_server *s)
 {
 	struct exchange *x;
@@ -327,6 +338,7 @@ void http_server_free(struct http_server *s)
 	if (!s)
 		return;
 	close_listeners(s);
+	tls_context_free(s->options.tls);
 	s->on_drained = NULL;
 	while (s->conns)
 		conn_gone(s->conns, true, true);

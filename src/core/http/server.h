@@ -31,7 +31,7 @@ struct http_server_options {
 	int64_t body_timeout_ms;   /* without a byte of the body arriving; 408; default 30 s */
 	int64_t idle_timeout_ms;   /* between requests; closed silently; default 75 s */
 	int64_t send_timeout_ms;   /* a reader that takes nothing; closed; default 60 s */
-	struct tls_context *tls;   /* NULL: plain */
+	struct tls_context *tls;   /* NULL: plain. The server takes a reference */
 };
 void http_server_options_init(struct http_server_options *o);
 
@@ -93,6 +93,8 @@ struct http_listen {
 	bool share_check;
 };
 int http_server_listen(struct http_server *s, const struct http_listen *where, uint16_t *ret_port, struct err *err);
+/* On the loop's thread: another certificate for connections from now on. Those that are there stay. */
+void http_server_set_tls(struct http_server *s, struct tls_context *tls);
 /*
  * Stops accepting, closes idle connections, marks the others to close after their answer.  on_drained is called on the
  * loop when no connection is left, or after limit_ms, when what is left has been cut off.

@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 
 #include "core/http/sock_internal.h"
 
 struct tls_context {
+	_Atomic unsigned refs;
 	SSL_CTX *ctx;
 	bool server;
 };
@@ -36,6 +38,7 @@ static struct tls_context *context_new(const SSL_METHOD *method, bool server)
 
 	if (!t)
 		abort();
+	atomic_init(&t->refs, 1);
 	t->server = server;
 	t->ctx = SSL_CTX_new(method);
 	if (!t->ctx)
@@ -102,9 +105,15 @@ int tls_server_new(const char *cert_file, const char *key_file, struct tls_conte
 	return 0;
 }
 
+struct tls_context *tls_context_ref(struct tls_context *t)
+{
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+	return t;
+}
+
 void tls_context_free(struct tls_context *t)
 {
-	if (!t)
+	if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	SSL_CTX_free(t->ctx);
 	free(t);

@@ -9,4 +9,6 @@ struct tls_context;
 /* ca_file: a PEM file of more authorities to trust, or NULL. */
 int tls_client_new(const char *ca_file, struct tls_context **ret, struct err *err);
 int tls_server_new(const char *cert_file, const char *key_file, struct tls_context **ret, struct err *err);
-void tls_context_free(struct tls_context *t);
+/* Contexts are counted: a server holds its own, and connections hold what they were opened with. Any thread. */
+struct tls_context *tls_context_ref(struct tls_context *t);
+void tls_context_free(struct tls_context *t); /* gives one reference back */

@@ -14,7 +14,8 @@
 #define ANSWER_MAX ((size_t)16 * 1024 * 1024)
 #define CHECK_MAX_TEXTS 256
 
-typedef void direct_fn(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller);
+typedef void direct_fn(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+		       const struct gateway_caller *caller);
 
 struct direct {
 	direct_fn *fn;
@@ -50,6 +51,21 @@ static void refuse(struct http_exchange *x, int status, const char *param, const
 						   .code = code});
 }
 
+/* False after having refused: a key for some use cases asks for another one. */
+static bool allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
+		    struct slice use_case)
+{
+	if (access_allows(caller, use_case))
+		return true;
+	counter_add(&g->stats.forbidden, 1);
+	respond_plain_error(x,
+			    &(struct api_error){.status = 403,
+						.message = slice_from(admit_use_case_text(&x->arena, caller, use_case)),
+						.type = "permission_error",
+						.code = "use_case_not_allowed"});
+	return false;
+}
+
 /* --- GET /v1/models --- */
 
 static void write_entry(struct json_writer *w, struct slice id, int64_t created_us, struct slice owner)
@@ -62,13 +78,13 @@ static void write_entry(struct json_writer *w, struct slice id, int64_t created_
 	jw_object_end(w);
 }
 
-static void list_models(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+static void list_models(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+			const struct gateway_caller *caller)
 {
 	struct json_writer w;
 	struct buf out;
 
 	(void)m;
-	(void)caller;
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
 	jw_object(&w);
@@ -78,12 +94,16 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 	for (size_t i = 0; i < g->snapshot->n_use_cases; i++) {
 		const struct snapshot_use_case *u = &g->snapshot->use_cases[i];
 
+		if (!access_allows(caller, u->settings.name))
+			continue;
 		write_entry(&w, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us,
 			    SLICE_LIT("muster"));
 	}
 	for (size_t i = 0; i < g->snapshot->n_models; i++) {
 		const struct snapshot_model *model = &g->snapshot->models[i];
 
+		if (!access_allows(caller, model->model.use_case))
+			continue;
 		write_entry(&w, model->full_name, model->model.created_us, model->model.provider);
 	}
 	jw_array_end(&w);
@@ -91,7 +111,8 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 	reply_built(x, 200, &out);
 }
 
-static void show_model(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+static void show_model(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+		       const struct gateway_caller *caller)
 {
 	struct slice name = url_decode(&x->arena, m->param[0], false);
 	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
@@ -99,7 +120,8 @@ static void show_model(struct gateway *g, struct http_exchange *x, const struct 
 	struct json_writer w;
 	struct buf out;
 
-	(void)caller;
+	if ((u || model) && !allowed(g, x, caller, u ? u->settings.name : model->model.use_case))
+		return;
 	if (!u && !model) {
 		refuse(x, 404, "model", "model_not_found",
 		       arena_printf(&x->arena, "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.",
@@ -114,14 +136,16 @@ static void show_model(struct gateway *g, struct http_exchange *x, const struct 
 
 /* --- GET /api/v1/use-cases/{use_case}/current --- */
 
-static void show_current(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+static void show_current(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+			 const struct gateway_caller *caller)
 {
 	struct slice name = url_decode(&x->arena, m->param[0], false);
 	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
 	struct slice near;
 
-	(void)caller;
 	counter_add(&g->stats.current_lookups, 1);
+	if (!allowed(g, x, caller, u ? u->settings.name : name))
+		return;
 	if (u && u->current_json.n) {
 		reply_json(x, 200, u->current_json);
 		return;
@@ -320,7 +344,20 @@ static void answer_check(struct http_exchange *x, const struct check *c, const s
 	reply_built(x, 200, &out);
 }
 
-static void check_outputs(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+/* Naming no use case asks about none. */
+static bool check_allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
+			  const struct check *c)
+{
+	const struct snapshot_use_case *u = c->use_case.n ? snapshot_use_case(g->snapshot, c->use_case) : NULL;
+	const struct snapshot_model *model = c->model_id.n ? snapshot_model(g->snapshot, c->model_id) : NULL;
+
+	if (c->use_case.n && !allowed(g, x, caller, u ? u->settings.name : c->use_case))
+		return false;
+	return !model || allowed(g, x, caller, model->model.use_case);
+}
+
+static void check_outputs(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+			  const struct gateway_caller *caller)
 {
 	const struct snapshot_policy *policy;
 	const struct judged_text *t;
@@ -328,8 +365,7 @@ static void check_outputs(struct gateway *g, struct http_exchange *x, const stru
 	struct check c;
 
 	(void)m;
-	(void)caller;
-	if (!read_check(g, x, &c))
+	if (!read_check(g, x, &c) || !check_allowed(g, x, caller, &c))
 		return;
 	counter_add(&g->stats.checks, 1);
 	policy = find_policy(g, &c);
@@ -419,7 +455,8 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 	return true;
 }
 
-static void take_log(struct gateway *g, struct http_exchange *x, const struct route_match *m, struct slice caller)
+static void take_log(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+		     const struct gateway_caller *caller)
 {
 	const struct json *root = read_body(g, x);
 	struct log_record r = {.source = RECORD_APPLICATION, .guard_skipped = true};
@@ -433,9 +470,9 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 		return;
 	r.created_us = loop_wall_us(g->loop);
 	r.id = uuid_v7(&g->ids, r.created_us);
-	r.caller = caller;
+	r.caller = caller->name;
 	r.request_id = respond_request_id(x);
-	if (!read_log(x, root, &r))
+	if (!read_log(x, root, &r) || !allowed(g, x, caller, r.use_case))
 		return;
 	rc = spool_append(g->spool, g->writer, &r);
 	if (rc == E_TOOBIG) {
@@ -475,7 +512,7 @@ static const struct route routes[] = {
 	{HTTP_POST, "/api/v1/logs", &take_log_d},
 };
 
-bool direct_handle(struct gateway *g, struct http_exchange *x, struct slice caller)
+bool direct_handle(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller)
 {
 	struct route_match m;
 	const struct direct *d;

@@ -19,7 +19,7 @@
 static enum next authenticate(struct exchange *e)
 {
 	e->step = STEP_DECODE;
-	return NEXT; /* gateway_on_request has refused who may not */
+	return NEXT; /* admit() has refused who may not */
 }
 
 static enum next done(struct exchange *e)
@@ -195,11 +195,6 @@ static const struct front {
 	{"/api/v1/generate", &protocol_generate},
 };
 
-static bool is_open_to_all(struct slice path)
-{
-	return slice_starts(path, SLICE_LIT("/health")) || slice_eq_str(path, "/");
-}
-
 static void refuse_method(struct http_exchange *x)
 {
 	respond_plain_error(x, &(struct api_error){.status = 405,
@@ -209,7 +204,7 @@ static void refuse_method(struct http_exchange *x)
 }
 
 static void start_exchange(struct gateway *g, struct http_exchange *x, const struct protocol *front,
-			   struct slice caller)
+			   const struct gateway_caller *caller)
 {
 	struct exchange *e = exchange_new(g, x, front);
 
@@ -219,38 +214,28 @@ static void start_exchange(struct gateway *g, struct http_exchange *x, const str
 							   .type = "server_error"});
 		return;
 	}
-	e->caller = caller;
+	e->caller = *caller;
 	exchange_run(e);
 }
 
 void gateway_on_request(struct http_exchange *x, void *gateway)
 {
 	struct gateway *g = gateway;
-	struct slice caller = settings_authenticate(g->settings, &x->head);
+	struct gateway_caller caller;
 
-	if (!caller.n && !is_open_to_all(x->head.path)) {
-		counter_add(&g->stats.unauthorized, 1);
-		respond_plain_error(
-			x, &(struct api_error){
-				   .status = 401,
-				   .message = SLICE_LIT(
-					   "No valid API key: send 'Authorization: Bearer KEY' with a key of the "
-					   "file that auth.key_file names."),
-				   .type = "authentication_error",
-				   .code = "invalid_api_key"});
+	if (!admit(g, x, &caller))
 		return;
-	}
 	for (size_t i = 0; i < COUNT_OF(fronts); i++) {
 		if (!slice_eq_str(x->head.path, fronts[i].path))
 			continue;
 		if (x->head.method != HTTP_POST)
 			refuse_method(x);
 		else
-			start_exchange(g, x, fronts[i].protocol, caller);
+			start_exchange(g, x, fronts[i].protocol, &caller);
 		return;
 	}
-	if (!direct_handle(g, x, caller))
-		g->control(x, caller, g->control_arg);
+	if (!direct_handle(g, x, &caller))
+		g->control(x, &caller, g->control_arg);
 }
 
 void gateway_on_refused(struct http_exchange *x, int status, const char *why, void *gateway)

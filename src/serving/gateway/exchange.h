@@ -30,7 +30,7 @@ struct gateway {
 	struct json_parser *json;
 	struct arena turn; /* scratch of one callback; empty between them */
 	struct uuid_gen ids;
-	void (*control)(struct http_exchange *x, struct slice actor, void *arg);
+	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
 	void *control_arg;
 	struct gateway_stats stats;
 };
@@ -105,7 +105,7 @@ struct exchange {
 	struct gateway_settings *settings;
 	enum exchange_step step;
 	const struct protocol *front;
-	struct slice caller;
+	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
 	struct uuid log_id;
 	char log_id_text[UUID_STR_SIZE];
@@ -203,7 +203,7 @@ void hold_release(struct exchange *e, bool split);
 /* A whole text as a stream of the caller's protocol. */
 enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
 /* respond.c */
-#define RESPOND_MAX_HEADERS 16
+#define RESPOND_MAX_HEADERS 20
 size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type);
 void respond_meta(const struct exchange *e, struct answer_meta *m);
 enum next respond_error(struct exchange *e, const struct api_error *error);
@@ -214,7 +214,14 @@ struct slice respond_callers_request_id(const struct http_head *head);
 struct slice respond_request_id(struct http_exchange *x);
 /* An error outside of an exchange, in the shape that the path asks for. */
 void respond_plain_error(struct http_exchange *x, const struct api_error *error);
+/* The same with more headers: at most RESPOND_MAX_HEADERS - 4. */
+void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
+			      size_t n_more);
 /* record.c */
 void record_exchange(struct exchange *e, enum record_status status, int http_status);
 /* direct.c: what is answered from the snapshot alone. True when the path is one of these. */
-bool direct_handle(struct gateway *g, struct http_exchange *x, struct slice caller);
+bool direct_handle(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller);
+/* admit.c: whether the request may go on; otherwise it has been answered. */
+bool admit(struct gateway *g, struct http_exchange *x, struct gateway_caller *ret);
+/* The caller may not call this use case: what it is told. */
+const char *admit_use_case_text(struct arena *a, const struct gateway_caller *caller, struct slice use_case);

@@ -9,6 +9,7 @@
 #pragma once
 #include "core/http/client.h"
 #include "core/http/server.h"
+#include "serving/gateway/access.h"
 #include "serving/gateway/stats.h"
 #include "serving/snapshot/snapshot.h"
 #include "serving/spool/spool.h"
@@ -28,8 +29,9 @@ struct gateway_settings_source {
 	struct slice fallback_content;		  /* empty: an error instead */
 	const struct gateway_endpoint *endpoints; /* hardcoded: what serves when no model does */
 	size_t n_endpoints;
-	const struct gateway_key *keys; /* none: everybody may call */
+	const struct gateway_key *keys; /* of auth.key_file: they may do everything */
 	size_t n_keys;
+	bool asks_for_keys; /* where there are none at all, nobody may call; else everybody */
 	bool guardrails, history;
 	size_t max_answer_bytes; /* an answer that is held whole; 0: 16 MiB */
 };
@@ -45,7 +47,10 @@ struct gateway_prepare_arg {
 	const char *sim_host;
 	uint16_t sim_port;		    /* 0: no simulator runs: models of provider sim cannot serve */
 	struct gateway_policy_cache *cache; /* or NULL */
+	struct gateway_limits *limits;	    /* or NULL: every snapshot begins with full rates */
 };
+struct gateway_limits *gateway_limits_new(void); /* rates of keys, from one snapshot to the next */
+void gateway_limits_free(struct gateway_limits *l);
 /* Keeps compiled policies from one snapshot to the next. */
 struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);
@@ -57,7 +62,7 @@ struct gateway_options {
 	unsigned writer; /* of the spool */
 	struct http_client_options client;
 	/* Requests that the control plane answers. It has to call http_reply on this loop, now or later. */
-	void (*control)(struct http_exchange *x, struct slice actor, void *arg);
+	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
 	void *control_arg;
 };
 struct gateway *gateway_new(const struct gateway_options *o);

@@ -6,6 +6,7 @@
 #include "core/base/digest.h"
 #include "core/json/writer.h"
 #include "serving/gateway/gateway.h"
+#include "serving/gateway/limits.h"
 #include "serving/gateway/prepared.h"
 #include "serving/gateway/target.h"
 
@@ -117,6 +118,8 @@ static void free_prepared(struct snapshot *s)
 {
 	for (size_t i = 0; i < s->n_policies; i++)
 		policy_unref(s->policies[i].compiled);
+	for (size_t i = 0; i < s->n_keys; i++)
+		limits_unref(s->keys[i].limits);
 }
 
 static int prepare_model(struct snapshot *s, struct snapshot_model *m, const struct gateway_prepare_arg *arg,
@@ -142,6 +145,7 @@ int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
 	int rc = 0;
 
 	s->free_prepared = free_prepared;
+	limits_prepare(arg->limits, s);
 	for (size_t i = 0; i < s->n_policies && !rc; i++)
 		rc = prepare_policy(&s->policies[i], arg->cache, err);
 	for (size_t i = 0; i < s->n_models && !rc; i++)

@@ -5,6 +5,7 @@
 #include "serving/gateway/exchange.h"
 
 #include "core/base/utf8.h"
+#include "serving/gateway/limits.h"
 
 static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits,
 			   enum guard_side side)
@@ -87,7 +88,7 @@ static void fill(struct exchange *e, struct log_record *r)
 	r->source = RECORD_GATEWAY;
 	r->request_id = e->request_id;
 	r->use_case = e->use_case_name;
-	r->caller = e->caller;
+	r->caller = e->caller.name;
 	r->stream = e->request.stream;
 	r->error = slice_from(e->error_text);
 	r->guard_action = e->action;
@@ -153,6 +154,15 @@ static void count_arm(struct exchange *e, const struct log_record *r)
 		counter_add(&s->violations, 1);
 }
 
+/* Tokens are known once they are spent: the next request waits for them. */
+static void charge(struct exchange *e, const struct log_record *r)
+{
+	int64_t in = r->prompt_tokens > 0 ? r->prompt_tokens : 0,
+		out = r->completion_tokens > 0 ? r->completion_tokens : 0;
+
+	limits_charge_tokens(e->caller.key, out > INT64_MAX - in ? INT64_MAX : in + out, loop_now_ms(e->g->loop));
+}
+
 void record_exchange(struct exchange *e, enum record_status status, int http_status)
 {
 	struct log_record r;
@@ -166,6 +176,7 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	r.http_status = http_status;
 	fill(e, &r);
 	add_usage(e, &r);
+	charge(e, &r);
 	add_violations(e, &r, e->input_hits, GUARD_INPUT);
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
 	count_violations(e, &r);

@@ -3,6 +3,7 @@
 #include "serving/gateway/exchange.h"
 
 #include "core/base/utf8.h"
+#include "serving/gateway/limits.h"
 
 #define MESSAGE_MAX 4096			 /* of an error; it may quote what a caller or an upstream wrote */
 #define ERROR_MAX_BYTES (MESSAGE_MAX * 6 + 1024) /* escaped */
@@ -53,6 +54,7 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
 	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(digits[min_size(e->n_attempts, COUNT_OF(digits) - 1)]));
 	put(h, &n, SLICE_LIT("x-muster-dropped-params"), dropped_list(e));
+	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	if (e->stream)
 		put(h, &n, SLICE_LIT("Cache-Control"), SLICE_LIT("no-cache"));
 	return n;
@@ -142,10 +144,16 @@ struct slice respond_request_id(struct http_exchange *x)
 
 void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 {
+	respond_plain_error_with(x, error, NULL, 0);
+}
+
+void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
+			      size_t n_more)
+{
 	const struct protocol *p =
 		slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
-	struct http_header h[4] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
-				   {SLICE_LIT("x-request-id"), respond_request_id(x)}};
+	struct http_header h[RESPOND_MAX_HEADERS] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
+						     {SLICE_LIT("x-request-id"), respond_request_id(x)}};
 	size_t n = h[1].value.n ? 2 : 1;
 	struct buf body;
 
@@ -153,6 +161,8 @@ void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 		h[n++] = (struct http_header){SLICE_LIT("Allow"), SLICE_LIT("POST")};
 	if (error->status == 401)
 		h[n++] = (struct http_header){SLICE_LIT("WWW-Authenticate"), SLICE_LIT("Bearer")};
+	for (size_t i = 0; i < n_more && n < RESPOND_MAX_HEADERS; i++)
+		h[n++] = more[i];
 	buf_init(&body, ERROR_MAX_BYTES);
 	encode_error(&body, p, error);
 	http_reply(x, error->status, h, n, buf_slice(&body));

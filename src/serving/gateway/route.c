@@ -38,7 +38,7 @@ static void add_endpoint(struct exchange *e)
 
 static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 {
-	struct slice near = snapshot_nearest(e->snapshot, wanted);
+	struct slice near = access_is_limited(&e->caller) ? (struct slice){0} : snapshot_nearest(e->snapshot, wanted);
 	struct slice shown = utf8_truncate(e->request.layer.n ? e->request.layer : wanted, USE_CASE_MAX);
 	struct api_error error = {.status = 404,
 				  .type = "invalid_request_error",
@@ -153,6 +153,19 @@ static void list_candidates(struct exchange *e)
 	add_endpoint(e);
 }
 
+static enum next refuse_use_case(struct exchange *e)
+{
+	const char *text = admit_use_case_text(&e->http->arena, &e->caller, e->use_case_name);
+	struct api_error error = {
+		.status = 403, .message = slice_from(text), .type = "permission_error", .code = "use_case_not_allowed"};
+
+	snprintf(e->error_text, sizeof(e->error_text), "%s", text);
+	counter_add(&e->g->stats.forbidden, 1);
+	e->n_candidates = 0;		      /* none of them has answered */
+	e->use_case_name = (struct slice){0}; /* and nothing of it goes into the log of a use case it may not see */
+	return respond_error(e, &error);
+}
+
 enum next exchange_route(struct exchange *e)
 {
 	struct slice wanted = e->request.use_case.n ? e->request.use_case : e->request.model;
@@ -173,6 +186,8 @@ enum next exchange_route(struct exchange *e)
 	}
 	if (!e->settings->history)
 		e->log = LOG_NONE;
+	if (!access_allows(&e->caller, e->use_case_name))
+		return refuse_use_case(e);
 	choose_policy(e);
 	e->stats = stats_of(e->g, e->use_case);
 	counter_add(&e->stats->requests, 1);

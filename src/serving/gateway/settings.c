@@ -41,6 +41,8 @@ static int copy_keys(struct gateway_settings *s, const struct gateway_settings_s
 	for (size_t i = 0; i < src->n_keys; i++) {
 		s->keys[i].name = arena_slice(&s->arena, src->keys[i].name);
 		sha256_hex(src->keys[i].secret, s->keys[i].digest);
+		(void)map_put(&s->by_digest, (struct slice){s->keys[i].digest, 64},
+			      &s->keys[i]); /* of two that are the same the last one counts */
 	}
 	s->n_keys = src->n_keys;
 	return 0;
@@ -56,6 +58,8 @@ int gateway_settings_new(const struct gateway_settings_source *src, struct gatew
 	s->refs = 1;
 	arena_init(&s->arena, 4096, SETTINGS_MAX_BYTES);
 	s->timeouts = src->timeouts;
+	map_init(&s->by_digest);
+	s->asks_for_keys = src->asks_for_keys;
 	s->guardrails = src->guardrails;
 	s->history = src->history;
 	s->max_answer_bytes = src->max_answer_bytes ? src->max_answer_bytes : DEFAULT_MAX_ANSWER;
@@ -81,6 +85,7 @@ void gateway_settings_unref(struct gateway_settings *s)
 {
 	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	map_release(&s->by_digest);
 	arena_release(&s->arena);
 	free(s);
 }
@@ -103,28 +108,7 @@ struct gateway_endpoint gateway_settings_endpoint_at(const struct gateway_settin
 	return (struct gateway_endpoint){s->endpoints[i].use_case, s->endpoints[i].url};
 }
 
-static struct slice presented_key(const struct http_head *head)
+const struct settings_key *settings_key(const struct gateway_settings *s, const char digest[65])
 {
-	struct slice auth = http_header(head, "authorization");
-
-	if (auth.n > 7 && slice_eq_nocase(slice_sub(auth, 0, 7), SLICE_LIT("Bearer ")))
-		return slice_trim(slice_sub(auth, 7, auth.n));
-	return http_header(head, "x-api-key");
-}
-
-struct slice settings_authenticate(const struct gateway_settings *s, const struct http_head *head)
-{
-	struct slice key, found = {0};
-	char digest[65];
-
-	if (!s->n_keys)
-		return SLICE_LIT("anonymous");
-	key = presented_key(head);
-	if (!key.n)
-		return found;
-	sha256_hex(key, digest);
-	for (size_t i = 0; i < s->n_keys; i++) /* all of them: the time tells nothing */
-		if (equal_secret(digest, s->keys[i].digest, 64))
-			found = s->keys[i].name;
-	return found;
+	return s->n_keys ? map_get(&s->by_digest, (struct slice){digest, 64}) : NULL;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "core/base/map.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/target.h"
 
@@ -25,10 +26,11 @@ struct gateway_settings {
 	size_t n_endpoints;
 	struct settings_key *keys;
 	size_t n_keys;
+	struct map by_digest; /* of keys */
+	bool asks_for_keys;   /* even where there are none: nobody may do anything then */
 	bool guardrails, history;
 	size_t max_answer_bytes;
 };
 
 const struct settings_endpoint *settings_endpoint(const struct gateway_settings *s, struct slice use_case);
-/* Who sent this: the key's name, "anonymous" when no keys are set; absent when it may not. */
-struct slice settings_authenticate(const struct gateway_settings *s, const struct http_head *head);
+const struct settings_key *settings_key(const struct gateway_settings *s, const char digest[65]); /* or NULL */

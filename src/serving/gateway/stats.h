@@ -37,7 +37,9 @@ struct gateway_stats {
 	struct counter violations[4];	/* by enum guard_severity */
 	struct counter guard_failures;	/* checks that failed themselves */
 	struct counter upstream_errors; /* attempts that failed */
-	struct counter unauthorized;
+	struct counter unauthorized;	/* no valid key */
+	struct counter forbidden;	/* one that may not do this */
+	struct counter rate_limited;	/* one that has used up its minute */
 	struct counter current_lookups, checks, app_logs;
 	struct gateway_use_case_stats use_case[GATEWAY_SLOTS];
 };

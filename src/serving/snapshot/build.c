@@ -294,12 +294,36 @@ static int add_deployments(struct build *b, struct err *err)
 	return rc;
 }
 
+static int add_keys(struct build *b, struct err *err)
+{
+	struct snapshot *s = b->s;
+
+	s->asks_for_keys = b->src->asks_for_keys || b->src->n_keys > 0;
+	s->keys = ARENA_ARRAY(&s->arena, struct snapshot_key, b->src->n_keys);
+	if (!s->keys)
+		return too_big(err);
+	for (size_t i = 0; i < b->src->n_keys; i++) {
+		struct snapshot_key *k = &s->keys[s->n_keys];
+		int rc;
+
+		if (b->src->keys[i].revoked_us)
+			continue;
+		rc = snapshot_copy_key(&s->arena, &b->src->keys[i], &k->key, err);
+		if (rc)
+			return rc;
+		(void)map_put(&s->by_key_digest, (struct slice){k->key.digest, KEY_DIGEST_SIZE - 1},
+			      k); /* digests are unique */
+		s->n_keys++;
+	}
+	return 0;
+}
+
 static int build_all(struct build *b, struct err *err)
 {
 	int rc;
 
 	if ((rc = add_policies(b, err)) || (rc = add_models(b, err)) || (rc = add_use_cases(b, err)) ||
-	    (rc = set_currents(b->s, err)) || (rc = add_deployments(b, err)))
+	    (rc = set_currents(b->s, err)) || (rc = add_deployments(b, err)) || (rc = add_keys(b, err)))
 		return rc;
 	for (size_t i = 0; i < b->s->n_use_cases; i++) {
 		rc = finish_use_case(b->s, &b->s->use_cases[i], err);
@@ -323,6 +347,7 @@ int snapshot_build(const struct snapshot_source *src, unsigned (*slot_of)(struct
 	map_init(&b.s->by_use_case);
 	map_init(&b.s->by_model);
 	map_init(&b.s->by_model_id);
+	map_init(&b.s->by_key_digest);
 	b.parser = json_parser_new();
 	rc = build_all(&b, err);
 	json_parser_free(b.parser);

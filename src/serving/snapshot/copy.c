@@ -88,3 +88,18 @@ int snapshot_copy_policy(struct arena *a, const struct policy *from, struct poli
 	}
 	return 0;
 }
+
+int snapshot_copy_key(struct arena *a, const struct key *from, struct key *ret, struct err *err)
+{
+	struct slice *names = ARENA_ARRAY(a, struct slice, from->n_use_cases + 1);
+	int rc;
+
+	if (!names)
+		return too_big(err);
+	*ret = *from;
+	for (size_t i = 0; i < from->n_use_cases; i++)
+		names[i] = from->use_cases[i];
+	ret->use_cases = names;
+	rc = copy_slices(a, names, from->n_use_cases, err);
+	return rc ? rc : copy_slices(a, &ret->name, 1, err);
+}

@@ -52,6 +52,12 @@ static void write_body(struct json_writer *w, const struct snapshot *s)
 	for (size_t i = 0; i < s->n_deployments; i++)
 		write_deployment(w, &s->deployments[i]);
 	jw_array_end(w);
+	jw_kbool(w, "asks_for_keys", s->asks_for_keys);
+	jw_key(w, "keys");
+	jw_array(w);
+	for (size_t i = 0; i < s->n_keys; i++)
+		key_write_stored(w, &s->keys[i].key);
+	jw_array_end(w);
 	jw_object_end(w);
 }
 
@@ -195,6 +201,23 @@ static int load_deployments(struct load *l, const struct json *body, struct err 
 	return 0;
 }
 
+static int load_keys(struct load *l, const struct json *body, struct err *err)
+{
+	const struct json *v = list_of(body, "keys", &l->src.n_keys);
+	struct key *at = ARENA_ARRAY(l->a, struct key, l->src.n_keys);
+
+	if (!at)
+		return err_set(err, E_TOOBIG, "too many API keys");
+	l->src.keys = at;
+	for (; v; v = v->next, at++) {
+		int rc = key_parse(l->a, v, at, err);
+
+		if (rc)
+			return rc;
+	}
+	return json_get_bool(body, "asks_for_keys", &l->src.asks_for_keys, err);
+}
+
 static int check_document(const struct json *root, const struct json **ret_body, struct err *err)
 {
 	const struct json *body = json_get(root, "snapshot");
@@ -227,7 +250,7 @@ static int load_document(struct load *l, struct slice text, struct err *err)
 	json_parser_free(parser);
 	if (rc || (rc = check_document(root, &body, err)) || (rc = load_models(l, body, err)) ||
 	    (rc = load_use_cases(l, body, err)) || (rc = load_policies(l, body, err)) ||
-	    (rc = load_deployments(l, body, err)))
+	    (rc = load_deployments(l, body, err)) || (rc = load_keys(l, body, err)))
 		return rc;
 	if (!json_get_str(body, "built_at", &built, NULL) && built.p)
 		(void)clock_parse(built, 0, &l->built_us); /* for people only: 0 is fine */

@@ -23,6 +23,7 @@ void snapshot_unref(struct snapshot *s)
 	map_release(&s->by_use_case);
 	map_release(&s->by_model);
 	map_release(&s->by_model_id);
+	map_release(&s->by_key_digest);
 	arena_release(&s->arena);
 	free(s);
 }
@@ -56,6 +57,11 @@ bool snapshot_splits_off(const struct snapshot_use_case *u, struct slice key)
 {
 	/* hash64 of a short key is even in its upper bits: they say in which of 10,000 parts the caller is. */
 	return u->candidate && ((hash64(key, u->split_seed) >> 32) * 10000) >> 32 < (uint64_t)u->share * 100;
+}
+
+const struct snapshot_key *snapshot_key(const struct snapshot *s, const char digest[KEY_DIGEST_SIZE])
+{
+	return map_get(&s->by_key_digest, (struct slice){digest, KEY_DIGEST_SIZE - 1});
 }
 
 struct nearest {

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "core/base/map.h"
+#include "domain/key.h"
 #include "domain/policy.h"
 #include "domain/use_case.h"
 
@@ -49,6 +50,11 @@ struct snapshot_deployment { /* one that is under way */
 	unsigned share;
 };
 
+struct snapshot_key {
+	struct key key;
+	void *limits; /* how much of its rates is left, by gateway_prepare; outlives the snapshot */
+};
+
 struct snapshot {
 	_Atomic unsigned refs;
 	uint64_t generation; /* grows with every publication of this process */
@@ -65,7 +71,11 @@ struct snapshot {
 	struct map by_use_case; /* name -> snapshot_use_case */
 	struct map by_model; /* "name@version" and "name" -> the one that serves: current before testing before others,
 				then newest */
-	struct map by_model_id;			   /* id text -> snapshot_model */
+	struct map by_model_id;	   /* id text -> snapshot_model */
+	struct snapshot_key *keys; /* every API key that is not revoked */
+	size_t n_keys;
+	bool asks_for_keys;	  /* there was a key once: who has none is refused, though all be revoked */
+	struct map by_key_digest; /* digest -> snapshot_key */
 	void (*free_prepared)(struct snapshot *s); /* or NULL */
 };
 
@@ -80,6 +90,9 @@ struct snapshot_source {
 	const struct snapshot_deployment *deployments; /* at most one per use case; of a model that is not there: no
 							  effect */
 	size_t n_deployments;
+	const struct key *keys; /* revoked ones are left out */
+	size_t n_keys;
+	bool asks_for_keys; /* even when keys is empty */
 };
 
 /* A use case gets the slot that slot_of says (NULL: its index). E_INVALID names the row that does not parse. */
@@ -96,6 +109,7 @@ const struct snapshot_model *snapshot_model(const struct snapshot *s, struct sli
  * who has come to the new model stays there.
  */
 bool snapshot_splits_off(const struct snapshot_use_case *u, struct slice key);
+const struct snapshot_key *snapshot_key(const struct snapshot *s, const char digest[KEY_DIGEST_SIZE]);
 /* The closest name of a use case or model, for "did you mean"; absent when nothing is close. */
 struct slice snapshot_nearest(const struct snapshot *s, struct slice name);
 

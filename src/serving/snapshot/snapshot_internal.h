@@ -10,3 +10,4 @@ int snapshot_copy_slice(struct arena *a, struct slice from, struct slice *ret,
 int snapshot_copy_model(struct arena *a, const struct model *from, struct model *ret, struct err *err);
 int snapshot_copy_use_case(struct arena *a, const struct use_case *from, struct use_case *ret, struct err *err);
 int snapshot_copy_policy(struct arena *a, const struct policy *from, struct policy *ret, struct err *err);
+int snapshot_copy_key(struct arena *a, const struct key *from, struct key *ret, struct err *err);

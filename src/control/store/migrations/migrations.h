@@ -15,3 +15,4 @@ struct migration {
 };
 
 extern const struct migration migration_1_foundation;
+extern const struct migration migration_2_api_keys;
