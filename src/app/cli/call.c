@@ -26,6 +26,8 @@ static const struct {
 	{0, "model_exists", "register it under another --version, or see: muster model list"},
 	{0, "no_current_model", "give it one: muster model promote NAME@VERSION --use-case USE_CASE --why \"...\""},
 	{0, "model_not_found", "see: muster model list"},
+	{0, "deployment_not_found", "see: muster deploy status"},
+	{0, "deployment_under_way", "see: muster deploy watch USE_CASE"},
 	{0, "nothing_to_roll_back_to", "see: muster model list, and say --to MODEL"},
 	{0, "snapshot_not_found", "see: muster rollback --help"},
 	{0, "use_case_not_found", "see: muster use-case list"},

@@ -36,11 +36,35 @@ static int by_use_case(const void *pa, const void *pb)
 	return d ? d : compare_slices(json_text(b, "model_id"), json_text(a, "model_id"));
 }
 
-static const struct column list_columns[] = {
-	{"USE CASE", .min_width = 10}, {"MODEL", .min_width = 14}, {"STATUS"}, {"PROVIDER", .min_width = 8}, {"SINCE"},
-	{"", .min_width = 10}};
+static const struct column list_columns[] = {{"USE CASE", .min_width = 10}, {"MODEL", .min_width = 14}, {"STATUS"},
+					     {"PROVIDER", .min_width = 8},  {"SHARE", .right = true},	{"SINCE"},
+					     {"", .min_width = 10}};
 
-static void list_row(struct cli *c, struct rows *r, const struct json *m, bool repeated)
+static const struct json *deployment_of(const struct answer *deployments, struct slice use_case)
+{
+	for (const struct json *d = json_items(deployments, "data"); d; d = d->next)
+		if (slice_eq(json_text(d, "use_case"), use_case))
+			return d;
+	return NULL;
+}
+
+/* How much of its use case a model serves, and how a deployment stands. */
+static void share_cells(struct cli *c, struct cell *cell, const struct json *m, const struct json *d)
+{
+	int64_t share = json_integer(d, "share", 0);
+	bool current = slice_eq_str(json_text(m, "status"), "current");
+
+	if (d && slice_eq(json_text(d, "model_id"), json_text(m, "model_id"))) {
+		cell[4].text = cli_printf(c, "%lld %%", (long long)share);
+		cell[6].text = cli_printf(c, SLICE_FMT " " SLICE_FMT, SLICE_ARG(json_text(d, "strategy")),
+					  SLICE_ARG(json_text(d, "state")));
+	} else if (current) {
+		cell[4].text = cli_printf(c, "%lld %%", (long long)(100 - share));
+	}
+}
+
+static void list_row(struct cli *c, struct rows *r, const struct json *m, const struct answer *deployments,
+		     bool repeated)
 {
 	struct cell *cell = rows_next(r);
 	struct slice status = json_text(m, "status");
@@ -51,7 +75,8 @@ static void list_row(struct cli *c, struct rows *r, const struct json *m, bool r
 	cell[1].text = model_full_name(c, m);
 	cell[2] = (struct cell){status, status_style(status)};
 	cell[3].text = json_text(m, "provider");
-	cell[4].text = cli_ago(c, json_time(m, "status_since"));
+	cell[5].text = cli_ago(c, json_time(m, "status_since"));
+	share_cells(c, cell, m, deployment_of(deployments, json_text(m, "use_case")));
 }
 
 /* A use case that nothing current serves, and what answers instead. */
@@ -63,14 +88,15 @@ static void unserved_row(struct cli *c, struct rows *r, const struct json *u, bo
 	if (!cell)
 		return;
 	cell[0].text = repeated ? SLICE_LIT("") : json_text(u, "use_case");
-	cell[1].text = cell[2].text = cell[3].text = cell[4].text = SLICE_LIT("-");
+	cell[1].text = cell[2].text = cell[3].text = cell[4].text = cell[5].text = SLICE_LIT("-");
 	cell[2].style = STYLE_WARN;
-	cell[5].text =
+	cell[6].text =
 		endpoint.n ? cli_printf(c, "fallback " SLICE_FMT, SLICE_ARG(endpoint)) : SLICE_LIT("fallback content");
 }
 
 /* Models and use cases without a current one, merged by name. */
-static int print_list(struct cli *c, const struct json **models, size_t n, const struct json *use_case)
+static int print_list(struct cli *c, const struct json **models, size_t n, const struct json *use_case,
+		      const struct answer *deployments)
 {
 	size_t n_use_cases = 0;
 	struct slice last = {0};
@@ -93,7 +119,7 @@ static int print_list(struct cli *c, const struct json **models, size_t n, const
 			unserved_row(c, &r, use_case, false);
 		}
 		if (i < n)
-			list_row(c, &r, models[i], slice_eq(here, last));
+			list_row(c, &r, models[i], deployments, slice_eq(here, last));
 		last = here;
 	}
 	out_table(&c->out, list_columns, COUNT_OF(list_columns), r.cells, r.n_rows);
@@ -104,7 +130,7 @@ static int list_people(struct cli *c, const struct answer *a)
 {
 	static const char *const filters[] = {"use-case", "status", "provider", "name", "limit", "before"};
 	const struct json *list = json_get(a->root, "data"), **models;
-	struct answer use_cases = {0};
+	struct answer use_cases = {0}, deployments = {0};
 	bool filtered = false;
 	struct path p;
 	size_t n = 0;
@@ -132,7 +158,11 @@ static int list_people(struct cli *c, const struct answer *a)
 		if (rc)
 			return rc;
 	}
-	rc = print_list(c, models, n, json_items(&use_cases, "data"));
+	path_init(c, &p, "/api/v1/deployments?active=true&limit=" LIST_LIMIT);
+	rc = cli_get(c, &p, &deployments);
+	if (rc)
+		return rc;
+	rc = print_list(c, models, n, json_items(&use_cases, "data"), &deployments);
 	cli_more(c, a);
 	return rc;
 }

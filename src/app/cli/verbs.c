@@ -190,6 +190,34 @@ static const struct option violation_options[] = {
 	{                                                                       \
 		"json", OPTION_FLAG, OPTIONAL, NULL, "Print one JSON document." \
 	}
+static const struct option deploy_start_options[] = {
+	{"use-case", OPTION_USE_CASE, REQUIRED, "USE_CASE", "Whose traffic moves. Required."},
+	{"model", OPTION_MODEL, REQUIRED, "MODEL", "Where it moves to. Required."},
+	{"strategy", OPTION_CHOICE, REQUIRED, "STRATEGY",
+	 "all_at_once: current at once, with --hold watched first. blue_green: all traffic at once, the model before "
+	 "stands by until the hold is over. canary: step by step. Required.",
+	 "all_at_once|blue_green|canary"},
+	{"steps", OPTION_TEXT, OPTIONAL, "10,25,100", "Shares of a canary in percent. Default 10,25,50,75,100."},
+	{"hold", OPTION_DURATION, OPTIONAL, "DURATION", "Time of each step. Default 5m; all_at_once: 0."},
+	{"max-wait", OPTION_DURATION, OPTIONAL, "DURATION",
+	 "Longest time to wait for enough requests after a hold; then it pauses. Default 1h."},
+	{"max-pause", OPTION_DURATION, OPTIONAL, "DURATION", "Longest pause; then it is aborted. Default 24h."},
+	{"max-error-rate", OPTION_NUMBER, OPTIONAL, "PERCENT", "Rolled back past it. Default 5."},
+	{"max-latency", OPTION_DURATION, OPTIONAL, "DURATION",
+	 "Rolled back when the 95th percentile of whole answers is past it. Default: not judged."},
+	{"max-latency-ratio", OPTION_NUMBER, OPTIONAL, "N",
+	 "The same, as a multiple of the current model's. Default: not judged."},
+	{"max-violation-rate", OPTION_NUMBER, OPTIONAL, "PERCENT",
+	 "Rolled back when more answers than that hit a guardrail. Default 1."},
+	{"min-samples", OPTION_INTEGER, OPTIONAL, "N", "Fewer requests in a step promote nothing. Default 50."},
+	WHY("The reason: it stays in the history."),
+};
+static const struct option deploy_status_options[] = {
+	USE_CASE_FILTER,
+	{"active", OPTION_FLAG, OPTIONAL, NULL, "Only those that are under way."},
+	LIMIT("At most so many. Default 20, at most 1000."),
+	BEFORE,
+};
 #define DATABASE_BESIDE                                                                                   \
 	{"config", OPTION_FILE, OPTIONAL, "FILE", "The stopped daemon's configuration file."},            \
 		{"data", OPTION_FILE, OPTIONAL, "DIR", "The stopped daemon's data directory."},           \
@@ -492,6 +520,84 @@ static const struct verb violations = {"guardrail violations",
 				       "muster guardrail violations --severity high --since 24h",
 				       OPTIONS(violation_options),
 				       guardrail_violations_run};
+static const struct verb deploy_start = {
+	"deploy start",
+	"",
+	0,
+	0,
+	"Move a use case to another model, watched.",
+	"A request that fails on the new model is answered by the current one. Past a limit it is rolled back by "
+	"itself; with too few requests nothing is promoted.",
+	"muster deploy start --use-case foundation_layer --model tiny@2.0 --strategy canary --why faster",
+	OPTIONS(deploy_start_options),
+	deploy_start_run};
+static const struct verb deploy_status = {"deploy status",
+					  "",
+					  0,
+					  0,
+					  "Deployments, newest first.",
+					  NULL,
+					  "muster deploy status --active",
+					  OPTIONS(deploy_status_options),
+					  deploy_status_run};
+static const struct verb deploy_watch = {"deploy watch",
+					 "[DEPLOYMENT]",
+					 0,
+					 1,
+					 "Follow a deployment to its end.",
+					 "DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or "
+					 "the use case. The exit status is 1 when it did not succeed.",
+					 "muster deploy watch foundation_layer",
+					 .run = deploy_watch_run};
+static const struct verb deploy_show = {
+	"deploy show",
+	"DEPLOYMENT",
+	1,
+	1,
+	"All about one deployment, and what it was decided on.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"muster deploy show 0198b2a4",
+	.run = deploy_show_run};
+static const struct verb deploy_pause = {
+	"deploy pause",
+	"DEPLOYMENT",
+	1,
+	1,
+	"Keep the share as it is.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"muster deploy pause foundation_layer --why \"a look first\"",
+	OPTIONS(why_options),
+	deploy_pause_run};
+static const struct verb deploy_resume = {
+	"deploy resume",
+	"DEPLOYMENT",
+	1,
+	1,
+	"Go on with the same step.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"muster deploy resume foundation_layer --why \"looks good\"",
+	OPTIONS(why_options),
+	deploy_resume_run};
+static const struct verb deploy_promote = {
+	"deploy promote",
+	"DEPLOYMENT",
+	1,
+	1,
+	"Make the new model current now.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"muster deploy promote foundation_layer --why \"seen enough\"",
+	OPTIONS(why_options),
+	deploy_promote_run};
+static const struct verb deploy_abort = {
+	"deploy abort",
+	"DEPLOYMENT",
+	1,
+	1,
+	"Give all traffic back to the current model.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"muster deploy abort foundation_layer --why \"wrong version\"",
+	OPTIONS(why_options),
+	deploy_abort_run};
 static const struct verb rollback = {
 	"rollback",
 	"USE_CASE",
@@ -621,6 +727,14 @@ static const struct verb *const verbs[] = {
 	&policy_show,
 	&policy_set,
 	&violations,
+	&deploy_start,
+	&deploy_status,
+	&deploy_watch,
+	&deploy_show,
+	&deploy_pause,
+	&deploy_resume,
+	&deploy_promote,
+	&deploy_abort,
 	&rollback,
 	&key_create,
 	&key_list,
