@@ -107,6 +107,8 @@ struct run {
 	uint64_t stop_at; /* start of the first hit that blocks or falls back */
 	struct literal_cursor literal;
 	uint64_t pattern_pos;	/* patterns have seen everything before it */
+	bool pattern_begun;	/* the next two hold something */
+	size_t n_pattern_live;	/* entries of pattern_live that are not GUARD_NONE */
 	uint64_t *pattern_live; /* per expression: its undecided start, or GUARD_NONE */
 	uint64_t *pattern_next; /* per expression: where it may begin next */
 	void *pattern_stream;	/* of the expressions without a bound, see pattern.c */

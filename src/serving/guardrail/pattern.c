@@ -5,9 +5,9 @@
  * library.
  *
  * An automaton knows what the library cannot tell: whether more text could
- * still make a match, or a longer one.  A gate on pairs of bytes wakes it, so
- * text that begins nothing costs one look-up a byte and is let go at once; what
- * is held is exactly what can become a match.  An expression has at most one
+ * still make a match, or a longer one.  It is woken where a scan (scan.h) and
+ * the few bytes there (pattern_prefix.h) say that it may match, so text that
+ * begins nothing is let go at once; what is held is exactly what can become a match.  An expression has at most one
  * live start, its earliest.  Automata have a budget of steps; past it the check
  * has failed, which the policy's on_error answers.
  *
@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 #include "core/base/map.h"
-#include "serving/guardrail/pattern_nfa.h"
+#include "serving/guardrail/pattern_prefix.h"
 
 #define MAX_WIDTH (GUARD_MAX_SPAN - 8)
 #define BUDGET_BASE (4u << 20) /* automaton steps for one call, about 3 ns each ... */
@@ -34,6 +34,7 @@ static atomic_uint_fast64_t next_serial = 1;
 struct expression {
 	struct slice text;
 	struct nfa *nfa;	      /* of bounded expressions */
+	struct byte_set first;	      /* bytes that its matches may begin with */
 	uint32_t first_rule, n_rules; /* in group.rules */
 	uint8_t late;
 	bool intervenes;
@@ -53,11 +54,7 @@ struct pattern_set {
 	struct group bounded, unbounded;
 	char *texts; /* all expressions, terminated */
 	size_t text_bytes;
-	struct nfa_gate gate;
-	uint64_t *by_first;  /* [256][n_words]: bit per expression */
-	uint64_t *at_border; /* [n_words]: bit per expression that begins at the start of a word */
-	size_t n_words;
-	uint8_t is_word[256]; /* ASCII */
+	struct prefixes *prefixes; /* of the bounded */
 	uint32_t nfa_size;
 };
 
@@ -264,34 +261,28 @@ static int streams_compile(struct group *g, const struct plan *plan, struct err 
 	return rc;
 }
 
-static int build_gates(struct pattern_set *set)
+static int build_automata(struct pattern_set *set)
 {
 	struct group *g = &set->bounded;
+	struct nfa **nfa = calloc(g->n + 1, sizeof(*nfa));
+	int rc = nfa ? 0 : E_TOOBIG;
 
-	set->n_words = (g->n + 63) / 64;
-	set->by_first = calloc(257 * (set->n_words ? set->n_words : 1), sizeof(uint64_t));
-	if (!set->by_first)
-		return E_TOOBIG;
-	for (int c = 0; c < 0x80; c++)
-		set->is_word[c] = guard_is_word(c);
-	set->at_border = set->by_first + 256 * set->n_words;
-	for (size_t i = 0; i < g->n; i++) {
-		struct byte_set first = {{0}};
+	for (size_t i = 0; i < g->n && !rc; i++) {
+		struct expression *x = &g->expr[i];
 
-		if (nfa_new(g->expr[i].text, &g->expr[i].nfa))
-			return E_TOOBIG; /* it was possible a moment ago: memory is short */
-		g->expr[i].late = (uint8_t)nfa_late(g->expr[i].nfa);
-		if (nfa_size(g->expr[i].nfa) > set->nfa_size)
-			set->nfa_size = nfa_size(g->expr[i].nfa);
-		nfa_gate_add(g->expr[i].nfa, &set->gate, &first);
-		if (nfa_at_word_start(g->expr[i].nfa))
-			set->at_border[i / 64] |= 1ull << (i % 64);
-		for (unsigned c = 0; c < 256; c++) {
-			if (byte_set_has(&first, (unsigned char)c))
-				set->by_first[c * set->n_words + i / 64] |= 1ull << (i % 64);
+		if (nfa_new(x->text, &x->nfa) || nfa_first(x->nfa, &x->first)) {
+			rc = E_TOOBIG; /* it was possible a moment ago: memory is short */
+			break;
 		}
+		nfa[i] = x->nfa;
+		x->late = (uint8_t)nfa_late(x->nfa);
+		if (nfa_size(x->nfa) > set->nfa_size)
+			set->nfa_size = nfa_size(x->nfa);
 	}
-	return 0;
+	if (!rc)
+		rc = prefixes_new(nfa, g->n, &set->prefixes);
+	free(nfa);
+	return rc;
 }
 
 static int build(struct pattern_set *set, struct plan *plan, struct err *err)
@@ -303,7 +294,7 @@ static int build(struct pattern_set *set, struct plan *plan, struct err *err)
 	rc = plan_sources(set, plan, err);
 	if (rc)
 		return rc;
-	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) || build_gates(set))
+	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) || build_automata(set))
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
 	return streams_compile(&set->unbounded, plan, err);
 }
@@ -351,7 +342,7 @@ void pattern_set_free(struct pattern_set *s)
 	group_release(&s->bounded);
 	group_release(&s->unbounded);
 	free(s->texts);
-	free(s->by_first);
+	prefixes_free(s->prefixes);
 	free(s);
 }
 
@@ -373,7 +364,7 @@ static size_t group_bytes(const struct group *g)
 
 size_t pattern_set_bytes(const struct pattern_set *s)
 {
-	return s ? sizeof(*s) + s->text_bytes + 257 * s->n_words * 8 + group_bytes(&s->bounded) +
+	return s ? sizeof(*s) + s->text_bytes + prefixes_bytes(s->prefixes) + group_bytes(&s->bounded) +
 			       group_bytes(&s->unbounded)
 		 : 0;
 }
@@ -443,11 +434,6 @@ static uint64_t certain(const struct window *w, const struct expression *x)
 	return end > x->late ? end - x->late : 0;
 }
 
-static bool begins(const struct pattern_set *set, size_t expr, unsigned char c)
-{
-	return set->by_first[c * set->n_words + expr / 64] >> (expr % 64) & 1;
-}
-
 /*
  * Asks about a match of x at `at`: returns where to ask next, behind the match or at the next byte, or `at` itself when
  * only more text can tell.
@@ -467,6 +453,12 @@ static uint64_t try_at(struct search *k, const struct expression *x, uint64_t at
 	return fate.end;
 }
 
+static void set_live(struct run *r, size_t expr, uint64_t at)
+{
+	r->pattern_live[expr] = at;
+	r->n_pattern_live++;
+}
+
 /* An expression that has a live start: decided now, or followed to the next. */
 static void follow(struct search *k, size_t expr)
 {
@@ -475,13 +467,14 @@ static void follow(struct search *k, size_t expr)
 	uint64_t end = window_end(w), at = k->run->pattern_live[expr];
 
 	k->run->pattern_live[expr] = GUARD_NONE;
+	k->run->n_pattern_live--;
 	while (at < end && !k->over_budget) {
 		uint64_t next = at + 1;
 
-		if (begins(k->set, expr, w->p[at - w->base]))
+		if (byte_set_has(&x->first, w->p[at - w->base]))
 			next = try_at(k, x, at);
 		if (next == at) {
-			k->run->pattern_live[expr] = at;
+			set_live(k->run, expr, at);
 			break;
 		}
 		at = next;
@@ -489,24 +482,32 @@ static void follow(struct search *k, size_t expr)
 	k->run->pattern_next[expr] = at;
 }
 
-/* The expressions that may begin with the byte at i and are not held or beyond it. */
-static void wake(struct search *k, size_t i)
+/* A run's arrays are made when the first expression wakes: in most texts none does. */
+static void begin_run(const struct pattern_set *set, struct run *r)
 {
-	const struct pattern_set *set = k->set;
-	const uint64_t *word = &set->by_first[k->window->p[i] * set->n_words];
-	uint64_t at = k->window->base + i;
-	bool in_word = i > 0 && set->is_word[k->window->p[i - 1]];
+	for (size_t i = 0; i < set->bounded.n; i++) {
+		r->pattern_live[i] = GUARD_NONE;
+		r->pattern_next[i] = 0;
+	}
+	r->pattern_begun = true;
+}
 
-	for (size_t n = 0; n < set->n_words; n++) {
-		for (uint64_t bits = in_word ? word[n] & ~set->at_border[n] : word[n]; bits && !k->over_budget;
-		     bits &= bits - 1) {
+/* The expressions that may match at i and are not held or beyond it. */
+static void wake(struct search *k, size_t i, const uint64_t *alive)
+{
+	uint64_t at = k->window->base + i;
+
+	if (!k->run->pattern_begun)
+		begin_run(k->set, k->run);
+	for (size_t n = 0; n < k->set->prefixes->n_words; n++) {
+		for (uint64_t bits = alive[n]; bits && !k->over_budget; bits &= bits - 1) {
 			size_t expr = n * 64 + (size_t)__builtin_ctzll(bits);
 
 			if (k->run->pattern_live[expr] != GUARD_NONE || k->run->pattern_next[expr] > at)
 				continue;
-			k->run->pattern_next[expr] = try_at(k, &set->bounded.expr[expr], at);
+			k->run->pattern_next[expr] = try_at(k, &k->set->bounded.expr[expr], at);
 			if (k->run->pattern_next[expr] == at)
-				k->run->pattern_live[expr] = at;
+				set_live(k->run, expr, at);
 		}
 	}
 }
@@ -515,7 +516,7 @@ static struct live live_starts(const struct pattern_set *set, const struct run *
 {
 	struct live live = {GUARD_NONE, GUARD_NONE};
 
-	for (size_t i = 0; i < set->bounded.n; i++) {
+	for (size_t i = 0; r->n_pattern_live && i < set->bounded.n; i++) {
 		if (r->pattern_live[i] < live.any)
 			live.any = r->pattern_live[i];
 		if (set->bounded.expr[i].intervenes && r->pattern_live[i] < live.hold)
@@ -537,33 +538,22 @@ static void settle_early(struct search *k, size_t i)
 	run_settle(k->run, GUARD_PATTERN, live);
 }
 
-/* Behind a pair: whether the third byte, if it is there, says that a match may begin. */
-static bool passes(const struct nfa_gate *gate, const struct window *w, size_t i)
-{
-	uint32_t h;
-
-	if (i + 2 >= w->n || byte_set_has(&gate->wide[w->p[i]], w->p[i + 1]))
-		return true;
-	h = nfa_gate_hash(w->p[i], w->p[i + 1], w->p[i + 2]);
-	return gate->triple[h / 64] >> (h % 64) & 1;
-}
-
 /* Everything that begins in the part of the window that is new. */
 static void search_new(struct search *k)
 {
-	const struct pattern_set *set = k->set;
+	const struct prefixes *x = k->set->prefixes;
 	const struct window *w = k->window;
-	size_t i = (size_t)(k->run->pattern_pos - w->base);
+	struct scan_cursor cursor = scan_start(&x->scan, w->p, w->n, (size_t)(k->run->pattern_pos - w->base));
 
-	for (; i + 1 < w->n; i++) {
-		if (LIKELY(!byte_set_has(&set->gate.pair[w->p[i]], w->p[i + 1])) || !passes(&set->gate, w, i))
+	for (size_t i = scan_next(&cursor); i < w->n; i = scan_next(&cursor)) {
+		const uint64_t *alive = prefixes_ask(x, w, i, i > 0 && x->scan.word[w->p[i - 1]]);
+
+		if (LIKELY(!alive))
 			continue;
 		if (k->run->n_picks > GUARD_MAX_PICKS / 2)
 			settle_early(k, i);
-		wake(k, i);
+		wake(k, i, alive);
 	}
-	if (i < w->n && byte_set_has(&set->gate.first, w->p[i]))
-		wake(k, i);
 }
 
 static int step_bounded(const struct pattern_set *set, struct pattern_scratch *s, struct run *r, const struct window *w)
@@ -571,7 +561,7 @@ static int step_bounded(const struct pattern_set *set, struct pattern_scratch *s
 	struct search k = {set, s, r, w, false};
 
 	s->nfa.steps = BUDGET_BASE + (uint64_t)w->n * BUDGET_BYTE;
-	for (size_t i = 0; i < set->bounded.n; i++) {
+	for (size_t i = 0; r->n_pattern_live && i < set->bounded.n; i++) {
 		if (r->pattern_live[i] != GUARD_NONE)
 			follow(&k, i);
 	}

@@ -20,15 +20,3 @@ struct nfa {
 	uint32_t min_width, max_width;
 	unsigned late;
 };
-
-static inline void byte_set_add(struct byte_set *s, unsigned from, unsigned to)
-{
-	for (unsigned c = from; c <= to; c++)
-		s->bits[c / 64] |= 1ull << (c % 64);
-}
-
-static inline void byte_set_union(struct byte_set *s, const struct byte_set *with)
-{
-	for (unsigned i = 0; i < 4; i++)
-		s->bits[i] |= with->bits[i];
-}

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Running the automata, and what can be read off their code: the gate, widths.
+ * Running the automata, and what can be read off their code: first bytes, widths.
  * A walk keeps the set of states that are alive; what needs no byte is followed
  * at once, so an assertion sees the byte before and the byte behind it.
  */
 #include <stdlib.h>
 
 #include "serving/guardrail/pattern_code.h"
-
-#define MAX_TRIPLES 8192 /* beginnings of three bytes that are worth telling apart */
 
 void nfa_free(struct nfa *n)
 {
@@ -205,7 +203,6 @@ static bool reach(const struct nfa *n, uint32_t pc, uint8_t *seen, struct byte_s
 	seen[pc] = 1;
 	switch ((enum op)ins->op) {
 	case OP_SET:
-		seen[pc] = 2;
 		byte_set_union(ret, &n->sets[ins->set]);
 		return true;
 	case OP_SPLIT:
@@ -233,84 +230,15 @@ bool nfa_at_word_start(const struct nfa *n)
 	return true;
 }
 
-static unsigned set_size(const struct byte_set *s)
+int nfa_first(const struct nfa *n, struct byte_set *ret)
 {
-	unsigned n = 0;
+	uint8_t *seen = calloc(n->n_code, 1);
 
-	for (unsigned i = 0; i < 4; i++)
-		n += (unsigned)__builtin_popcountll(s->bits[i]);
-	return n;
-}
-
-/* What may stand behind the sets marked in `from`; all bytes when a match may end there. Marks the sets in `to`. */
-static void reach_next(const struct nfa *n, const uint8_t *from, uint8_t *to, struct byte_set *ret)
-{
-	memset(to, 0, n->n_code);
-	for (uint32_t pc = 0; pc < n->n_code; pc++) {
-		if (from[pc] == 2 && !reach(n, pc + 1, to, ret))
-			byte_set_add(ret, 0, 255);
-	}
-}
-
-static void gate_triples(struct nfa_gate *gate, unsigned a, unsigned b, const struct byte_set *third)
-{
-	for (unsigned c = 0; c < 256; c++) {
-		uint32_t h = nfa_gate_hash((unsigned char)a, (unsigned char)b, (unsigned char)c);
-
-		if (byte_set_has(third, (unsigned char)c))
-			gate->triple[h / 64] |= 1ull << (h % 64);
-	}
-}
-
-/* Everything that begins with a byte of `first` and goes on with `second` and `third`. */
-static void gate_fill(struct nfa_gate *gate, const struct byte_set *first, const struct byte_set *second,
-		      const struct byte_set *third)
-{
-	bool wide = set_size(first) * set_size(second) * set_size(third) > MAX_TRIPLES;
-
-	for (unsigned a = 0; a < 256; a++) {
-		if (!byte_set_has(first, (unsigned char)a))
-			continue;
-		byte_set_union(&gate->pair[a], second);
-		if (wide)
-			byte_set_union(&gate->wide[a], second);
-		for (unsigned b = 0; b < 256 && !wide; b++) {
-			if (byte_set_has(second, (unsigned char)b))
-				gate_triples(gate, a, b, third);
-		}
-	}
-}
-
-void nfa_gate_add(const struct nfa *n, struct nfa_gate *gate, struct byte_set *ret_first)
-{
-	uint8_t *seen = calloc(n->n_code, 4), *one = seen, *two, *three, *start;
-	struct byte_set all;
-
-	memset(&all, 0xff, sizeof(all));
-	memset(ret_first, 0, sizeof(*ret_first));
-	if (!seen || !reach(n, 0, seen, ret_first)) {
-		*ret_first = all;
-		gate_fill(gate, &all, &all, &all);
-		byte_set_union(&gate->first, &all);
-		free(seen);
-		return;
-	}
-	start = seen + n->n_code;
-	two = start + n->n_code;
-	three = two + n->n_code;
-	byte_set_union(&gate->first, ret_first);
-	for (uint32_t pc = 0; pc < n->n_code; pc++) {
-		struct byte_set second = {{0}}, third = {{0}};
-
-		if (one[pc] != 2)
-			continue;
-		memset(start, 0, n->n_code);
-		start[pc] = 2;
-		reach_next(n, start, two, &second);
-		reach_next(n, two, three, &third);
-		if (set_size(&second) == 256) /* a match may be one byte long */
-			third = all;
-		gate_fill(gate, &n->sets[n->code[pc].set], &second, &third);
-	}
+	if (!seen)
+		return E_TOOBIG;
+	memset(ret, 0, sizeof(*ret));
+	if (!reach(n, 0, seen, ret))
+		memset(ret, 0xff, sizeof(*ret));
 	free(seen);
+	return 0;
 }

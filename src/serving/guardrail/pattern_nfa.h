@@ -7,17 +7,9 @@
  */
 #pragma once
 #include "serving/guardrail/guard_internal.h"
+#include "serving/guardrail/scan.h"
 
 struct nfa;
-
-struct byte_set {
-	uint64_t bits[4];
-};
-
-static inline bool byte_set_has(const struct byte_set *s, unsigned char c)
-{
-	return s->bits[c / 64] >> (c % 64) & 1;
-}
 
 /* E_UNSUPPORTED: an expression whose form is not known here. */
 int nfa_new(struct slice expression, struct nfa **ret);
@@ -31,21 +23,8 @@ uint32_t nfa_min_width(const struct nfa *n);
 uint32_t nfa_max_width(const struct nfa *n);
 /* Whether every match begins at the start of an ASCII word. */
 bool nfa_at_word_start(const struct nfa *n);
-/* How the matches of many expressions begin: the first byte, the first two, and a hash of the first three. */
-struct nfa_gate {
-	struct byte_set first;
-	struct byte_set pair[256];
-	struct byte_set wide[256]; /* pairs behind which the third byte says too little */
-	uint64_t triple[1024];
-};
-
-static inline uint32_t nfa_gate_hash(unsigned char a, unsigned char b, unsigned char c)
-{
-	return (((uint32_t)a | (uint32_t)b << 8 | (uint32_t)c << 16) * 0x9e3779b1u) >> 16;
-}
-
-/* Adds how a match begins; *ret_first: its first byte alone. */
-void nfa_gate_add(const struct nfa *n, struct nfa_gate *gate, struct byte_set *ret_first);
+/* The bytes that a match may begin with; all when one may be empty. */
+int nfa_first(const struct nfa *n, struct byte_set *ret);
 
 struct nfa_scratch {
 	uint32_t *mark, *list[2], *stack;

@@ -22,6 +22,8 @@ void run_start(struct run *r, const struct guard_policy *p, const struct engine 
 	r->stop_at = GUARD_NONE;
 	r->literal = (struct literal_cursor){0};
 	r->pattern_pos = 0;
+	r->pattern_begun = false;
+	r->n_pattern_live = 0;
 	r->pattern_stream = NULL;
 	r->pattern_live = memory;
 	r->pattern_next = r->pattern_live + n_expr;
@@ -29,9 +31,7 @@ void run_start(struct run *r, const struct guard_policy *p, const struct engine 
 	r->last_end = r->pii_cursor + e->n_pii;
 	r->n_picks = 0;
 	r->n_masked = 0;
-	for (size_t i = 0; i < n_expr; i++)
-		r->pattern_live[i] = GUARD_NONE;
-	memset(r->pattern_next, 0, sizeof(uint64_t) * (n_expr + e->n_pii + p->n_rules));
+	memset(r->pii_cursor, 0, sizeof(uint64_t) * (e->n_pii + p->n_rules));
 }
 
 static struct live live_min(struct live a, struct live b)
