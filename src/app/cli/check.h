@@ -27,10 +27,12 @@ struct check_settings {	    /* all in the arena, never NULL */
 
 struct check_where { /* as given on the command line; NULL: not given */
 	const char *config_file, *data, *database_url;
+	long pid; /* not 0: as that daemon was started, with its file, environment and flags; the others do not count */
 };
 
 struct check_host {
-	/* As `muster serve` would read them.  An error names file, line and key. */
+	/* As `muster serve` would read them.  An error names file, line and key; E_DENIED: the process is another
+	 * user's. */
 	int (*settings)(struct arena *a, const struct check_where *where, struct check_settings *ret, struct err *err);
 	/* The next variable of ours after *at (begin with 0) that no program of ours reads; NULL at the end. */
 	const char *(*unknown_variable)(size_t *at);

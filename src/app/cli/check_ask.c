@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What the groups of `muster check` share: asking without printing, finding the daemon, and words.  What would break
- * it: taking the files of one daemon for those of another, and so passing what was never looked at.
- */
+/* What the groups of `muster check` share: asking without printing, what is said of what cannot be asked, and words. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "app/cli/check_internal.h"
 #include "core/base/clock.h"
@@ -93,136 +87,6 @@ bool check_metric(const struct check_run *k, const char *name, double *ret)
 	return found;
 }
 
-/* --- whose files --- */
-
-/* The process that holds the spool's lock, by the kernel's word and by what stands in the file; or 0. */
-static long lock_holder(const char *spool)
-{
-	char path[4096], line[256], pid[32] = "";
-	long found = 0, in_file;
-	struct stat st;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/lock", spool);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	in_file = fgets(pid, sizeof(pid), f) ? strtol(pid, NULL, 10) : 0;
-	if (fstat(fileno(f), &st))
-		in_file = 0;
-	fclose(f);
-	f = in_file > 0 ? fopen("/proc/locks", "re") : NULL;
-	while (f && !found && fgets(line, sizeof(line), f)) {
-		unsigned long long inode = 0;
-		long holder = 0;
-
-		/* "1: FLOCK  ADVISORY  WRITE 1234 08:01:131 0 EOF" */
-		if (sscanf(line, "%*s FLOCK %*s %*s %ld %*[^:]:%*[^:]:%llu", &holder, &inode) == 2 && /* NOLINT */
-		    holder == in_file && inode == (unsigned long long)st.st_ino)
-			found = holder;
-	}
-	if (f)
-		fclose(f);
-	return found;
-}
-
-/* When the process began, seconds since 1970; 0: it cannot be seen. */
-static double process_start(long pid)
-{
-	char path[64], text[1024], *at;
-	unsigned long long ticks = 0;
-	struct timespec boot, now;
-	size_t n = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	f = fopen(path, "re");
-	if (f) {
-		n = fread(text, 1, sizeof(text) - 1, f);
-		fclose(f);
-	}
-	text[n] = 0;
-	at = strrchr(text, ')'); /* its name may hold anything */
-	if (!at || sscanf(at + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-			  &ticks) != 1) /* NOLINT(cert-err34-c): the kernel's own number */
-		return 0;
-	if (clock_gettime(CLOCK_BOOTTIME, &boot) || clock_gettime(CLOCK_REALTIME, &now))
-		return 0;
-	return (double)(now.tv_sec - boot.tv_sec) + (double)(now.tv_nsec - boot.tv_nsec) / 1e9 +
-	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
-}
-
-static void find_files(struct check_run *k)
-{
-	double started = 0, seen;
-
-	k->pid = lock_holder(k->set.spool_directory);
-	if (!k->reachable) {
-		k->files_ours = true;
-		return;
-	}
-	seen = k->pid ? process_start(k->pid) : 0;
-	k->files_ours = seen > 0 && check_metric(k, "process_start_time_seconds", &started) && started > seen - 3 &&
-			started < seen + 10;
-	if (!k->files_ours)
-		k->pid = 0;
-}
-
-static void find_database(struct check_run *k)
-{
-	const struct json *part = json_get(json_get(k->health, "parts"), "database");
-	struct slice says = json_text(part, "detail");
-	char *shown = db_url_shown(k->set.database_url);
-
-	bool is_file = store_url_file(k->set.database_url) != NULL;
-
-	/* Healthy, it names its database; a file of that name is the same one only where its other files are, and may
-	 * there be named in several ways. */
-	if (!k->reachable)
-		k->database_ours = true;
-	else if (!slice_eq_str(json_text(part, "state"), "ok"))
-		k->database_ours = k->files_ours;
-	else
-		k->database_ours =
-			is_file ? k->files_ours && slice_starts(says, SLICE_LIT("sqlite:")) : slice_eq_str(says, shown);
-	free(shown);
-}
-
-static const struct json *fetch(struct check_run *k, const char *path)
-{
-	struct check_reply r;
-
-	check_ask(k, "GET", path, NULL, &r);
-	return r.root;
-}
-
-static void ask_daemon(struct check_run *k)
-{
-	struct check_reply r;
-
-	check_ask(k, "GET", "/health/live", NULL, &r);
-	k->took_us = r.took_us;
-	k->reachable = r.ok;
-	snprintf(k->unreachable, sizeof(k->unreachable), "%s", r.error);
-	if (!r.ok)
-		return;
-	k->health = fetch(k, "/health");
-	k->version = fetch(k, "/version");
-	check_ask(k, "GET", "/metrics", NULL, &r);
-	k->metrics = r.ok ? r.text : (struct slice){0};
-}
-
-void check_find_daemon(struct check_run *k)
-{
-	ask_daemon(k);
-	if (!k->has_settings)
-		return;
-	find_files(k);
-	find_database(k);
-	k->not_ours = arena_printf(k->a, "%s is not the configuration of the daemon at %s", k->set.source,
-				   muster_url(k->c->client));
-}
-
 /* --- what cannot be looked at --- */
 
 bool check_needs_daemon(struct check_run *k, const char *name)
@@ -242,6 +106,17 @@ bool check_needs_files(struct check_run *k, const char *name)
 	else
 		check_say(k, name, CHECK_SKIPPED, "run this where the daemon runs, with its --config and --data", "%s",
 			  k->not_ours);
+	return true;
+}
+
+bool check_needs_setting(struct check_run *k, const char *name)
+{
+	if (check_needs_files(k, name))
+		return true;
+	if (k->as_started || !k->reachable)
+		return false;
+	check_say(k, name, CHECK_SKIPPED, "run this as the user of the daemon, or as root",
+		  "the flags and the environment of process %ld cannot be read", k->pid);
 	return true;
 }
 

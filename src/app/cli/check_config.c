@@ -35,8 +35,8 @@ static void check_same_daemon(struct check_run *k)
 	if (check_needs_daemon(k, name))
 		return;
 	if (k->has_settings && k->files_ours)
-		check_say(k, name, CHECK_PASS, NULL, "process %ld holds %s, and answers at %s", k->pid,
-			  k->set.spool_directory, muster_url(k->c->client));
+		check_say(k, name, CHECK_PASS, NULL, "process %ld holds %s, and answers at %s", k->pid, k->set.data,
+			  muster_url(k->c->client));
 	else if (k->has_settings && k->set.chosen && !k->database_ours)
 		check_say(k, name, CHECK_WARN, "check with the daemon's own --config and --data, where it runs", "%s",
 			  k->not_ours);
@@ -106,7 +106,7 @@ static void check_key_files(struct check_run *k)
 	struct check_list bad, good;
 	struct stat st;
 
-	if (check_needs_files(k, name))
+	if (check_needs_setting(k, name))
 		return;
 	check_list_init(k, &bad);
 	check_list_init(k, &good);
@@ -133,7 +133,7 @@ static void check_log_level(struct check_run *k)
 {
 	static const char name[] = "log level";
 
-	if (check_needs_files(k, name))
+	if (check_needs_setting(k, name))
 		return;
 	if (!strcmp(k->set.log_level, "debug"))
 		check_say(k, name, CHECK_WARN, "log.level: info", "debug: more than one line for each request");
@@ -168,7 +168,7 @@ static void check_listen(struct check_run *k)
 	static const char name[] = "listen address";
 	const char *listen = k->set.listen;
 
-	if (check_needs_files(k, name))
+	if (check_needs_setting(k, name))
 		return;
 	if (is_loopback(listen) && (!*k->set.control_listen || is_loopback(k->set.control_listen)))
 		check_say(k, name, CHECK_PASS, NULL, "%s: this host alone", listen);
@@ -225,7 +225,7 @@ static void check_certificate(struct check_run *k)
 	int days = 0, seconds = 0;
 	X509 *x;
 
-	if (check_needs_files(k, name))
+	if (check_needs_setting(k, name))
 		return;
 	if (!*k->set.tls_cert_file) {
 		check_say(k, name, CHECK_SKIPPED, "tls.cert_file and tls.key_file, when others than this host call",

@@ -12,6 +12,9 @@ static void check_answers(struct check_run *k)
 
 	if (k->reachable)
 		check_say(k, name, CHECK_PASS, NULL, "%s, %s", muster_url(k->c->client), check_ms(k, k->took_us));
+	else if (k->pid)
+		check_say(k, name, CHECK_FAIL, "say where it listens: --url URL", "process %ld holds %s, but %s",
+			  k->pid, k->set.data, k->unreachable);
 	else
 		check_say(k, name, CHECK_FAIL, "start it: muster serve; or say --url URL", "%s", k->unreachable);
 }

@@ -13,6 +13,7 @@ struct check_run {
 
 	bool has_settings;
 	struct check_settings set;
+	bool as_started; /* set is what the running daemon was started with, not only what is configured here */
 
 	/* The daemon, when it answers. */
 	bool reachable;
@@ -23,7 +24,7 @@ struct check_run {
 
 	/* The registry: as the daemon tells it, or read from the database when none answers. */
 	bool has_registry;
-	char registry_error[400]; /* why the daemon did not tell */
+	char registry_error[400];		 /* why the daemon did not tell */
 	const struct json **use_cases, **models; /* use cases with a model that is not archived, or an endpoint */
 	size_t n_use_cases, n_models;
 
@@ -61,6 +62,8 @@ bool check_metric(const struct check_run *k, const char *name, double *ret);
 bool check_needs_daemon(struct check_run *k, const char *name);
 bool check_needs_files(struct check_run *k, const char *name);
 bool check_needs_database(struct check_run *k, const char *name);
+/* The same for a setting that a flag of the running daemon could have changed. */
+bool check_needs_setting(struct check_run *k, const char *name);
 
 /* "a; b; c and 4 more": what several of something are told in one line. */
 struct check_list {

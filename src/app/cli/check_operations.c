@@ -78,8 +78,9 @@ static void check_snapshot(struct check_run *k)
 
 /* --- deployments, alerts --- */
 
-static void check_list_of(struct check_run *k, const char *name, const char *path, const char *advice)
+static void check_deployments(struct check_run *k)
 {
+	static const char name[] = "deployments", path[] = "/api/v1/deployments?active=true";
 	const struct json *list;
 	struct check_reply r;
 
@@ -88,11 +89,37 @@ static void check_list_of(struct check_run *k, const char *name, const char *pat
 	check_ask(k, "GET", path, NULL, &r);
 	list = json_get(r.root, "data");
 	if (r.status == 404)
-		check_say(k, name, CHECK_SKIPPED, advice, "this daemon has no %s", path);
+		check_say(k, name, CHECK_SKIPPED, "change models with: muster model promote", "this daemon has none");
 	else if (!r.ok || !list || list->type != JSON_ARRAY)
 		check_say(k, name, CHECK_FAIL, "see: muster health", "%s: %s", path, r.ok ? "no list" : r.error);
 	else
-		check_say(k, name, CHECK_PASS, NULL, "%s answers, %u listed", path, list->n_items);
+		check_say(k, name, CHECK_PASS, NULL, "%u under way", list->n_items);
+}
+
+/* A canary of a model that is nowhere: everything is read and looked up, and nothing can begin. */
+static void check_dry_run(struct check_run *k)
+{
+	static const char name[] = "deployment dry run";
+	static const char body[] = "{\"model\":\"muster-check@0\",\"strategy\":\"canary\",\"steps\":[10,100],"
+				   "\"hold\":\"1m\",\"reason\":\"muster check: cannot begin\"}";
+	struct slice code;
+	struct check_reply r;
+
+	if (check_needs_daemon(k, name))
+		return;
+	check_ask(k, "GET", "/api/v1/deployments?limit=1", NULL, &r);
+	if (r.status == 404) {
+		check_say(k, name, CHECK_SKIPPED, "change models with: muster model promote", "this daemon has none");
+		return;
+	}
+	check_ask(k, "POST", "/api/v1/deployments", body, &r);
+	code = json_text(json_get(r.root, "error"), "code");
+	if (r.status == 404 && slice_eq_str(code, "model_not_found"))
+		check_say(k, name, CHECK_PASS, NULL,
+			  "a canary of a model that is not registered was read, and refused");
+	else
+		check_say(k, name, CHECK_FAIL, "see: muster health, and the rights of the key in MUSTER_API_KEY",
+			  "one that cannot begin was answered %d: %s", r.status, r.ok ? "done" : r.error);
 }
 
 static void check_alerts(struct check_run *k)
@@ -155,7 +182,8 @@ static void check_backup(struct check_run *k)
 void check_operations(struct check_run *k)
 {
 	check_snapshot(k);
-	check_list_of(k, "deployments", "/api/v1/deployments", "deploy with: muster model promote");
+	check_deployments(k);
+	check_dry_run(k);
 	check_alerts(k);
 	check_backup(k);
 }

@@ -69,9 +69,28 @@ static void check_file_limit(struct check_run *k)
 		check_say(k, name, CHECK_PASS, NULL, "%.0f of %lld are open", open, limit);
 }
 
+/* The program that cores are piped to, when it is one that may keep them whatever the limit says; else "". */
+static const char *core_program(struct check_run *k)
+{
+	static const char *const polite[] = {"systemd-coredump", "apport", "/bin/false", "/bin/true"};
+	char line[256] = "";
+	FILE *f = fopen("/proc/sys/kernel/core_pattern", "re");
+
+	if (f) {
+		(void)!fgets(line, sizeof(line), f); /* then it stays empty */
+		fclose(f);
+	}
+	for (size_t i = 0; i < COUNT_OF(polite); i++) {
+		if (strstr(line, polite[i]))
+			return "";
+	}
+	return line[0] == '|' ? arena_printf(k->a, "%.*s", (int)strcspn(line + 1, " \n"), line + 1) : "";
+}
+
 static void check_core(struct check_run *k)
 {
 	static const char name[] = "core dumps";
+	const char *program = core_program(k);
 	long long limit;
 
 	if (needs_process(k, name))
@@ -82,8 +101,11 @@ static void check_core(struct check_run *k)
 	else if (limit)
 		check_say(k, name, CHECK_WARN, "LimitCORE=0 in the unit, or ulimit -c 0",
 			  "a core file would hold keys and prompts, and one may be written");
+	else if (*program)
+		check_say(k, name, CHECK_WARN, "kernel.core_pattern=core, or a program that keeps to limits",
+			  "a core holds keys and prompts, and all are piped to %s", program);
 	else
-		check_say(k, name, CHECK_PASS, NULL, "none is written");
+		check_say(k, name, CHECK_PASS, NULL, "none is kept: the limit is 0");
 }
 
 static void check_memory(struct check_run *k)

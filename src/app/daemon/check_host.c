@@ -3,7 +3,9 @@
 #include "app/cli/check.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "app/daemon/config.h"
 #include "serving/guardrail/guard.h"
@@ -33,10 +35,138 @@ static bool is_chosen(const struct config *c, const char *key)
 	return strcmp(config_origin_text(c, key, origin), "default") != 0;
 }
 
-static int load(struct config *c, const struct check_where *where, struct err *err)
-{
-	int rc = where->config_file ? config_load_file(c, where->config_file, err) : 0;
+/* --- a daemon that runs --- */
 
+#define PROCESS_FILE_MAX ((size_t)4 << 20)
+#define PROCESS_WORDS_MAX 8192
+
+/* "/proc/PID/WHAT", whose words end with NUL; the list ends with NULL.  E_DENIED when it cannot be read. */
+static int read_words(struct arena *a, long pid, const char *what, char ***ret, struct err *err)
+{
+	char path[64], piece[4096];
+	size_t n_words = 0, n;
+	struct buf b;
+	char **words;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/%s", pid, what); /* fits */
+	f = fopen(path, "re");
+	buf_init_arena(&b, a, PROCESS_FILE_MAX);
+	while (f && (n = fread(piece, 1, sizeof(piece), f)) > 0)
+		(void)buf_append(&b, piece, n); /* looked at below */
+	if (f)
+		fclose(f);
+	words = ARENA_ARRAY(a, char *, PROCESS_WORDS_MAX + 1);
+	if (!f || !words || buf_failed(&b) || buf_addc(&b, 0))
+		return err_set(err, E_DENIED, "%s cannot be read", path);
+	for (size_t at = 0; at + 1 < b.n && n_words < PROCESS_WORDS_MAX; at += strlen(b.p + at) + 1)
+		words[n_words++] = b.p + at;
+	*ret = words;
+	return 0;
+}
+
+/* The flags of `muster serve ...`, as serve.c reads them; *ret_file is its --config. */
+static int take_flags(char **argv, struct config *c, const char **ret_file, struct err *err)
+{
+	if (!argv[0] || !argv[1] || strcmp(argv[1], "serve") != 0)
+		return err_set(err, E_DENIED, "its command line is not that of muster serve");
+	for (size_t i = 2; argv[i]; i++) {
+		const char *value = strchr(argv[i], '=');
+		bool is_bool = false, known;
+		char key[128];
+		int rc;
+
+		if (strncmp(argv[i], "--", 2) != 0)
+			continue;
+		(void)snprintf(key, sizeof(key), "%.*s", value ? (int)(value - argv[i] - 2) : 120, argv[i] + 2);
+		known = config_has(key, &is_bool);
+		if (!known && strcmp(key, "config") != 0)
+			continue; /* --demo */
+		if (value)
+			value++;
+		else if (argv[i + 1] && (!is_bool || argv[i + 1][0] != '-'))
+			value = argv[++i];
+		if (!known)
+			*ret_file = value;
+		rc = known && c ? config_set(c, key, value ? value : "true", err) : 0;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* A path as the process sees it, from where it stands. */
+static const char *from_there(struct arena *a, long pid, const char *path)
+{
+	char link[64], cwd[4096];
+	ssize_t n;
+
+	if (!path || !*path || *path == '/')
+		return path;
+	(void)snprintf(link, sizeof(link), "/proc/%ld/cwd", pid); /* fits */
+	n = readlink(link, cwd, sizeof(cwd) - 1);
+	if (n <= 0)
+		return path;
+	while (path[0] == '.' && path[1] == '/')
+		path += 2;
+	return arena_printf(a, "%.*s/%s", (int)n, cwd, path);
+}
+
+static int move_paths(struct arena *a, long pid, struct config *c, struct err *err)
+{
+	static const char prefix[] = "sqlite:";
+	const struct {
+		const char *key, *value;
+	} paths[] = {{"data", c->data},
+		     {"spool.directory", c->spool_directory},
+		     {"tls.ca_file", c->tls_ca_file},
+		     {"tls.cert_file", c->tls_cert_file},
+		     {"tls.key_file", c->tls_key_file},
+		     {"auth.key_file", c->auth_key_file}};
+	const char *file =
+		strncmp(c->database_url, prefix, sizeof(prefix) - 1) ? NULL : c->database_url + sizeof(prefix) - 1;
+	int rc = file ? config_set(c, "database.url", arena_printf(a, "%s%s", prefix, from_there(a, pid, file)), err)
+		      : 0;
+
+	for (size_t i = 0; !rc && i < COUNT_OF(paths); i++) {
+		const char *there = from_there(a, pid, paths[i].value);
+
+		if (there != paths[i].value)
+			rc = config_set(c, paths[i].key, there ? there : "", err);
+	}
+	return rc;
+}
+
+static int load_process(struct arena *a, struct config *c, long pid, const char **ret_file, struct err *err)
+{
+	char **argv = NULL, **environment = NULL;
+	int rc = read_words(a, pid, "cmdline", &argv, err);
+
+	if (!rc)
+		rc = read_words(a, pid, "environ", &environment, err);
+	if (!rc)
+		rc = take_flags(argv, NULL, ret_file, err);
+	*ret_file = rc ? NULL : from_there(a, pid, *ret_file);
+	if (!rc && *ret_file)
+		rc = config_load_file(c, *ret_file, err);
+	if (!rc)
+		rc = config_load_env(c, environment, err);
+	if (!rc)
+		rc = take_flags(argv, c, ret_file, err);
+	return rc ? rc : move_paths(a, pid, c, err);
+}
+
+static int load(struct arena *a, struct config *c, const struct check_where *where, const char **ret_file,
+		struct err *err)
+{
+	int rc;
+
+	*ret_file = where->config_file;
+	if (where->pid) {
+		*ret_file = NULL;
+		return load_process(a, c, where->pid, ret_file, err);
+	}
+	rc = where->config_file ? config_load_file(c, where->config_file, err) : 0;
 	if (!rc)
 		rc = config_load_env(c, environ, err);
 	if (!rc && where->data)
@@ -44,6 +174,15 @@ static int load(struct config *c, const struct check_where *where, struct err *e
 	if (!rc && where->database_url)
 		rc = config_set(c, "database.url", where->database_url, err);
 	return rc;
+}
+
+static const char *source_of(struct arena *a, const struct check_where *where, const char *file)
+{
+	const char *s = !where->pid ? file
+			: file	    ? arena_printf(a, "%s, environment and flags of process %ld", file, where->pid)
+				    : arena_printf(a, "environment and flags of process %ld", where->pid);
+
+	return s ? copy(a, s) : "defaults and environment";
 }
 
 static void copy_endpoints(struct arena *a, const struct config *c, struct check_settings *ret)
@@ -60,15 +199,16 @@ static void copy_endpoints(struct arena *a, const struct config *c, struct check
 static int settings(struct arena *a, const struct check_where *where, struct check_settings *ret, struct err *err)
 {
 	static const char *const levels[] = {"debug", "info", "warn", "error", "off"};
+	const char *file;
 	struct config c;
 	int rc;
 
 	config_init(&c);
-	rc = load(&c, where, err);
+	rc = load(a, &c, where, &file, err);
 	if (!rc) {
 		*ret = (struct check_settings){
-			.source = where->config_file ? copy(a, where->config_file) : "defaults and environment",
-			.chosen = where->config_file || is_chosen(&c, "data") || is_chosen(&c, "database.url"),
+			.source = source_of(a, where, file),
+			.chosen = file || is_chosen(&c, "data") || is_chosen(&c, "database.url"),
 			.listen = copy(a, c.listen),
 			.control_listen = copy(a, c.control_listen),
 			.data = copy(a, c.data),

@@ -133,6 +133,12 @@ static const char *const writes[] = {
 	"insert into model_historical_logs (id, created_us) values ($1, $2)",
 	"insert into guardrails_violations (id, log_id, created_us, rule, action, severity, side, start_byte, "
 	"length_bytes) values ($1, '-', $2, '-', 'flag', 'low', 'input', 0, 0)",
+	"insert into model_snapshots (id, created_us, use_case, actor, reason, document) values ($1, $2, "
+	"'muster_check', "
+	"'-', '-', '{}')",
+	"insert into model_deployments (id, use_case, model_id, strategy, state, step, share_percent, since_us, "
+	"holds_until_us, settings, actor, reason, epoch, created_us, updated_us, finished_us) values ($1, "
+	"'muster_check', '-', 'canary', 'aborted', 0, 0, $2, $2, '{}', '-', '-', 0, $2, $2, $2)",
 };
 
 int store_try_writing(struct db *db, int64_t now_us, struct err *err)
