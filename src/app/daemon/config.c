@@ -94,8 +94,9 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "Empty: no keys are asked for."},
 	{KEY("database.url", CONF_STR, database_url), "",
 	 "The database: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE?OPTIONS with libpq's options (sslmode, "
-	 "sslrootcert, target_session_attrs, ...), password_file=PATH, and prepare=on|off (prepared statements; by "
-	 "itself it does without behind a pooler). "
+	 "sslrootcert, target_session_attrs, ...), password_file=PATH, prepare=on|off (prepared statements) and "
+	 "listen=on|off (hearing at once what other daemons change, instead of asking twice a second); by itself it "
+	 "does without both behind a pooler. "
 	 "POSTGRES_HOST and its companions say the same in parts. Empty: sqlite:muster.db below data."},
 #undef KEY
 };

@@ -12,7 +12,7 @@
 #include "app/sim/sim.h"
 #include "control/admin/admin.h"
 #include "control/history/shipper.h"
-#include "control/registry/registry.h"
+#include "control/registry/listener.h"
 #include "control/rollout/rollout.h"
 #include "control/telemetry/health.h"
 #include "core/base/log.h"
@@ -54,6 +54,7 @@ struct daemon {
 	struct spool *spool;
 	struct store *store;
 	struct registry *registry;
+	struct listener *listener; /* NULL: nobody else can change the registry */
 	struct shipper *shipper;
 	struct rollout *rollout;
 	struct admin admin;
@@ -97,6 +98,9 @@ int daemon_write_metrics(struct daemon *d, struct buf *out);
 /* rollout.c */
 int daemon_make_rollout(struct daemon *d, struct err *err);
 void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deployments move by themselves */
+/* replicas.c */
+int daemon_follow(struct daemon *d, struct err *err); /* what other daemons change serves here too */
+void daemon_leave(struct daemon *d);		      /* control loop: no more of it */
 /* demo.c */
 int daemon_seed_demo(struct daemon *d, struct err *err);
 void daemon_print_banner(const struct daemon *d, int64_t ready_ms);

@@ -81,6 +81,7 @@ void daemon_stop(struct daemon *d)
 	d->n_draining = d->n_loops + d->has_control_listener;
 	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++)
 		loop_post(d->loops[i].loop, drain, &d->loops[i]);
+	daemon_leave(d);
 }
 
 static void free_loops(struct daemon *d)
@@ -111,6 +112,7 @@ void daemon_free(struct daemon *d)
 	sim_stop(d->sim);
 	if (d->shipper && shipper_stop(d->shipper, SHIP_LIMIT_MS))
 		log_warn(&d->log, "some records could not be shipped: they stay in the spool for the next start");
+	listener_stop(d->listener); /* when the start failed */
 	rollout_free(d->rollout);
 	if (d->registry)
 		registry_free(d->registry);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The frame of every change, and what changes share: compact JSON and events. */
 #include "control/registry/registry_internal.h"
+#include "control/store/replicas.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/json/writer.h"
@@ -10,12 +11,15 @@ static const struct log logger = {.module = "registry"};
 static int run(struct change *c, int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
 {
 	struct snapshot *s = NULL;
+	int64_t n = 0;
 	int rc = db_begin(c->db, err);
 
 	if (!rc)
 		rc = apply(c, arg, err);
 	if (!rc && c->changed)
 		rc = registry_candidate(c->r, c->db, c->a, &s, err);
+	if (!rc && c->changed)
+		rc = store_registry_changed(c->db, &n, err);
 	if (!rc && c->changed)
 		rc = db_commit(c->db, err);
 	if (rc || !c->changed) {
@@ -24,6 +28,7 @@ static int run(struct change *c, int (*apply)(struct change *c, void *arg, struc
 		return rc;
 	}
 	registry_publish_locked(c->r, s);
+	c->r->changes = n;
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/registry/registry_internal.h"
+#include "control/store/replicas.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/json/writer.h"
@@ -31,6 +32,7 @@ int registry_new(struct store *store, const struct registry_hooks *hooks, const 
 	pthread_mutex_init(&r->publish_lock, NULL);
 	pthread_mutex_init(&r->save_lock, NULL);
 	pthread_mutex_init(&r->view_lock, NULL);
+	r->changes = -1;
 	map_init(&r->slots);
 	uuid_gen_init(&r->ids);
 	*ret = r;
@@ -342,7 +344,8 @@ void registry_publish_locked(struct registry *r, struct snapshot *s)
 	registry_save(r);
 }
 
-static int from_database(struct registry *r, struct snapshot **ret, struct err *err)
+/* The count is read before the rows: what is changed between the two is read twice, never missed. */
+static int from_database(struct registry *r, struct snapshot **ret, int64_t *ret_changes, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
 	struct db *db = NULL;
@@ -350,6 +353,8 @@ static int from_database(struct registry *r, struct snapshot **ret, struct err *
 
 	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
 	rc = store_acquire(r->store, &db, err);
+	if (!rc)
+		rc = store_registry_changes(db, ret_changes, err);
 	if (!rc)
 		rc = registry_candidate(r, db, &a, ret, err);
 	store_release(r->store, db);
@@ -369,11 +374,14 @@ static bool is_away(int rc)
 int registry_reload_locked(struct registry *r, struct err *err)
 {
 	struct snapshot *s = NULL;
-	int rc = from_database(r, &s, err);
+	int64_t n = 0;
+	int rc = from_database(r, &s, &n, err);
 
-	if (!rc)
-		registry_publish_locked(r, s);
-	return rc;
+	if (rc)
+		return rc;
+	registry_publish_locked(r, s);
+	r->changes = n;
+	return 0;
 }
 
 static int from_disk(struct registry *r, struct snapshot **ret, struct err *err)
@@ -448,6 +456,7 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 {
 	struct snapshot *s = NULL;
 	struct err why = {0};
+	int64_t n = 0;
 	int rc;
 
 	pthread_mutex_lock(&r->change_lock);
@@ -455,10 +464,11 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 	if (pending_load(r, &why))
 		log_error(&logger, "rollbacks of an earlier run are lost: %s", why.text);
 	pthread_mutex_unlock(&r->publish_lock);
-	rc = from_database(r, &s, &why);
+	rc = from_database(r, &s, &n, &why);
 	if (!rc) {
 		keep_what_was_known(r, s);
 		registry_publish_locked(r, s);
+		r->changes = n;
 		*ret_origin = REGISTRY_FROM_DATABASE;
 		if (registry_record_pending_locked(r, NULL, &why))
 			set_problem(r, why.text); /* what it is makes the next refresh try again */
@@ -471,19 +481,41 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 	return rc;
 }
 
-int registry_refresh(struct registry *r, struct err *err)
+static int refresh_locked(struct registry *r, struct err *err)
 {
 	struct err why = {0};
-	int rc;
+	int rc = registry_record_pending_locked(r, NULL, &why);
 
-	pthread_mutex_lock(&r->change_lock);
-	rc = registry_record_pending_locked(r, NULL, &why);
 	if (!rc)
 		rc = registry_reload_locked(r, &why);
 	if (rc)
 		set_problem(r, why.text);
-	pthread_mutex_unlock(&r->change_lock);
 	return rc ? err_set(err, rc, "%s", why.text) : 0;
+}
+
+int registry_refresh(struct registry *r, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&r->change_lock);
+	rc = refresh_locked(r, err);
+	pthread_mutex_unlock(&r->change_lock);
+	return rc;
+}
+
+/* Under the lock no change of our own is between its commit and its publication: so it is looked at again. */
+int registry_catch_up(struct registry *r, struct db *db, struct err *err)
+{
+	int64_t n = 0;
+	int rc = store_registry_changes(db, &n, err);
+
+	if (rc || n == r->changes)
+		return rc;
+	pthread_mutex_lock(&r->change_lock);
+	if (n != r->changes)
+		rc = refresh_locked(r, err);
+	pthread_mutex_unlock(&r->change_lock);
+	return rc;
 }
 
 struct snapshot *registry_snapshot(struct registry *r)

@@ -32,6 +32,11 @@ enum registry_origin { REGISTRY_FROM_DATABASE, REGISTRY_FROM_DISK, REGISTRY_EMPT
  * only when the database holds what cannot be served (the error says which row).  registry_problem says why it was not
  * the database. */
 int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err);
+/*
+ * Another process may have changed the registry: builds from the database again and publishes, unless nothing was
+ * changed since.  db is only asked how many changes there were.
+ */
+int registry_catch_up(struct registry *r, struct db *db, struct err *err);
 /* Builds from the database again and publishes. */
 int registry_refresh(struct registry *r, struct err *err);
 struct snapshot *

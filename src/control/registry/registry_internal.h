@@ -2,6 +2,7 @@
 /* Between the files of the registry: its state, and the frame that every change runs in. */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "control/registry/change.h"
 #include "core/base/map.h"
@@ -21,6 +22,9 @@ struct registry {
 
 	pthread_mutex_t change_lock; /* one change at a time; held over the database and the publication. Guards: */
 	struct uuid_gen ids;	     /* of events: one generator, so that their order is the order of the changes */
+	/* What is published was built from the database at this count, or later; -1: not from it. Read without the
+	 * lock. */
+	atomic_llong changes;
 
 	/* Taken after the change lock, or alone: a rollback does not wait for the database.  Held while a snapshot is
 	 * built and handed to the loops. Guards: */

@@ -2,6 +2,7 @@
 /* Choosing a backend by the beginning of its URL, and calling through it. */
 #include "control/store/db.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,16 +10,35 @@
 
 static const struct db_ops *const backends[] = {&db_sqlite_ops, &db_postgres_ops, &db_fault_ops};
 
-int db_open(const char *url, struct db **ret, struct err *err)
+/* *ret_rest: what stands behind its name. */
+static const struct db_ops *find(const char *url, const char **ret_rest)
 {
 	for (size_t i = 0; i < COUNT_OF(backends); i++) {
 		size_t n = strlen(backends[i]->name);
 
+		*ret_rest = url + n + 1;
 		if (!strncmp(url, backends[i]->name, n) && url[n] == ':')
-			return backends[i]->open(url + n + 1, ret, err);
+			return backends[i];
 	}
-	if (!strncmp(url, "postgresql:", 11)) /* libpq's other name */
-		return db_postgres_ops.open(url + 11, ret, err);
+	*ret_rest = url + 11;
+	return strncmp(url, "postgresql:", 11) ? NULL : &db_postgres_ops; /* libpq's other name */
+}
+
+bool db_url_is_shared(const char *url)
+{
+	const char *rest;
+	const struct db_ops *ops = find(url, &rest);
+
+	return ops && ops->shared;
+}
+
+int db_open(const char *url, struct db **ret, struct err *err)
+{
+	const char *rest;
+	const struct db_ops *ops = find(url, &rest);
+
+	if (ops)
+		return ops->open(rest, ret, err);
 	/* No more of it than the scheme: the rest may hold a password. */
 	return err_set(err, E_INVALID,
 		       "there is no storage backend for '%.*s': this muster knows sqlite:PATH "
@@ -70,6 +90,27 @@ int db_script(struct db *db, const char *sql, struct err *err)
 int db_has_table(struct db *db, const char *name, bool *ret, struct err *err)
 {
 	return db->ops->has_table(db, name, ret, err);
+}
+
+int db_notify(struct db *db, const char *channel, struct slice payload, struct err *err)
+{
+	return db->ops->notify ? db->ops->notify(db, channel, payload, err) : 0;
+}
+
+int db_listen(struct db *db, const char *channel, bool *ret_listens, struct err *err)
+{
+	*ret_listens = false;
+	return db->ops->listen ? db->ops->listen(db, channel, ret_listens, err) : 0;
+}
+
+int db_wait(struct db *db, int wake_fd, int timeout_ms, struct err *err)
+{
+	struct pollfd p = {.fd = wake_fd, .events = POLLIN};
+
+	if (db->ops->wait)
+		return db->ops->wait(db, wake_fd, timeout_ms, err);
+	(void)poll(&p, 1, timeout_ms); /* whatever came: the caller looks */
+	return 0;
 }
 
 /* Whatever stands between "//" and the last @ is taken for user and password, also where a stricter reader would not.

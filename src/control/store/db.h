@@ -58,6 +58,7 @@ static inline const struct db_value *db_cell(const struct db_rows *r, size_t row
  */
 struct db_ops {
 	const char *name; /* "sqlite", "postgres", "fault" */
+	bool shared;	  /* a server: other processes may change what is in it */
 	int (*open)(const char *where, struct db **ret, struct err *err);
 	void (*close)(struct db *db);
 	/* Runs one statement; *ret_changes (may be NULL): rows it touched. */
@@ -73,11 +74,18 @@ struct db_ops {
 	/* Several statements separated by semicolons, for migrations. */
 	int (*script)(struct db *db, const char *sql, struct err *err);
 	int (*has_table)(struct db *db, const char *name, bool *ret, struct err *err);
+	/* When the transaction is committed, everybody who listens to the channel hears of it: the three are NULL where
+	 * no other process can be. */
+	int (*notify)(struct db *db, const char *channel, struct slice payload, struct err *err);
+	/* *ret_listens: from now on; false: something stands between that keeps no sessions, or listen=off. */
+	int (*listen)(struct db *db, const char *channel, bool *ret_listens, struct err *err);
+	int (*wait)(struct db *db, int wake_fd, int timeout_ms, struct err *err);
 };
 
 struct db { /* base of every implementation */
 	const struct db_ops *ops;
 	const char *dialect; /* "sqlite", "postgres": whose SQL it takes where the two differ (migrations only) */
+	const char *now_us;  /* SQL: microseconds since 1970 by the clock of the database, not ours */
 	bool spent;	     /* failed in a way that another connection may not: the pool closes it */
 };
 
@@ -85,8 +93,8 @@ struct db { /* base of every implementation */
 
 /*
  * url: "sqlite:PATH" (":memory:" too), "postgres://USER@HOST:PORT/DATABASE?OPTIONS" (options of libpq, and
- * prepare=auto|on|off, password_file=PATH), "fault:N:URL" (fails the Nth call of the connection opened under URL,
- * counting from 1).
+ * prepare=auto|on|off, listen=auto|on|off, password_file=PATH), "fault:N:URL" (fails the Nth call of the connection
+ * opened under URL, counting from 1).
  */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
@@ -99,5 +107,14 @@ int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db);
 int db_script(struct db *db, const char *sql, struct err *err);
 int db_has_table(struct db *db, const char *name, bool *ret, struct err *err);
+int db_notify(struct db *db, const char *channel, struct slice payload, struct err *err);
+int db_listen(struct db *db, const char *channel, bool *ret_listens, struct err *err);
+/*
+ * Until somebody notified, wake_fd can be read, or the time is over; all that was notified until then is taken as one.
+ * E_UNAVAILABLE: the connection was lost, or made anew meanwhile: something may have been missed.
+ */
+int db_wait(struct db *db, int wake_fd, int timeout_ms, struct err *err);
+/* Whether other processes, on other machines, change what is in it. */
+bool db_url_is_shared(const char *url);
 /* What people may see of a URL: no password, no options. malloc'd. */
 char *db_url_shown(const char *url);

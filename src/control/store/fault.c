@@ -47,7 +47,7 @@ static int fault_open(const char *where, struct db **ret, struct err *err)
 		free(d);
 		return rc;
 	}
-	d->base = (struct db){.ops = &db_fault_ops, .dialect = d->inner->dialect};
+	d->base = (struct db){.ops = &db_fault_ops, .dialect = d->inner->dialect, .now_us = d->inner->now_us};
 	d->fail_at = fail_at;
 	*ret = &d->base;
 	return 0;
@@ -127,6 +127,30 @@ static int fault_has_table(struct db *db, const char *name, bool *ret, struct er
 	return rc ? rc : db_has_table(d->inner, name, ret, err);
 }
 
+static int fault_notify(struct db *db, const char *channel, struct slice payload, struct err *err)
+{
+	struct db_fault *d = from_base(db);
+	int rc = count(d, err);
+
+	return rc ? rc : db_notify(d->inner, channel, payload, err);
+}
+
+static int fault_listen(struct db *db, const char *channel, bool *ret_listens, struct err *err)
+{
+	struct db_fault *d = from_base(db);
+	int rc = count(d, err);
+
+	return rc ? rc : db_listen(d->inner, channel, ret_listens, err);
+}
+
+static int fault_wait(struct db *db, int wake_fd, int timeout_ms, struct err *err)
+{
+	struct db_fault *d = from_base(db);
+	int rc = count(d, err);
+
+	return rc ? rc : db_wait(d->inner, wake_fd, timeout_ms, err);
+}
+
 const struct db_ops db_fault_ops = {
 	.name = "fault",
 	.open = fault_open,
@@ -139,4 +163,7 @@ const struct db_ops db_fault_ops = {
 	.rollback = fault_rollback,
 	.script = fault_script,
 	.has_table = fault_has_table,
+	.notify = fault_notify,
+	.listen = fault_listen,
+	.wait = fault_wait,
 };

@@ -31,6 +31,9 @@
 /* The write lock: the number is ours alone ("muster" in ASCII). */
 #define WRITE_LOCK "; select pg_advisory_xact_lock(120351215609202)"
 
+/* Not that of the transaction's begin: a lease may be waited for. */
+#define NOW_US "cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)"
+
 static struct db_postgres *from_base(struct db *db)
 {
 	return CONTAINER_OF(db, struct db_postgres, base);
@@ -45,6 +48,7 @@ void pg_disconnect(struct db_postgres *d)
 	d->n_prepared = 0;
 	PQfinish(d->conn);
 	d->conn = NULL;
+	d->listens = false;
 }
 
 /* Whether an idle connection was closed by the other side, without asking the server anything. */
@@ -74,8 +78,7 @@ static int take_number(struct pg_sink *s, const PGresult *r, struct err *err)
 	return 0;
 }
 
-/* A pooler hands out process numbers of its own, so that it can pass on who wants to cancel what. */
-static bool is_direct(struct db_postgres *d)
+bool pg_is_direct(struct db_postgres *d)
 {
 	struct number_sink sink = {.base = {.take = take_number}};
 	int rc = pg_call(d, "select pg_catalog.pg_backend_pid()", NULL, &sink.base, PG_ANSWER_TIMEOUT_MS, NULL);
@@ -89,8 +92,7 @@ static int connect_first(struct db_postgres *d, struct err *err)
 
 	if (rc)
 		return rc;
-	d->names_statements =
-		d->target.prepare == PG_PREPARE_ON || (d->target.prepare == PG_PREPARE_AUTO && is_direct(d));
+	d->names_statements = d->target.prepare == PG_ON || (d->target.prepare == PG_AUTO && pg_is_direct(d));
 	return d->conn ? 0
 		       : err_set(err, E_UNAVAILABLE, "the database %s is away: it closed the connection",
 				 d->target.shown);
@@ -125,7 +127,7 @@ static int postgres_open(const char *where, struct db **ret, struct err *err)
 
 	if (!d)
 		abort();
-	d->base = (struct db){.ops = &db_postgres_ops, .dialect = "postgres"};
+	d->base = (struct db){.ops = &db_postgres_ops, .dialect = "postgres", .now_us = NOW_US};
 	arena_init(&d->scratch, SCRATCH_FIRST, SCRATCH_MAX);
 	rc = pg_target_parse(where, &d->target, err);
 	if (!rc)
@@ -366,6 +368,7 @@ static int postgres_has_table(struct db *db, const char *name, bool *ret, struct
 
 const struct db_ops db_postgres_ops = {
 	.name = "postgres",
+	.shared = true,
 	.open = postgres_open,
 	.close = postgres_close,
 	.exec = postgres_exec,
@@ -376,4 +379,7 @@ const struct db_ops db_postgres_ops = {
 	.rollback = postgres_rollback,
 	.script = postgres_script,
 	.has_table = postgres_has_table,
+	.notify = postgres_notify,
+	.listen = postgres_listen,
+	.wait = postgres_wait,
 };

@@ -17,8 +17,8 @@
 struct pg_target {
 	char *shown; /* without password and options: for people */
 	PQconninfoOption *options;
-	char *password_file; /* NULL: none; read again for each connection */
-	enum { PG_PREPARE_AUTO, PG_PREPARE_ON, PG_PREPARE_OFF } prepare;
+	char *password_file;					   /* NULL: none; read again for each connection */
+	enum pg_choice { PG_AUTO, PG_ON, PG_OFF } prepare, listen; /* auto: not behind a pooler */
 };
 
 /* where: what stands behind "postgres:".  No error repeats a part of it that may hold a password. */
@@ -37,6 +37,7 @@ struct db_postgres {
 	struct pg_target target;
 	PGconn *conn; /* NULL: not connected */
 	bool in_transaction;
+	bool listens;	       /* conn does */
 	bool names_statements; /* conn does: it is as the target says, or nothing stands between */
 	struct pg_prepared prepared[PG_PREPARED_MAX]; /* known to conn as "m0", "m1", ... */
 	size_t n_prepared;
@@ -44,6 +45,13 @@ struct db_postgres {
 };
 
 void pg_disconnect(struct db_postgres *d);
+/* Whether the server itself is at the other end: a pooler hands out process numbers of its own, so that it can pass on
+ * who wants to cancel what. */
+bool pg_is_direct(struct db_postgres *d);
+/* postgres_listen.c */
+int postgres_notify(struct db *db, const char *channel, struct slice payload, struct err *err);
+int postgres_listen(struct db *db, const char *channel, bool *ret_listens, struct err *err);
+int postgres_wait(struct db *db, int wake_fd, int timeout_ms, struct err *err);
 
 /* The values of $1..$n as the wire wants them; what they point at lives in d->scratch or at the caller's. */
 struct pg_params {

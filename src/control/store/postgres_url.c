@@ -65,19 +65,22 @@ static int percent_decode(struct slice s, char **ret)
 	return 0;
 }
 
+static int take_choice(const struct pg_target *t, const char *name, struct slice v, enum pg_choice *ret,
+		       struct err *err)
+{
+	if (!slice_eq_str(v, "auto") && !slice_eq_str(v, "on") && !slice_eq_str(v, "off"))
+		return err_set(err, E_INVALID, "%s: %s is auto, on or off", t->shown, name);
+	*ret = slice_eq_str(v, "on") ? PG_ON : slice_eq_str(v, "off") ? PG_OFF : PG_AUTO;
+	return 0;
+}
+
 /* One "name=value" of the query: ours, or appended for libpq. */
 static int take_option(struct pg_target *t, struct slice option, struct buf *rest, struct err *err)
 {
-	if (slice_starts(option, SLICE_LIT("prepare="))) {
-		struct slice v = slice_sub(option, 8, option.n);
-
-		if (!slice_eq_str(v, "auto") && !slice_eq_str(v, "on") && !slice_eq_str(v, "off"))
-			return err_set(err, E_INVALID, "%s: prepare is auto, on or off", t->shown);
-		t->prepare = slice_eq_str(v, "on")    ? PG_PREPARE_ON
-			     : slice_eq_str(v, "off") ? PG_PREPARE_OFF
-						      : PG_PREPARE_AUTO;
-		return 0;
-	}
+	if (slice_starts(option, SLICE_LIT("prepare=")))
+		return take_choice(t, "prepare", slice_sub(option, 8, option.n), &t->prepare, err);
+	if (slice_starts(option, SLICE_LIT("listen=")))
+		return take_choice(t, "listen", slice_sub(option, 7, option.n), &t->listen, err);
 	if (slice_starts(option, SLICE_LIT("password_file="))) {
 		free(t->password_file);
 		t->password_file = NULL;

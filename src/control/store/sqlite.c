@@ -40,6 +40,9 @@ struct db_sqlite {
 	uint64_t tick;
 };
 
+/* To the millisecond: that is what SQLite knows. */
+#define NOW_US "cast((julianday('now') - 2440587.5) * 86400000 as integer) * 1000"
+
 static struct db_sqlite *from_base(struct db *db)
 {
 	return CONTAINER_OF(db, struct db_sqlite, base);
@@ -195,7 +198,7 @@ static int sqlite_open(const char *path, struct db **ret, struct err *err)
 	d = calloc(1, sizeof(*d));
 	if (!d || !(d->path = strdup(path)))
 		abort();
-	d->base = (struct db){.ops = &db_sqlite_ops, .dialect = "sqlite"};
+	d->base = (struct db){.ops = &db_sqlite_ops, .dialect = "sqlite", .now_us = NOW_US};
 	if (sqlite3_open_v2(path, &d->conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
 	    SQLITE_OK)
 		rc = d->conn ? failed(d, err) : err_set(err, E_IO, "cannot open the database %s: out of memory", path);

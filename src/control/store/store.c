@@ -139,22 +139,48 @@ static int open_one(struct store *s, struct db **ret, struct err *err)
 	return err_set(err, rc, "%s", why.text);
 }
 
+/* Two threads may: the second finds it done. */
+static int migrate_once(struct store *s, struct db *db, struct err *err)
+{
+	int from, rc = s->has_to_migrate ? migrate_run(db, &from, err) : 0;
+
+	if (!rc)
+		s->has_to_migrate = false;
+	return rc;
+}
+
+int store_open_own(struct store *s, struct db **ret, struct err *err)
+{
+	struct db *db = NULL;
+	int rc = open_one(s, &db, err);
+
+	if (!rc)
+		rc = migrate_once(s, db, err);
+	if (rc)
+		db_close(db);
+	else
+		*ret = db;
+	return rc;
+}
+
+bool store_is_shared(const struct store *s)
+{
+	return db_url_is_shared(s->url);
+}
+
 int store_acquire(struct store *s, struct db **ret, struct err *err)
 {
 	struct db *db = take_idle(s);
-	int rc = db ? 0 : open_one(s, &db, err), from;
+	int rc = db ? 0 : open_one(s, &db, err);
 
 	if (rc) {
 		give_up_place(s);
 		return rc;
 	}
-	if (s->has_to_migrate) {
-		rc = migrate_run(db, &from, err); /* two threads may: the second finds it done */
-		if (rc) {
-			store_release(s, db);
-			return rc;
-		}
-		s->has_to_migrate = false;
+	rc = migrate_once(s, db, err);
+	if (rc) {
+		store_release(s, db);
+		return rc;
 	}
 	keep_partitions(s, db);
 	*ret = db;

@@ -16,3 +16,4 @@ struct migration {
 
 extern const struct migration migration_1_foundation;
 extern const struct migration migration_2_api_keys;
+extern const struct migration migration_3_replicas;
