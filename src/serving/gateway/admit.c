@@ -75,14 +75,26 @@ static bool refuse_rate(struct gateway *g, struct http_exchange *x, struct limit
 	return false;
 }
 
+/* Ten a second of each loop: the counter has them all, and a line says how many were left out. */
+static void log_refusal(const struct gateway *g, const struct http_exchange *x, const struct gateway_caller *c)
+{
+	static _Thread_local struct log_limit limit;
+
+	if (!log_limit_pass(&limit, loop_now_ms(g->loop)))
+		return;
+	log_warn(&gateway_log, "refused: " SLICE_FMT " " SLICE_FMT " by " SLICE_FMT " (%s)",
+		 SLICE_ARG(slice_sub(x->head.method_name, 0, 16)), SLICE_ARG(slice_sub(x->head.path, 0, 200)),
+		 SLICE_ARG(c->name), key_role_name(c->role));
+	if (limit.n_dropped)
+		log_warn(&gateway_log, "%u more were refused before it", limit.n_dropped);
+	limit.n_dropped = 0;
+}
+
 static bool refuse_caller(struct gateway *g, struct http_exchange *x, const struct gateway_caller *c,
 			  const struct api_error *why)
 {
 	counter_add(&g->stats.forbidden, 1);
-	log_limited(&gateway_log, LOG_WARN, loop_now_ms(g->loop),
-		    "refused: " SLICE_FMT " " SLICE_FMT " by " SLICE_FMT " (%s)",
-		    SLICE_ARG(slice_sub(x->head.method_name, 0, 16)), SLICE_ARG(slice_sub(x->head.path, 0, 200)),
-		    SLICE_ARG(c->name), key_role_name(c->role));
+	log_refusal(g, x, c);
 	respond_plain_error(x, why);
 	return false;
 }
