@@ -268,6 +268,71 @@ TEST(settings_and_policies_are_replaced_and_keep_their_birthday)
 	}
 }
 
+static struct key key(struct fixture *f, const char *name, char digit)
+{
+	static const struct slice use_cases[] = {S("a_case"), S("b-case")};
+	struct key k = {.id = uuid_v7(&f->ids, T0),
+			.name = slice_from(name),
+			.role = KEY_CLIENT,
+			.use_cases = use_cases,
+			.n_use_cases = COUNT_OF(use_cases),
+			.requests_per_minute = 5,
+			.tokens_per_minute = 7,
+			.created_us = T0,
+			.expires_us = T0 + 1};
+
+	memset(k.digest, digit, KEY_DIGEST_SIZE - 1);
+	return k;
+}
+
+TEST(a_key_comes_back_as_it_was_stored_and_is_revoked_once)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct key a = key(&f, "a", 'a'), b = key(&f, "b", 'b'), *list = NULL;
+		size_t n = 0;
+
+		b.role = KEY_ADMIN;
+		b.n_use_cases = 0;
+		CHECK_INT(store_key_list(f.db, &f.a, &list, &n, &f.err), 0);
+		CHECK_INT(n, 0);
+		CHECK_INT(store_key_insert(f.db, &f.a, &a, &f.err), 0);
+		CHECK_INT(store_key_insert(f.db, &f.a, &b, &f.err), 0);
+		CHECK_INT(store_key_list(f.db, &f.a, &list, &n, &f.err), 0);
+		CHECK_INT(n, 2);
+		CHECK(!memcmp(&list[0].id, &a.id, sizeof(a.id)) && slice_eq(list[0].name, a.name));
+		CHECK_STR(list[0].digest, a.digest);
+		CHECK_INT(list[0].role, KEY_CLIENT);
+		CHECK(list[0].n_use_cases == 2 && slice_eq_str(list[0].use_cases[1], "b-case"));
+		CHECK(list[0].requests_per_minute == 5 && list[0].tokens_per_minute == 7);
+		CHECK(list[0].created_us == T0 && list[0].expires_us == T0 + 1 && !list[0].revoked_us);
+		CHECK(list[1].role == KEY_ADMIN && list[1].n_use_cases == 0);
+		CHECK_INT(store_key_revoke(f.db, &a.id, T0 + 9, &f.err), 0);
+		CHECK_INT(store_key_revoke(f.db, &a.id, T0 + 10, &f.err), E_NOTFOUND);
+		CHECK_INT(store_key_list(f.db, &f.a, &list, &n, &f.err), 0);
+		CHECK(n == 2 && list[0].revoked_us == T0 + 9 && !list[1].revoked_us);
+	}
+}
+
+TEST(of_keys_in_use_names_are_unique_and_digests_for_ever)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct key a = key(&f, "a", 'a'), same_name = key(&f, "a", 'b'), same_digest = key(&f, "c", 'a');
+
+		CHECK_INT(store_key_insert(f.db, &f.a, &a, &f.err), 0);
+		CHECK_INT(store_key_insert(f.db, &f.a, &same_name, &f.err), E_EXISTS);
+		CHECK_INT(store_key_insert(f.db, &f.a, &same_digest, &f.err), E_EXISTS);
+		CHECK_INT(store_key_revoke(f.db, &a.id, T0, &f.err), 0);
+		CHECK_INT(store_key_insert(f.db, &f.a, &same_name, &f.err), 0);
+		CHECK_INT(store_key_insert(f.db, &f.a, &same_digest, &f.err), E_EXISTS);
+	}
+}
+
 static struct uuid event(struct fixture *f, int64_t at_us, const char *kind, const char *subject, const char *use_case)
 {
 	struct registry_event e = {.id = uuid_v7(&f->ids, at_us),
@@ -881,7 +946,7 @@ TEST(every_read_reports_the_failure_of_its_call)
 	struct fixture f;
 
 	open_at(&f, "sqlite:%s");
-	for (int at = 1; at <= 8; at++) {
+	for (int at = 1; at <= 10; at++) {
 		struct model_filter mf = {.status = -1};
 		struct event_filter ef = {.limit = 1};
 		struct log_filter lf = {.limit = 1};
@@ -892,6 +957,8 @@ TEST(every_read_reports_the_failure_of_its_call)
 		struct policy_row *policies;
 		struct log_record *logs;
 		struct model *models, m;
+		struct uuid id = {{1}};
+		struct key *keys;
 		struct db *db = NULL;
 		int n_failed = 0;
 		char url[256];
@@ -907,6 +974,8 @@ TEST(every_read_reports_the_failure_of_its_call)
 		n_failed += store_log_list(db, &f.a, &lf, &logs, &n, &f.err) == E_IO;
 		n_failed += store_violation_list(db, &f.a, &vf, &violations, &n, &f.err) == E_IO;
 		n_failed += store_policy_delete(db, S("p"), &f.err) == E_IO;
+		n_failed += store_key_list(db, &f.a, &keys, &n, &f.err) == E_IO;
+		n_failed += store_key_revoke(db, &id, T0, &f.err) == E_IO;
 		CHECK_INT(n_failed, 1);
 		db_close(db);
 	}

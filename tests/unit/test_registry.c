@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/base/clock.h"
+#include "core/base/digest.h"
 #include "core/json/writer.h"
 #include "store_fixture.h"
 
@@ -736,6 +737,52 @@ TEST(rows_that_cannot_be_served_stop_the_start_by_name)
 	}
 }
 
+/* --- keys --- */
+
+static int create_key(struct fixture *f, const char *name, enum key_role role, char text[KEY_TEXT_SIZE])
+{
+	struct key_wish wish = {.key = {.name = slice_from(name), .role = role}};
+
+	return registry_create_key(f->r, &wish, &who, text, &f->err);
+}
+
+static const struct snapshot_key *key_of(struct snapshot *s, const char *text)
+{
+	char digest[KEY_DIGEST_SIZE];
+
+	sha256_hex(slice_from(text), digest);
+	return snapshot_key(s, digest);
+}
+
+TEST(a_key_is_published_under_its_digest_until_it_is_revoked)
+{
+	char ops[KEY_TEXT_SIZE], app[KEY_TEXT_SIZE];
+	struct snapshot *s;
+	struct uuid id;
+	struct fixture f;
+
+	setup_at(&f, 0);
+	CHECK_INT(create_key(&f, "app", KEY_CLIENT, app), E_CONFLICT); /* nobody could take it back */
+	CHECK_INT(create_key(&f, "ops", KEY_ADMIN, ops), 0);
+	CHECK_INT(create_key(&f, "app", KEY_CLIENT, app), 0);
+	CHECK_INT(create_key(&f, "app", KEY_CLIENT, app), E_EXISTS);
+	CHECK_INT(create_key(&f, "a b", KEY_ADMIN, app), E_INVALID);
+	s = registry_snapshot(f.r);
+	CHECK(s->asks_for_keys && s->n_keys == 2);
+	CHECK(key_of(s, ops) && key_of(s, ops)->key.role == KEY_ADMIN);
+	CHECK(key_of(s, app) && slice_eq_str(key_of(s, app)->key.name, "app"));
+	CHECK(!key_of(s, "mk_"));
+	snapshot_unref(s);
+	CHECK_INT(registry_revoke_key(f.r, S("app"), &who, &id, &f.err), 0);
+	CHECK_INT(registry_revoke_key(f.r, S("app"), &who, &id, &f.err), E_NOTFOUND);
+	CHECK_INT(registry_revoke_key(f.r, S("ops"), &who, &id, &f.err), 0);
+	s = registry_snapshot(f.r);
+	CHECK(s->asks_for_keys && s->n_keys == 0 && !key_of(s, app) && !key_of(s, ops));
+	snapshot_unref(s);
+	CHECK_INT(n_events(&f), 4);
+	teardown(&f);
+}
+
 /* --- every call of the database fails once --- */
 
 static int do_everything(struct fixture *f, int step, const struct uuid *ids)
@@ -753,12 +800,18 @@ static int do_everything(struct fixture *f, int step, const struct uuid *ids)
 		return registry_set_metrics(f->r, &ids[1], S("{\"x\":1}"), &who, &f->err);
 	case 4:
 		return registry_put_use_case(f->r, S("u"), S("{\"fallback\":[\"a@1\"]}"), &who, &f->err);
+	case 5: {
+		struct key_wish wish = {.key = {.name = S("ops"), .role = KEY_ADMIN}};
+		char text[KEY_TEXT_SIZE];
+
+		return registry_create_key(f->r, &wish, &who, text, &f->err);
+	}
 	default:
 		return registry_put_policy(f->r, S("p"), S("{" RULES "}"), &who, &f->err);
 	}
 }
 
-static const size_t events_of_step[] = {1, 2, 1, 1, 1, 1};
+static const size_t events_of_step[] = {1, 2, 1, 1, 1, 1, 1};
 
 /* The store as one text: all that a change may touch. */
 static const char *everything(struct fixture *f)
@@ -767,7 +820,8 @@ static const char *everything(struct fixture *f)
 		"select id || status || configuration || performance_metrics || updated_us from model_registry union "
 		"all "
 		"select name || settings || updated_us from use_cases union all "
-		"select name || document from guardrail_policies union all select id from registry_events order by 1";
+		"select name || document from guardrail_policies union all "
+		"select name || digest || revoked_us from api_keys union all select id from registry_events order by 1";
 	struct db_rows rows = {0};
 	struct db *db = NULL;
 	struct buf out;

@@ -404,6 +404,52 @@ TEST(what_was_saved_loads_as_it_was_built)
 	disk_teardown(&d);
 }
 
+TEST(keys_are_saved_by_digest_and_load_as_they_were)
+{
+	static const struct slice use_cases[] = {S("u1"), S("u2")};
+	struct key keys[] = {{.name = S("ops"), .role = KEY_ADMIN, .created_us = 1763873420123456},
+			     {.name = S("app"),
+			      .role = KEY_CLIENT,
+			      .use_cases = use_cases,
+			      .n_use_cases = 2,
+			      .requests_per_minute = 60,
+			      .tokens_per_minute = 1000,
+			      .expires_us = 1763873420123457},
+			     {.name = S("gone"), .role = KEY_ADMIN, .revoked_us = 1}};
+	struct snapshot_source src = {.keys = keys, .n_keys = COUNT_OF(keys)};
+	struct snapshot *s = NULL, *back = NULL;
+	const struct snapshot_key *k;
+	struct err err = {0};
+	struct disk d;
+
+	for (size_t i = 0; i < COUNT_OF(keys); i++)
+		memset(keys[i].digest, 'a' + (int)i, KEY_DIGEST_SIZE - 1);
+	disk_setup(&d);
+	CHECK_INT(snapshot_build(&src, NULL, NULL, &s, &err), 0);
+	CHECK(s->asks_for_keys && s->n_keys == 2 && !snapshot_key(s, keys[2].digest));
+	CHECK_INT(snapshot_save(s, d.path, &err), 0);
+	CHECK_INT(snapshot_load(d.path, NULL, NULL, &back, &err), 0);
+	k = snapshot_key(back, keys[1].digest);
+	CHECK(back->asks_for_keys && back->n_keys == 2 && k != NULL);
+	if (k) {
+		CHECK(slice_eq_str(k->key.name, "app") && k->key.role == KEY_CLIENT && !k->key.revoked_us);
+		CHECK(k->key.requests_per_minute == 60 && k->key.tokens_per_minute == 1000);
+		CHECK_INT(k->key.expires_us, keys[1].expires_us);
+		CHECK(key_allows(&k->key, S("u2")) && !key_allows(&k->key, S("u3")));
+		CHECK(key_allows(&snapshot_key(back, keys[0].digest)->key, S("u3")));
+	}
+	snapshot_unref(s);
+	snapshot_unref(back);
+	src = (struct snapshot_source){.asks_for_keys = true}; /* all are revoked: it stays closed */
+	CHECK_INT(snapshot_build(&src, NULL, NULL, &s, &err), 0);
+	CHECK_INT(snapshot_save(s, d.path, &err), 0);
+	CHECK_INT(snapshot_load(d.path, NULL, NULL, &back, &err), 0);
+	CHECK(back->asks_for_keys && back->n_keys == 0);
+	snapshot_unref(s);
+	snapshot_unref(back);
+	disk_teardown(&d);
+}
+
 TEST(a_snapshot_that_is_not_there_is_not_found)
 {
 	struct snapshot *s = NULL;

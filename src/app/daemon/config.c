@@ -89,9 +89,8 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "connections get what it holds then."},
 	{KEY("tls.key_file", CONF_STR, tls_key_file), "", "PEM file with the private key of tls.cert_file."},
 	{KEY("auth.key_file", CONF_STR, auth_key_file), "",
-	 "File of the keys that callers show (Authorization: Bearer KEY): one a line, \"name:key\" or \"key\"; # "
-	 "begins a comment. "
-	 "Empty: no keys are asked for."},
+	 "File of keys beside those that muster key create makes: one a line, \"name:key\" or \"key\"; # begins a "
+	 "comment. They may do everything. Read again on SIGHUP."},
 	{KEY("database.url", CONF_STR, database_url), "",
 	 "The database: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE?OPTIONS with libpq's options (sslmode, "
 	 "sslrootcert, target_session_attrs, ...), password_file=PATH, prepare=on|off (prepared statements) and "

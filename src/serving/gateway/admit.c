@@ -18,8 +18,10 @@ static const char *key_problem_text(struct arena *a, enum access_problem problem
 		return "An API key is needed: send 'Authorization: Bearer KEY' (muster: set MUSTER_API_KEY). An admin "
 		       "makes one with: muster key create --name NAME --role client --why ...";
 	case ACCESS_UNKNOWN_KEY:
-		return "This API key is not valid: it is mistyped, or it was revoked. Send 'Authorization: Bearer KEY' with "
-		       "one that is (muster: set MUSTER_API_KEY). An admin makes one with: muster key create --name NAME --role client --why ...";
+		return "This API key is not valid: it is mistyped, or it was revoked. Send 'Authorization: Bearer KEY' "
+		       "with "
+		       "one that is (muster: set MUSTER_API_KEY). An admin makes one with: muster key create --name "
+		       "NAME --role client --why ...";
 	case ACCESS_EXPIRED_KEY:
 		return arena_printf(a,
 				    "The API key of '" SLICE_FMT
