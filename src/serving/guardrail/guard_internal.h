@@ -13,6 +13,7 @@
 #pragma once
 #include "core/base/arena.h"
 #include "serving/guardrail/guard.h"
+#include "serving/guardrail/scan.h"
 
 #define GUARD_MAX_SPAN 4096   /* bytes of the longest match; a longer candidate is none */
 #define GUARD_MAX_WS_RUN 64   /* white space bytes that count as one space inside a literal */
@@ -68,6 +69,7 @@ struct engine {
 	struct pattern_set *patterns;
 	struct pii_rule *pii;
 	size_t n_pii;
+	struct scan pii_scan;
 };
 
 struct guard_policy {
@@ -158,6 +160,7 @@ struct pattern_scratch *scratch_patterns(struct guard_scratch *s);
 
 /* pii.c */
 unsigned pii_kind_from_name(struct slice name); /* 0: unknown */
+void pii_scan_build(struct scan *s, unsigned kinds);
 struct live pii_step(struct run *r, const struct window *w);
 
 /* Bytes that the policy and a scratch keep: for tests and figures. */

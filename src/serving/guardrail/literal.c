@@ -14,14 +14,22 @@
  * first.  As many of these as fit into DENSE_BYTES have a row with the next
  * state for every input; the others follow goto and fail links.  A column of a
  * row stands for a byte class and what stood before it, so borders cost no step.
+ *
+ * Most text begins no literal.  From the root a scan (scan.h) names the places where one may
+ * begin, and hashes of the first bytes there say whether one does; the automaton
+ * runs from such a place until it is back at the root.
  */
 #include <stdlib.h>
 
 #include "serving/guardrail/guard_internal.h"
+#include "serving/guardrail/scan.h"
 
 #define DENSE_BYTES (8u << 20)
 #define MAX_STATES (2u << 20)
 #define OUTPUT 0x80000000u /* on an entry of a row: some literal ends on the way */
+#define DEEP 8		   /* folded bytes of a literal's beginning that are hashed */
+#define MAX_SHARE 150	   /* places per thousand that the scan may name; above that it saves nothing */
+#define MAX_ITEMS 4096	   /* of the scan */
 
 enum byte_kind { KIND_OTHER, KIND_SPACE, KIND_WORD, N_KINDS };
 enum { WORD_START, WORD_END, FIRST_CLASS };
@@ -54,10 +62,13 @@ struct literal_set {
 	uint32_t n_classes;
 	uint32_t n_columns;
 	uint16_t column[N_KINDS][256]; /* by kind of the byte before; N_COLUMNS holds the run of white space */
-	uint8_t is_word[256];
-	bool words;		 /* every literal begins with a word: the root is left at word starts only */
-	uint64_t begins[1024];	 /* bit per hash of three bytes that such a literal may begin with */
-	uint8_t one_letter[256]; /* whether a literal begins with this word of one letter */
+	uint8_t folded[256];
+	struct scan scan;
+	bool skips;		 /* from the root, text is skipped up to the places of the scan */
+	uint64_t begins[1024];	 /* bit per hash of three bytes that a literal may begin with */
+	uint64_t shorter[1024];	 /* of these, those that a literal below DEEP bytes may begin with */
+	uint64_t deep[1024];	 /* bit per hash of the DEEP folded bytes that the others begin with */
+	uint8_t one_letter[256]; /* whether a literal's first byte, folded, stands alone */
 	uint32_t *row;		 /* n_dense * n_columns; an entry is the next state times n_columns, and OUTPUT */
 };
 
@@ -172,7 +183,7 @@ static void number_classes(struct literal_set *s, const struct literal_source *s
 	}
 	for (unsigned c = 0; c < 256; c++) {
 		s->kind[c] = kind_of((unsigned char)c);
-		s->is_word[c] = s->kind[c] == KIND_WORD;
+		s->folded[c] = fold((unsigned char)c);
 	}
 	s->n_classes = FIRST_CLASS;
 	for (unsigned c = 0; c < 256; c++) {
@@ -343,35 +354,107 @@ static uint32_t hash3(unsigned char a, unsigned char b, unsigned char c)
 	return (((uint32_t)a | (uint32_t)b << 8 | (uint32_t)c << 16) * 0x9e3779b1u) >> 16;
 }
 
-static void set_begin(struct literal_set *s, unsigned char a, unsigned char b, unsigned char c)
+static uint32_t hash_deep(uint64_t folded)
 {
-	uint32_t h = hash3(a, b, c);
-
-	s->begins[h / 64] |= 1ull << (h % 64);
+	return (uint32_t)(folded * 0x9e3779b97f4a7c15u >> 48);
 }
 
-/* What words a literal can begin with, by their first three bytes; a shorter first word goes on with anything. */
-static void note_begin(struct literal_set *s, const struct literal_source *src)
+static void set_bit(uint64_t bits[1024], uint32_t h)
 {
-	struct slice t = src->text;
-	unsigned char first[3] = {0};
+	bits[h / 64] |= 1ull << (h % 64);
+}
+
+static bool has_bit(const uint64_t bits[1024], uint32_t h)
+{
+	return bits[h / 64] >> (h % 64) & 1;
+}
+
+/* The folded bytes that a literal begins with, at most DEEP; returns how many. */
+static size_t first_bytes(struct slice t, unsigned char folded[DEEP])
+{
 	size_t n = 0;
 
-	while (t.n && guard_is_space((unsigned char)t.p[0]))
-		t = slice_sub(t, 1, t.n);
-	while (n < t.n && n < 3 && guard_is_word((unsigned char)t.p[n])) {
-		first[n] = (unsigned char)(fold((unsigned char)t.p[n]) | 0x20);
-		n++;
+	while (t.n && guard_is_space((unsigned char)t.p[t.n - 1]))
+		t.n--;
+	for (size_t i = 0; i < t.n && n < DEEP; i++) {
+		unsigned char c = fold((unsigned char)t.p[i]);
+
+		if (c != ' ' || (n && folded[n - 1] != ' '))
+			folded[n++] = c;
 	}
-	if (n == 0 || src->anywhere) {
-		s->words = false;
-	} else if (n == 1) {
-		s->one_letter[first[0]] = 1;
-	} else {
-		for (unsigned c = 0; n == 2 && c < 256; c++)
-			set_begin(s, first[0], first[1], (unsigned char)(c | 0x20));
-		set_begin(s, first[0], first[1], first[2]);
+	return n;
+}
+
+/* What a literal can begin with, by its first three bytes; what stands behind a space, or the end, is anything. */
+static void note_begin(struct literal_set *s, const unsigned char *folded, size_t n)
+{
+	uint64_t key = 0;
+	size_t k = 0;
+
+	while (k < n && k < 3 && folded[k] != ' ')
+		k++;
+	if (k == 1)
+		s->one_letter[folded[0] | 0x20] = 1;
+	for (unsigned c = 0; k > 1 && c < 256; c++) {
+		uint32_t h = hash3(folded[0] | 0x20, folded[1] | 0x20, (k == 2 ? c : folded[2]) | 0x20);
+
+		set_bit(s->begins, h);
+		if (n < DEEP)
+			set_bit(s->shorter, h);
 	}
+	for (size_t i = 0; i < n; i++)
+		key = key << 8 | folded[i];
+	if (n == DEEP)
+		set_bit(s->deep, hash_deep(key));
+}
+
+/* The bytes that fold to `folded`; any byte behind the first space or the end. */
+static struct scan_item begin_item(const unsigned char *folded, size_t n, bool inside)
+{
+	struct scan_item item = {.inside = inside};
+
+	for (size_t k = 0; k < 3; k++) {
+		bool any = n <= k;
+
+		for (unsigned c = 0; c < 256; c++) {
+			if (any || fold((unsigned char)c) == folded[k])
+				byte_set_add(&item.byte[k], c, c);
+		}
+		if (!any && folded[k] == ' ')
+			n = k; /* a run of them stands for one */
+	}
+	return item;
+}
+
+static bool same_item(const struct scan_item *a, const struct scan_item *b)
+{
+	return !memcmp(a->byte, b->byte, sizeof(a->byte)) && a->inside == b->inside;
+}
+
+/* Where literals begin: for the scan and the hashes. */
+static int build_begins(struct literal_set *s, const struct literal_source *src, size_t n)
+{
+	struct scan_item *item = calloc(MAX_ITEMS + 1, sizeof(*item));
+	size_t n_items = 0;
+
+	if (!item)
+		return E_TOOBIG;
+	for (size_t i = 0; i < n && n_items <= MAX_ITEMS; i++) {
+		unsigned char folded[DEEP];
+		size_t length = first_bytes(src[i].text, folded), k = 0;
+
+		if (!length)
+			continue;
+		note_begin(s, folded, length);
+		item[n_items] = begin_item(folded, length, src[i].anywhere || !guard_is_word(folded[0]));
+		while (!same_item(&item[k], &item[n_items]))
+			k++;
+		n_items += k == n_items;
+	}
+	scan_build(&s->scan, item, n_items <= MAX_ITEMS ? n_items : 0, false);
+	s->skips = n_items <= MAX_ITEMS && s->scan.share <= MAX_SHARE;
+	free(item);
+	return 0;
 }
 
 static int build(struct literal_set *s, struct builder *b, const struct literal_source *src, size_t n)
@@ -379,9 +462,9 @@ static int build(struct literal_set *s, struct builder *b, const struct literal_
 	int rc;
 
 	number_classes(s, src, n);
-	s->words = true;
-	for (size_t i = 0; i < n; i++)
-		note_begin(s, &src[i]);
+	rc = build_begins(s, src, n);
+	if (rc)
+		return rc;
 	b->cap = 1024;
 	b->n = 1;
 	b->node = calloc(b->cap, sizeof(*b->node));
@@ -501,48 +584,43 @@ static void slow_byte(const struct literal_set *s, struct run *r, const struct w
 	cur->pos++;
 }
 
-/* Bit i: a word begins at p[i]. n is at most 64. */
-static uint64_t word_starts(const struct literal_set *s, const unsigned char *p, size_t n, bool in_word)
-{
-	uint64_t words = 0;
-
-	if (n == 64) {
-		for (unsigned i = 0; i < 64; i++)
-			words |= (uint64_t)s->is_word[p[i]] << i;
-	} else {
-		for (unsigned i = 0; i < n; i++)
-			words |= (uint64_t)s->is_word[p[i]] << i;
-	}
-	return words & ~(words << 1 | in_word);
-}
-
+/* Whether some literal begins with the first bytes of p, as far as these tell. */
 static bool may_begin(const struct literal_set *s, const unsigned char *p, size_t n)
 {
+	unsigned char before = 0;
+	uint64_t key = 0;
 	uint32_t h;
 
 	if (n < 3 || s->one_letter[p[0] | 0x20])
 		return true;
 	h = hash3(p[0] | 0x20, p[1] | 0x20, p[2] | 0x20);
-	return s->begins[h / 64] >> (h % 64) & 1;
+	if (!has_bit(s->begins, h))
+		return false;
+	if (has_bit(s->shorter, h))
+		return true;
+	for (unsigned k = 0; k < DEEP; p++) {
+		unsigned char c;
+
+		if (n-- == 0)
+			return true;
+		c = s->folded[*p];
+		if (c == ' ' && before == ' ')
+			continue;
+		key = key << 8 | c;
+		before = c;
+		k++;
+	}
+	return has_bit(s->deep, hash_deep(key));
 }
 
-/* From the root, over text that begins no literal: most of it. Returns where one may begin, or n. */
-static size_t skip(const struct literal_set *s, const struct window *w, size_t i, bool in_word)
+/* From the root at byte i, over text that begins no literal: most of it. Returns where one may begin, or n. */
+static size_t skip(const struct literal_set *s, const struct window *w, struct scan_cursor *cursor, size_t i)
 {
-	while (i < w->n) {
-		size_t n = w->n - i < 64 ? w->n - i : 64;
-		uint64_t starts = word_starts(s, w->p + i, n, in_word);
-
-		for (; starts; starts &= starts - 1) {
-			size_t at = i + (size_t)__builtin_ctzll(starts);
-
-			if (may_begin(s, w->p + at, w->n - at))
-				return at;
-		}
-		in_word = s->is_word[w->p[i + n - 1]];
-		i += n;
-	}
-	return w->n;
+	scan_seek(cursor, i);
+	do
+		i = scan_next(cursor);
+	while (i < w->n && !may_begin(s, w->p + i, w->n - i));
+	return i;
 }
 
 /* Rows as far as they go: until the root (when it is worth while to skip from there), an output, a deep state or a run
@@ -561,7 +639,7 @@ static void fast_bytes(const struct literal_set *s, const struct window *w, stru
 			break;
 		at = entry;
 		kind = s->kind[p[i++]];
-		if (at == 0 && s->words)
+		if (at == 0 && s->skips)
 			break;
 	}
 	if (i > (size_t)(cur->pos - w->base))
@@ -591,13 +669,14 @@ struct live literal_step(const struct literal_set *s, struct run *r, const struc
 {
 	struct live none = {GUARD_NONE, GUARD_NONE};
 	struct literal_cursor *cur = &r->literal;
+	struct scan_cursor places = scan_start(&s->scan, w->p, w->n, (size_t)(cur->pos - w->base));
 	uint64_t end = window_end(w);
 
 	while (cur->pos < end) {
 		uint64_t from;
 
-		if (cur->state == 0 && s->words) {
-			size_t i = skip(s, w, (size_t)(cur->pos - w->base), cur->kind == KIND_WORD);
+		if (cur->state == 0 && s->skips) {
+			size_t i = skip(s, w, &places, (size_t)(cur->pos - w->base));
 
 			if (i > (size_t)(cur->pos - w->base))
 				cur->kind = s->kind[w->p[i - 1]];

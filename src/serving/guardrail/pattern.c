@@ -264,7 +264,7 @@ static int streams_compile(struct group *g, const struct plan *plan, struct err 
 static int build_automata(struct pattern_set *set)
 {
 	struct group *g = &set->bounded;
-	struct nfa **nfa = calloc(g->n + 1, sizeof(*nfa));
+	struct nfa **nfa = calloc(g->n + 1, sizeof(struct nfa *));
 	int rc = nfa ? 0 : E_TOOBIG;
 
 	for (size_t i = 0; i < g->n && !rc; i++) {

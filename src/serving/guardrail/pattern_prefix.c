@@ -13,6 +13,7 @@
 
 #define DEPTH 8
 #define MAX_STATES 4096
+#define TABLE 8192u
 #define MAX_BYTES (1u << 20)
 #define MAX_WORK (8u << 20) /* instructions followed while it is built */
 #define MAX_ITEMS 768	    /* of the scan */
@@ -116,7 +117,7 @@ static uint32_t intern(struct builder *b, uint8_t depth)
 	qsort(b->now.item, b->now.n, sizeof(b->now.item[0]), by_value);
 	for (uint32_t i = 0; i < b->now.n; i++)
 		hash = (hash ^ b->now.item[i]) * 0x9e3779b97f4a7c15u, hash ^= hash >> 29;
-	for (slot = hash % (2 * MAX_STATES); b->table[slot]; slot = (slot + 1) % (2 * MAX_STATES)) {
+	for (slot = hash % TABLE; b->table[slot]; slot = (slot + 1) % TABLE) {
 		s = &b->state[b->table[slot]];
 		if (s->n == b->now.n && !memcmp(s->item, b->now.item, s->n * sizeof(s->item[0])))
 			return b->table[slot];
@@ -330,7 +331,7 @@ static int builder_init(struct builder *b)
 	b->mark = calloc(total + 1, sizeof(*b->mark));
 	b->stack = calloc(2 * (size_t)longest + 2, sizeof(*b->stack));
 	b->state = calloc(b->max_states, sizeof(*b->state));
-	b->table = calloc(2 * (size_t)MAX_STATES, sizeof(*b->table));
+	b->table = calloc(TABLE, sizeof(*b->table));
 	x->next = calloc((size_t)b->max_states * x->n_classes, sizeof(*x->next));
 	x->stop = calloc(b->max_states, 1);
 	x->alive = calloc(b->max_states * x->n_words, sizeof(*x->alive));
@@ -352,7 +353,7 @@ static void builder_release(struct builder *b)
 /* Gives back what the limits had reserved. */
 static void shrink(struct prefixes *x)
 {
-	uint16_t *next = realloc(x->next, x->n_states * x->n_classes * sizeof(*next));
+	uint16_t *next = realloc(x->next, (size_t)x->n_states * x->n_classes * sizeof(*next));
 	uint64_t *alive = realloc(x->alive, x->n_states * x->n_words * sizeof(*alive));
 
 	x->next = next ? next : x->next;

@@ -97,6 +97,8 @@ static int compile_patterns(struct engine *e, const struct guard_policy *p, cons
 static int compile_pii(struct guard_policy *p, struct engine *e, const struct policy *source, enum guard_side side,
 		       struct err *err)
 {
+	unsigned kinds = 0;
+
 	e->pii = ARENA_ARRAY(&p->arena, struct pii_rule, source->n_rules + 1);
 	if (!e->pii)
 		return err_set(err, E_TOOBIG, "the policy is too large");
@@ -117,8 +119,10 @@ static int compile_pii(struct guard_policy *p, struct engine *e, const struct po
 					       SLICE_ARG(r->id), SLICE_ARG(slice_sub(r->values[v], 0, 64)));
 			to->kinds |= (uint8_t)kind;
 		}
+		kinds |= to->kinds;
 		e->n_pii++;
 	}
+	pii_scan_build(&e->pii_scan, kinds);
 	return 0;
 }
 
