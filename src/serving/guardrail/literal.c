@@ -413,7 +413,7 @@ static struct scan_item begin_item(const unsigned char *folded, size_t n, bool i
 {
 	struct scan_item item = {.inside = inside};
 
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < SCAN_BYTES; k++) {
 		bool any = n <= k;
 
 		for (unsigned c = 0; c < 256; c++) {

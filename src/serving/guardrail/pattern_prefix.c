@@ -244,10 +244,25 @@ static size_t item_add(struct scan_item *item, size_t n, struct scan_item add)
 		item[n] = add;
 		return n + 1;
 	}
-	for (unsigned k = 0; k < 3; k++)
+	for (unsigned k = 0; k < SCAN_BYTES; k++)
 		byte_set_union(&item[n - 1].byte[k], &add.byte[k]);
 	item[n - 1].inside |= add.inside;
 	return n;
+}
+
+/* What may stand second behind `from`. */
+static struct byte_set second_of(const struct prefixes *x, uint32_t from)
+{
+	struct byte_set set = {{0}};
+	uint16_t to[256];
+	size_t n = targets(x, from, to);
+
+	for (size_t i = 0; i < n; i++) {
+		struct byte_set behind = bytes_to(x, to[i], 0);
+
+		byte_set_union(&set, &behind);
+	}
+	return n ? set : bytes_to(x, from, 0);
 }
 
 static size_t items_from(const struct prefixes *x, uint32_t start, bool inside, struct scan_item *item, size_t n)
@@ -258,16 +273,17 @@ static size_t items_from(const struct prefixes *x, uint32_t start, bool inside, 
 
 	memset(&all, 0xff, sizeof(all));
 	if (start && x->stop[start])
-		return item_add(item, n, (struct scan_item){{all, all, all}, inside});
+		return item_add(item, n, (struct scan_item){{all, all, all, all}, inside});
 	for (size_t i = 0; i < n_one; i++) {
 		struct byte_set first = bytes_to(x, start, one[i]);
 		size_t n_two = targets(x, one[i], two);
 
 		if (x->stop[one[i]])
-			n = item_add(item, n, (struct scan_item){{first, all, all}, inside});
+			n = item_add(item, n, (struct scan_item){{first, all, all, all}, inside});
 		for (size_t k = 0; k < n_two; k++)
 			n = item_add(item, n,
-				     (struct scan_item){{first, bytes_to(x, one[i], two[k]), bytes_to(x, two[k], 0)},
+				     (struct scan_item){{first, bytes_to(x, one[i], two[k]), bytes_to(x, two[k], 0),
+							 second_of(x, two[k])},
 							inside});
 	}
 	return n;

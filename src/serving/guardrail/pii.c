@@ -672,6 +672,7 @@ void pii_scan_build(struct scan *s, unsigned kinds)
 	for (unsigned c = 0; c < 256; c++) {
 		byte_set_add(&item[0].byte[1], c, c);
 		byte_set_add(&item[0].byte[2], c, c);
+		byte_set_add(&item[0].byte[3], c, c);
 	}
 	item[1] = item[2] = item[0];
 	if (kinds & (PII_CARD | PII_SSN | PII_PHONE))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where something may begin: 64 bytes of text at a time, by the first three
+ * Where something may begin: 64 bytes of text at a time, by the first four
  * bytes of what is looked for.  The answer names too many places, never too
  * few: whoever asks looks again at each.  What begins at the start of a word
  * only is not sought inside one.
@@ -31,26 +31,29 @@ static inline void byte_set_union(struct byte_set *s, const struct byte_set *wit
 		s->bits[i] |= with->bits[i];
 }
 
+#define SCAN_BYTES 4
+
 /* Texts that begin with a byte of each set. */
 struct scan_item {
-	struct byte_set byte[3];
+	struct byte_set byte[SCAN_BYTES];
 	bool inside; /* may begin inside a word */
 };
 
 struct scan {
 	/* By low and by high half of a byte: a bit for each bucket of items; both have it for a byte of the items. */
-	uint8_t low[3][16], high[3][16], word_low[16], word_high[16];
-	uint8_t byte[3][256], word[256]; /* the same by byte */
-	uint8_t inside;			 /* buckets of what may begin inside a word */
-	bool wide;			 /* the processor has AVX2 */
-	unsigned share;			 /* of the places in plain text that are named, per thousand: a guess */
+	uint8_t low[SCAN_BYTES][16], high[SCAN_BYTES][16], word_low[16], word_high[16];
+	uint8_t byte[SCAN_BYTES][256], word[256]; /* the same by byte */
+	uint8_t inside;				  /* buckets of what may begin inside a word */
+	uint8_t depth;				  /* bytes that matter: behind these come any */
+	bool wide;				  /* the processor has AVX2 */
+	unsigned share; /* of the places in plain text that are named, per thousand: a guess */
 };
 
 /* ascii: words are made of ASCII alone; otherwise every byte above it belongs to one. */
 void scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii);
 
-/* Bit i of the answer: something may begin at p[i], i below 64 and below n.  A place with fewer than three bytes left
- * of the n is always named. in_word: the byte before p belongs to a word. */
+/* Bit i of the answer: something may begin at p[i], i below 64 and below n.  Near the end
+ * of the n the bytes that are there tell. in_word: the byte before p belongs to a word. */
 uint64_t scan_block(const struct scan *s, const unsigned char *p, size_t n, bool in_word);
 
 /* A walk over the places of p[0..n). */
