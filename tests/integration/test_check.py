@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import time
 import xml.etree.ElementTree as ET
 
@@ -79,7 +78,7 @@ def test_a_healthy_daemon_fails_nothing_and_most_is_looked_at(demo):
     assert len(got.checks) >= 50 and got.counts["pass"] >= 40, got.counts
     assert set(got.named("warn")) <= {"API keys", "core dumps", "file descriptors"}, got.named("warn")
     assert set(got.named("skipped")) <= {"key files", "TLS certificate", "partitions ahead", "fallback models",
-                                         "hardcoded endpoints", "alerts", "backup of the registry"}
+                                         "hardcoded endpoints", "alerts", "backup of the registry", "key expiry"}
     got.says("configuration in use", "pass", "process %d" % demo.process.pid)
     got.says("models answer", "pass", "4 of 4")
     got.says("database in use", "pass")
@@ -100,6 +99,17 @@ def test_production_turns_marked_warnings_into_failures_that_say_so(demo):
     got = check(demo, "--production")
     assert got.named("fail") == ["API keys"] and got.rc == 1
     got.says("API keys", "fail", "but for --production")
+
+
+def test_the_manual_has_every_check_and_marks_those_that_production_wants(demo):
+    with open(os.path.join(m.ROOT, "docs", "CHECK.md")) as f:
+        rows = dict(re.findall(r"^\| ([\w -]+?(?: \.\.\.)?)( \*)? \|", f.read(), re.M))
+    rows = {name: bool(mark) for name, mark in rows.items() if name not in ("Check", "---")}
+    names = {re.sub("^health of .*", "health of ...", c["name"]) for c in check(demo).checks}
+    assert names == set(rows)
+    with open(os.path.join(m.ROOT, "src", "control", "telemetry", "check.c")) as f:
+        table = re.search(r"strict\[\] = \{(.*?)\};", f.read(), re.S).group(1)
+    assert set(re.findall(r'"([^"]+)"', table)) == {name for name in rows if rows[name]}
 
 
 def test_junit_has_a_case_for_each_check(demo, tmp_path):
@@ -188,16 +198,18 @@ def test_a_configuration_that_cannot_be_read(demo, tmp_path):
     got.says("models answer", "pass")
 
 
-REFUSED = [("listen: 0.0.0.0:8080\n", "without keys"), ("tls:\n  cert_file: /nowhere\n", "tls.key_file")]
+REFUSED = [("listen: 0.0.0.0:8080\n", "listen address", "without keys"),
+           ("control_listen: 0.0.0.0:8080\n", "listen address", "without keys"),
+           ("tls:\n  cert_file: /nowhere\n", "configuration", "tls.key_file")]
 
 
-@pytest.mark.parametrize("config, words", REFUSED)
-def test_a_configuration_that_would_be_refused(tmp_path, config, words):
+@pytest.mark.parametrize("config, name, words", REFUSED)
+def test_a_configuration_that_would_be_refused(tmp_path, config, name, words):
     path = tmp_path / "muster.yaml"
     path.write_text(config)
     got = Report(control.run("check", "--json", "--config", str(path), "--data", str(tmp_path),
                              MUSTER_URL="http://127.0.0.1:1"))
-    got.says("configuration", "fail", words)
+    got.says(name, "fail", words)
 
 
 def test_variables_that_nothing_reads(demo):
@@ -451,6 +463,28 @@ def test_keys(start_daemon, tmp_path):
     got = check(d)  # without a key
     got.says("use cases", "fail", "MUSTER_API_KEY")
     assert got.state("models answer") == "skipped" and got.state("log record written") == "fail"
+
+
+def test_keys_of_the_database(tmp_path):
+    data = str(tmp_path / "data")
+    os.mkdir(data, 0o700)
+
+    def make(name, *args, **env):
+        got = control.run("key", "create", "--name", name, "--why", "test", "--data", data, *args, **env)
+        assert got.rc == 0, got
+        return got.out.strip()
+
+    control.run("migrate", "--data", data)
+    make("ops", "--role", "admin")
+    config = tmp_path / "muster.yaml"
+    config.write_text("listen: 0.0.0.0:8080\n")
+    away = ("check", "--json", "--data", data, "--config", str(config), "--url", "http://127.0.0.1:1")
+    got = Report(control.run(*away))
+    got.says("key expiry", "pass", "1")
+    got.says("listen address", "warn", "in the clear")
+    make("short", "--role", "client", "--expires", "5d")
+    got = Report(control.run(*away))
+    got.says("key expiry", "warn", "short in 5 days")
 
 
 # --- PostgreSQL ---

@@ -13,8 +13,8 @@
 #define CALL_TIMEOUT "60s" /* a model that has to be loaded first may take a while */
 
 static void (*const groups[])(struct check_run *k) = {
-	check_configuration, check_access, check_process, check_database,   check_daemon,
-	check_serving,	     check_log,	   check_spool,	  check_guardrails, check_operations,
+	check_configuration, check_process, check_database, check_access,     check_daemon,
+	check_serving,	     check_log,	    check_spool,    check_guardrails, check_operations,
 };
 
 static const char *state_word(enum check_state s)

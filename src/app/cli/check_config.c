@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What can be known of configuration, files and addresses without asking anybody. */
+/* What can be known of configuration and files without asking anybody. */
 #include <errno.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/cli/check_internal.h"
-#include "core/http/url.h"
-
-#define CERTIFICATE_WARN_DAYS 30
 
 /* --- configuration, environment --- */
 
@@ -151,104 +146,4 @@ void check_configuration(struct check_run *k)
 	check_data_directory(k);
 	check_key_files(k);
 	check_log_level(k);
-}
-
-/* --- who can reach it --- */
-
-static bool is_loopback(const char *address)
-{
-	struct slice host;
-	uint16_t port;
-
-	return addr_parse(slice_from(address), &host, &port, NULL) == 0 && addr_is_loopback(host);
-}
-
-static void check_listen(struct check_run *k)
-{
-	static const char name[] = "listen address";
-	const char *listen = k->set.listen;
-
-	if (check_needs_setting(k, name))
-		return;
-	if (is_loopback(listen) && (!*k->set.control_listen || is_loopback(k->set.control_listen)))
-		check_say(k, name, CHECK_PASS, NULL, "%s: this host alone", listen);
-	else if (!*k->set.auth_key_file)
-		check_say(k, name, CHECK_FAIL, "set auth.key_file, or listen on 127.0.0.1",
-			  "%s is open to the network, without keys", listen);
-	else if (!*k->set.tls_cert_file)
-		check_say(k, name, CHECK_WARN, "set tls.cert_file and tls.key_file, or keep a TLS proxy in front",
-			  "%s takes keys and prompts in the clear", listen);
-	else
-		check_say(k, name, CHECK_PASS, NULL, "%s with keys and TLS", listen);
-}
-
-/* Asked, not looked up: without a key, the registry may not answer. */
-static void check_keys(struct check_run *k)
-{
-	static const char name[] = "API keys";
-	struct muster_options o = {.url = muster_url(k->c->client), .api_key = "", .timeout_ms = 10000};
-	const struct muster_request r = {.method = "GET", .path = "/api/v1/models?limit=1"};
-	struct muster_answer a = {0};
-	struct muster_error e = {0};
-	struct muster *keyless = NULL;
-	int rc;
-
-	if (check_needs_daemon(k, name))
-		return;
-	rc = muster_open(&o, &keyless, &e);
-	if (!rc)
-		rc = muster_send(keyless, &r, &a, &e);
-	muster_answer_release(&a);
-	muster_close(keyless);
-	if (rc < 0 && (e.http_status == 401 || e.http_status == 403))
-		check_say(k, name, CHECK_PASS, NULL, "without one it answers %d", e.http_status);
-	else if (rc < 0)
-		check_say(k, name, CHECK_SKIPPED, "see: muster health", "could not be tried: %s", e.text);
-	else
-		check_say(k, name, CHECK_WARN, "auth.key_file: FILE in muster.yaml, with a line for each caller",
-			  "it answers whoever asks, without a key");
-}
-
-static X509 *read_certificate(const char *path)
-{
-	FILE *f = fopen(path, "re");
-	X509 *x = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
-
-	if (f)
-		fclose(f);
-	return x;
-}
-
-static void check_certificate(struct check_run *k)
-{
-	static const char name[] = "TLS certificate";
-	int days = 0, seconds = 0;
-	X509 *x;
-
-	if (check_needs_setting(k, name))
-		return;
-	if (!*k->set.tls_cert_file) {
-		check_say(k, name, CHECK_SKIPPED, "tls.cert_file and tls.key_file, when others than this host call",
-			  "none is configured: it speaks plain HTTP");
-		return;
-	}
-	x = read_certificate(k->set.tls_cert_file);
-	if (!x || !ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)))
-		check_say(k, name, CHECK_FAIL, "give it a PEM file whose first certificate is the server's",
-			  "%s cannot be read as a certificate", k->set.tls_cert_file);
-	else if (days < 0 || seconds < 0)
-		check_say(k, name, CHECK_FAIL, "renew it, and send the daemon SIGHUP or restart it", "%s has expired",
-			  k->set.tls_cert_file);
-	else if (days < CERTIFICATE_WARN_DAYS)
-		check_say(k, name, CHECK_WARN, "renew it", "%s ends in %d days", k->set.tls_cert_file, days);
-	else
-		check_say(k, name, CHECK_PASS, NULL, "%s ends in %d days", k->set.tls_cert_file, days);
-	X509_free(x);
-}
-
-void check_access(struct check_run *k)
-{
-	check_listen(k);
-	check_keys(k);
-	check_certificate(k);
 }

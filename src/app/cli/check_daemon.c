@@ -135,7 +135,11 @@ static void check_metrics(struct check_run *k)
 		}
 		n++;
 	}
-	check_say(k, name, n ? CHECK_PASS : CHECK_FAIL, "look at it: GET /metrics", "%zu samples", n);
+	if (n)
+		check_say(k, name, CHECK_PASS, NULL, "%zu samples", n);
+	else
+		check_say(k, name, CHECK_FAIL, "look at it: GET /metrics; see MUSTER_API_KEY", "no samples: %s",
+			  k->metrics_error);
 }
 
 void check_daemon(struct check_run *k)

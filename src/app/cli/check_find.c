@@ -37,7 +37,8 @@ static long lock_holder(const char *spool)
 		long holder = 0;
 
 		/* "1: FLOCK  ADVISORY  WRITE 1234 08:01:131 0 EOF" */
-		if (sscanf(line, "%*s FLOCK %*s %*s %ld %*[^:]:%*[^:]:%llu", &holder, &inode) == 2 && /* NOLINT */
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+		if (sscanf(line, "%*s FLOCK %*s %*s %ld %*[^:]:%*[^:]:%llu", &holder, &inode) == 2 &&
 		    holder == in_file && inode == (unsigned long long)st.st_ino)
 			found = holder;
 	}
@@ -63,9 +64,13 @@ static double process_start(long pid)
 	}
 	text[n] = 0;
 	at = strrchr(text, ')'); /* its name may hold anything */
-	if (!at || sscanf(at + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-			  &ticks) != 1) /* NOLINT(cert-err34-c): the kernel's own number */
+	for (int field = 2; at && field < 22; field++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	if (!at)
 		return 0;
+	ticks = strtoull(at, NULL, 10);
 	if (clock_gettime(CLOCK_BOOTTIME, &boot) || clock_gettime(CLOCK_REALTIME, &now))
 		return 0;
 	return (double)(now.tv_sec - boot.tv_sec) + (double)(now.tv_nsec - boot.tv_nsec) / 1e9 +
@@ -89,8 +94,9 @@ static size_t listeners(long pid, const char *table, unsigned port, unsigned lon
 		unsigned long inode = 0;
 
 		/* "0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0  1234 ..." */
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
 		if (sscanf(line, "%*s %*[^:]:%x %*s %x %*s %*s %*s %*s %*s %lu", &local, &state, &inode) == 3 &&
-		    local == port && state == 0x0a) /* NOLINT(cert-err34-c): the kernel's own numbers */
+		    local == port && state == 0x0a)
 			inodes[n++] = inode;
 	}
 	if (f)
@@ -114,7 +120,8 @@ static int holds_socket(long pid, const unsigned long *inodes, size_t n)
 		unsigned long inode = 0;
 
 		link[size > 0 ? size : 0] = 0;
-		if (sscanf(link, "socket:[%lu]", &inode) != 1) /* NOLINT(cert-err34-c): the kernel's own number */
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own number */
+		if (sscanf(link, "socket:[%lu]", &inode) != 1)
 			continue;
 		for (size_t i = 0; i < n; i++)
 			found |= inodes[i] == inode;
@@ -210,6 +217,7 @@ static void ask_daemon(struct check_run *k)
 	k->version = fetch(k, "/version");
 	check_ask(k, "GET", "/metrics", NULL, &r);
 	k->metrics = r.ok ? r.text : (struct slice){0};
+	snprintf(k->metrics_error, sizeof(k->metrics_error), "%s", r.error);
 }
 
 void check_find_daemon(struct check_run *k)
@@ -220,6 +228,10 @@ void check_find_daemon(struct check_run *k)
 	find_files(k);
 	read_process(k);
 	find_database(k);
-	k->not_ours = arena_printf(k->a, "%s is not the configuration of the daemon at %s", k->set.source,
-				   muster_url(k->c->client));
+	if (k->reachable && !k->metrics.n)
+		k->not_ours = arena_printf(k->a, "which process answers cannot be told without its metrics: %s",
+					   k->metrics_error);
+	else
+		k->not_ours = arena_printf(k->a, "%s is not the configuration of the daemon at %s", k->set.source,
+					   muster_url(k->c->client));
 }

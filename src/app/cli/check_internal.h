@@ -21,6 +21,9 @@ struct check_run {
 	char unreachable[512];
 	const struct json *version, *health; /* NULL: could not be had */
 	struct slice metrics;
+	char metrics_error[400]; /* why there are none */
+	int keyless_status;	 /* what it answers who shows no key; 0: not asked, or no answer */
+	char keyless_error[400];
 
 	/* The registry: as the daemon tells it, or read from the database when none answers. */
 	bool has_registry;

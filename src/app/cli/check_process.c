@@ -65,6 +65,8 @@ static void check_file_limit(struct check_run *k)
 		check_say(k, name, CHECK_WARN, "LimitNOFILE= in the unit, or a lower limits.connections",
 			  "%.0f of %lld are open, but a loop may take %lld connections", open, limit,
 			  (long long)k->set.connections);
+	else if (limit < 0)
+		check_say(k, name, CHECK_PASS, NULL, "%.0f are open, without a limit", open);
 	else
 		check_say(k, name, CHECK_PASS, NULL, "%.0f of %lld are open", open, limit);
 }

@@ -23,7 +23,7 @@ static bool items_add(struct check_run *k, struct items *t, const struct json *a
 
 	if (t->n + n > t->max) {
 		size_t max = 2 * (t->n + n);
-		const struct json **grown = (const struct json **)arena_zarray(k->a, sizeof(*grown), max);
+		const struct json **grown = (const struct json **)arena_zarray(k->a, sizeof(void *), max);
 
 		if (!grown)
 			return false;

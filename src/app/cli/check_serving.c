@@ -162,17 +162,18 @@ static bool no_probe(struct check_run *k, const char *name)
 	return true;
 }
 
-/* Asks the current model for one token; adds to *bad what went wrong. */
+/* Asks the current model itself, whoever else has a share of the traffic, for one token; adds to *bad what went wrong.
+ */
 static void probe(struct check_run *k, const struct json *use_case, struct check_list *bad, int64_t *worst_us)
 {
+	const struct json *model = current_of(use_case), *fell_back;
 	struct slice u = json_text(use_case, "use_case");
-	const struct json *fell_back;
 	struct check_reply r;
 	struct json_writer w;
 	struct buf b;
 
 	body_init(k->c, &b, &w);
-	jw_kstr(&w, "use_case", u);
+	jw_kstr(&w, "model", json_text(model, "model_id"));
 	jw_kcstr(&w, "prompt", PROBE_PROMPT);
 	jw_ki64(&w, "max_tokens", 1);
 	body_end(&w);
@@ -182,7 +183,7 @@ static void probe(struct check_run *k, const struct json *use_case, struct check
 		check_list_add(bad, SLICE_FMT ": %s", SLICE_ARG(u), r.error);
 	else if (!fell_back || fell_back->type != JSON_BOOL || fell_back->boolean)
 		check_list_add(bad, SLICE_FMT ": " SLICE_FMT " did not answer, a fallback did", SLICE_ARG(u),
-			       SLICE_ARG(model_full_name(k->c, current_of(use_case))));
+			       SLICE_ARG(model_full_name(k->c, model)));
 	else if (r.took_us > *worst_us)
 		*worst_us = r.took_us;
 }

@@ -68,7 +68,7 @@ static int read_words(struct arena *a, long pid, const char *what, char ***ret, 
 /* The flags of `muster serve ...`, as serve.c reads them; *ret_file is its --config. */
 static int take_flags(char **argv, struct config *c, const char **ret_file, struct err *err)
 {
-	if (!argv[0] || !argv[1] || strcmp(argv[1], "serve") != 0)
+	if (!argv || !argv[0] || !argv[1] || strcmp(argv[1], "serve") != 0)
 		return err_set(err, E_DENIED, "its command line is not that of muster serve");
 	for (size_t i = 2; argv[i]; i++) {
 		const char *value = strchr(argv[i], '=');
