@@ -795,6 +795,130 @@ TEST(migrating_twice_changes_nothing)
 	}
 }
 
+/* --- deployments and checkpoints --- */
+
+static bool same_id(const struct uuid *a, const struct uuid *b)
+{
+	return !memcmp(a->b, b->b, sizeof(a->b));
+}
+
+static struct deployment deployment(struct fixture *f, const char *use_case, int64_t at_us)
+{
+	struct deployment d = {.id = uuid_v7(&f->ids, at_us),
+			       .use_case = slice_from(use_case),
+			       .model_id = uuid_v7(&f->ids, at_us),
+			       .strategy = DEPLOY_CANARY,
+			       .actor = S("ops"),
+			       .reason = S("why"),
+			       .created_us = at_us};
+
+	CHECK_INT(deploy_plan_parse(d.strategy, NULL, &d.plan, NULL), 0);
+	CHECK_INT(deployment_move(&d, DEPLOY_START, at_us, &f->err), 0);
+	return d;
+}
+
+TEST(a_deployment_comes_back_as_it_was_written)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct deployment d = deployment(&f, "u", T0), got = {.epoch = 0};
+
+		CHECK_INT(store_deployment_insert(f.db, &d, &f.err), 0);
+		CHECK_INT(store_deployment_get(f.db, &f.a, &d.id, &got, &f.err), 0);
+		CHECK(same_id(&got.model_id, &d.model_id) && uuid_is_nil(&got.previous_id) && !got.evidence.p);
+		CHECK(got.state == DEPLOY_PROGRESSING && got.share == 10 && got.step == 0 && got.epoch == 1);
+		CHECK(got.since_us == T0 && got.holds_until_us == d.holds_until_us && !got.finished_us);
+		CHECK(!memcmp(&got.plan, &d.plan, sizeof(d.plan)));
+		CHECK(slice_eq(got.actor, d.actor) && slice_eq(got.reason, d.reason) &&
+		      slice_eq(got.use_case, d.use_case));
+		CHECK_INT(deployment_move(&got, DEPLOY_ROLLBACK, T0 + SECOND, &f.err), 0);
+		got.rollback_reason = S("error rate 9 %");
+		got.evidence = S("{\"a\":1}");
+		CHECK_INT(store_deployment_update(f.db, &got, &f.err), 0);
+		CHECK_INT(store_deployment_update(f.db, &got, &f.err), E_CONFLICT); /* the row has moved on */
+		CHECK_INT(store_deployment_get(f.db, &f.a, &d.id, &got, &f.err), 0);
+		CHECK(got.state == DEPLOY_ROLLED_BACK && got.share == 0 && got.finished_us == T0 + SECOND &&
+		      got.epoch == 2);
+		CHECK(slice_eq_str(got.rollback_reason, "error rate 9 %") && slice_eq_str(got.evidence, "{\"a\":1}"));
+		d.id = uuid_v7(&f.ids, T0);
+		CHECK_INT(store_deployment_get(f.db, &f.a, &d.id, &got, &f.err), E_NOTFOUND);
+	}
+}
+
+TEST(a_use_case_has_one_deployment_under_way_and_lists_go_from_new_to_old)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct deployment_filter filter = {.use_case = S("u")};
+		struct deployment d[3], *list = NULL, got = {.epoch = 0};
+		char id[UUID_STR_SIZE];
+		size_t n = 0;
+
+		d[0] = deployment(&f, "u", T0);
+		d[1] = deployment(&f, "u", T0 + SECOND);
+		d[2] = deployment(&f, "v", T0 + 2 * SECOND);
+		CHECK_INT(store_deployment_active(f.db, &f.a, S("u"), &got, &f.err), E_NOTFOUND);
+		CHECK_INT(store_deployment_insert(f.db, &d[0], &f.err), 0);
+		CHECK_INT(store_deployment_insert(f.db, &d[1], &f.err), E_EXISTS);
+		CHECK_INT(deployment_move(&d[0], DEPLOY_ABORT, T0, &f.err), 0);
+		CHECK_INT(store_deployment_update(f.db, &d[0], &f.err), 0);
+		CHECK_INT(store_deployment_insert(f.db, &d[1], &f.err), 0);
+		CHECK_INT(store_deployment_insert(f.db, &d[2], &f.err), 0);
+		CHECK_INT(store_deployment_active(f.db, &f.a, S("u"), &got, &f.err), 0);
+		CHECK(same_id(&got.id, &d[1].id));
+		CHECK_INT(store_deployment_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 2 && same_id(&list[0].id, &d[1].id) && same_id(&list[1].id, &d[0].id));
+		filter = (struct deployment_filter){.active = true, .limit = 1};
+		CHECK_INT(store_deployment_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 1 && same_id(&list[0].id, &d[2].id));
+		filter = (struct deployment_filter){.active = true, .before_id = slice_from(uuid_format(&d[2].id, id))};
+		CHECK_INT(store_deployment_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 1 && same_id(&list[0].id, &d[1].id));
+		filter = (struct deployment_filter){.id_prefix = {uuid_format(&d[1].id, id), 30}};
+		CHECK_INT(store_deployment_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 1 && same_id(&list[0].id, &d[1].id));
+	}
+}
+
+TEST(checkpoints_are_kept_by_use_case_newest_first)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct checkpoint_filter filter = {.use_case = S("u"), .limit = 2};
+		struct checkpoint_row row = {.use_case = S("u"), .actor = S("ops"), .document = S("{}")}, *list = NULL,
+				      got;
+		struct uuid id[3];
+		char text[UUID_STR_SIZE];
+		size_t n = 0;
+
+		for (int i = 0; i < 3; i++) {
+			row.id = id[i] = uuid_v7(&f.ids, T0 + i * SECOND);
+			row.created_us = T0 + i * SECOND;
+			row.deployment_id = i ? id[0] : (struct uuid){{0}};
+			CHECK_INT(store_checkpoint_insert(f.db, &row, &f.err), 0);
+		}
+		CHECK_INT(store_checkpoint_insert(f.db, &row, &f.err), E_EXISTS);
+		CHECK_INT(store_checkpoint_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 2 && same_id(&list[0].id, &id[2]) && same_id(&list[1].id, &id[1]));
+		filter.before_id = slice_from(uuid_format(&id[1], text));
+		CHECK_INT(store_checkpoint_list(f.db, &f.a, &filter, &list, &n, &f.err), 0);
+		CHECK(n == 1 && same_id(&list[0].id, &id[0]) && uuid_is_nil(&list[0].deployment_id));
+		CHECK_INT(store_checkpoint_get(f.db, &f.a, &id[1], &got, &f.err), 0);
+		CHECK(same_id(&got.deployment_id, &id[0]) && uuid_is_nil(&got.model_id) &&
+		      got.created_us == T0 + SECOND);
+		CHECK(slice_eq_str(got.document, "{}") && slice_eq_str(got.actor, "ops") &&
+		      slice_eq_str(got.reason, ""));
+		id[0] = uuid_v7(&f.ids, T0);
+		CHECK_INT(store_checkpoint_get(f.db, &f.a, &id[0], &got, &f.err), E_NOTFOUND);
+	}
+}
+
 TEST(a_database_of_a_newer_muster_is_refused_with_both_levels)
 {
 	struct fixture f;
@@ -946,7 +1070,11 @@ TEST(every_read_reports_the_failure_of_its_call)
 	struct fixture f;
 
 	open_at(&f, "sqlite:%s");
-	for (int at = 1; at <= 10; at++) {
+	for (int at = 1; at <= 12; at++) {
+		struct deployment_filter df = {.limit = 1};
+		struct checkpoint_filter cf = {.limit = 1};
+		struct checkpoint_row *checkpoints;
+		struct deployment *deployments;
 		struct model_filter mf = {.status = -1};
 		struct event_filter ef = {.limit = 1};
 		struct log_filter lf = {.limit = 1};
@@ -973,6 +1101,8 @@ TEST(every_read_reports_the_failure_of_its_call)
 		n_failed += store_event_list(db, &f.a, &ef, &events, &n, &f.err) == E_IO;
 		n_failed += store_log_list(db, &f.a, &lf, &logs, &n, &f.err) == E_IO;
 		n_failed += store_violation_list(db, &f.a, &vf, &violations, &n, &f.err) == E_IO;
+		n_failed += store_deployment_list(db, &f.a, &df, &deployments, &n, &f.err) == E_IO;
+		n_failed += store_checkpoint_list(db, &f.a, &cf, &checkpoints, &n, &f.err) == E_IO;
 		n_failed += store_policy_delete(db, S("p"), &f.err) == E_IO;
 		n_failed += store_key_list(db, &f.a, &keys, &n, &f.err) == E_IO;
 		n_failed += store_key_revoke(db, &id, T0, &f.err) == E_IO;

@@ -153,8 +153,8 @@ int store_deployment_list(struct db *db, struct arena *a, const struct deploymen
 	sql_where_text(&q, "id = ", f->id);
 	sql_where_text(&q, "id < ", f->before_id);
 	if (f->id_prefix.p) {
-		sql_where(&q, "substr(id, 1, ", db_int((int64_t)f->id_prefix.n));
-		sql_add(&q, ") = ");
+		sql_where(&q, "substr(id, 1, length(", db_text(f->id_prefix));
+		sql_add(&q, ")) = ");
 		sql_arg(&q, db_text(f->id_prefix));
 	}
 	if (f->active)
