@@ -2,6 +2,7 @@
 /* Rollbacks: where they go, that they serve without the database, and that each is recorded once whatever fails. */
 #include "control/registry/rollback.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "core/base/file.h"
@@ -287,5 +288,61 @@ TEST(a_snapshot_brings_back_model_configuration_and_settings)
 	CHECK_INT(registry_rollback(f.r, &f.a, &to, &who, &f.result, &f.err), E_CONFLICT);
 	checkpoint = uuid_v7_now();
 	CHECK_INT(registry_rollback(f.r, &f.a, &to, &who, &f.result, &f.err), E_NOTFOUND);
+	teardown(&f);
+}
+
+/* --- several at once --- */
+
+struct worker {
+	struct fixture *f;
+	int which;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct registry_who me = {S("worker"), S("")};
+
+	for (int i = 0; i < 25; i++) {
+		const struct rollback what = {.use_case = S("u"), .to = w->which % 2 ? S("a@1") : S("b@1")};
+		struct rollback_result result;
+		struct err err = {0};
+		struct arena a;
+
+		arena_init(&a, 4096, 1 << 20);
+		if (w->which < 2)
+			(void)registry_rollback(w->f->r, &a, &what, &me, &result, &err); /* it may be so already */
+		else if (w->which == 2)
+			(void)registry_put_use_case(w->f->r, S("u_layer"),
+						    i % 2 ? S("{\"log\":\"full\"}") : S("{\"log\":\"none\"}"), &me,
+						    &err);
+		else
+			(void)registry_refresh(w->f->r, &err);
+		arena_release(&a);
+	}
+	return NULL;
+}
+
+TEST(rollbacks_changes_and_refreshes_at_once_end_in_what_the_database_has)
+{
+	struct worker workers[4];
+	pthread_t threads[4];
+	struct fixture f;
+	char served[128];
+
+	setup(&f);
+	add(&f, "a", MODEL_CURRENT);
+	add(&f, "b", MODEL_CURRENT);
+	for (int i = 0; i < 4; i++) {
+		workers[i] = (struct worker){&f, i};
+		CHECK_INT(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	(void)snprintf(served, sizeof(served), "%s", current(&f));
+	CHECK_INT(registry_refresh(f.r, &f.err), 0);
+	CHECK_STR(current(&f), served);
+	CHECK_INT(count(&f, "select id from model_registry where status = 'current'"), 1);
+	CHECK(access(f.pending, F_OK) != 0);
 	teardown(&f);
 }

@@ -18,6 +18,7 @@ static const struct log logger = {.module = "registry"};
 int registry_new(struct store *store, const struct registry_hooks *hooks, const char *snapshot_path,
 		 struct registry **ret, struct err *err)
 {
+	pthread_condattr_t monotonic;
 	struct registry *r;
 
 	if (snapshot_path && !*snapshot_path)
@@ -32,6 +33,11 @@ int registry_new(struct store *store, const struct registry_hooks *hooks, const 
 	pthread_mutex_init(&r->publish_lock, NULL);
 	pthread_mutex_init(&r->save_lock, NULL);
 	pthread_mutex_init(&r->view_lock, NULL);
+	pthread_mutex_init(&r->record_lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->record_done, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	r->changes = -1;
 	map_init(&r->slots);
 	uuid_gen_init(&r->ids);
@@ -52,6 +58,7 @@ void registry_free(struct registry *r)
 {
 	if (!r)
 		return;
+	rollback_join(r);
 	snapshot_unref(r->published);
 	free_slots(&r->slots);
 	while (r->pending) {
@@ -60,6 +67,8 @@ void registry_free(struct registry *r)
 		pending_remove(r, p);
 		pending_free(p);
 	}
+	pthread_cond_destroy(&r->record_done);
+	pthread_mutex_destroy(&r->record_lock);
 	pthread_mutex_destroy(&r->save_lock);
 	pthread_mutex_destroy(&r->publish_lock);
 	pthread_mutex_destroy(&r->view_lock);

@@ -37,6 +37,13 @@ struct registry {
 
 	pthread_mutex_t save_lock; /* of the file */
 
+	pthread_mutex_t record_lock; /* never held over anything slow. Guards: */
+	pthread_cond_t record_done;
+	pthread_t recorder;
+	bool has_recorder; /* was started and not joined */
+	bool recording;
+	struct err record_refused, record_failed;
+
 	pthread_mutex_t view_lock; /* never held over anything slow. Guards: */
 	struct snapshot *published;
 	char problem[sizeof(((struct err *)0)->text)];
@@ -75,6 +82,9 @@ void pending_remove(struct registry *r, struct pending *p);
 
 /* rollback.c: the change that records one */
 int rollback_record(struct change *c, void *pending, struct err *err);
+
+/* The thread that records, if there is one, has ended. */
+void rollback_join(struct registry *r);
 
 /* With the change lock held. */
 /* What the database refuses for itself is given up, and *refused (may be NULL) says why. */

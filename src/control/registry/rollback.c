@@ -13,7 +13,7 @@
 #include "core/json/writer.h"
 
 #define PENDING_MAX 64
-#define RECORD_WAIT_S 1 /* for other changes to end */
+#define RECORD_WAIT_S 2
 
 static const struct log logger = {.module = "rollback"};
 
@@ -242,19 +242,71 @@ int rollback_record(struct change *c, void *pending, struct err *err)
 			      uuid_is_nil(&p->to) ? &p->from : &p->to, &p->id, err);
 }
 
-/* Whoever holds the lock may wait for the database for long: it serves already, this can come later. */
-static int record(struct registry *r, struct err *refused, struct err *err)
+static void record_all(struct registry *r, struct err *refused, struct err *failed)
+{
+	*refused = *failed = (struct err){0};
+	pthread_mutex_lock(&r->change_lock);
+	(void)registry_record_pending_locked(r, refused, failed); /* failed says it */
+	pthread_mutex_unlock(&r->change_lock);
+}
+
+static void *run_recorder(void *arg)
+{
+	struct err refused, failed;
+	struct registry *r = arg;
+
+	record_all(r, &refused, &failed);
+	pthread_mutex_lock(&r->record_lock);
+	r->record_refused = refused;
+	r->record_failed = failed;
+	r->recording = false;
+	pthread_cond_broadcast(&r->record_done);
+	pthread_mutex_unlock(&r->record_lock);
+	return NULL;
+}
+
+void rollback_join(struct registry *r)
+{
+	if (r->has_recorder)
+		(void)pthread_join(r->recorder, NULL); /* it was started, by us */
+	r->has_recorder = false;
+}
+
+static bool is_pending(struct registry *r, const struct uuid *id)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&r->publish_lock);
+	for (const struct pending *p = r->pending; p; p = p->next)
+		found |= !memcmp(&p->id, id, sizeof(*id));
+	pthread_mutex_unlock(&r->publish_lock);
+	return found;
+}
+
+/*
+ * It serves already; whoever asked for it is not to wait for a database that takes its time to be away, and perhaps ask
+ * again.  A thread of its own records, and is waited for only so long.
+ */
+static void record_in_time(struct registry *r, struct err *refused, struct err *failed)
 {
 	struct timespec until;
-	int rc;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += RECORD_WAIT_S;
-	if (pthread_mutex_timedlock(&r->change_lock, &until))
-		return err_set(err, E_BUSY, "another change waits for the database");
-	rc = registry_record_pending_locked(r, refused, err);
-	pthread_mutex_unlock(&r->change_lock);
-	return rc;
+	pthread_mutex_lock(&r->record_lock);
+	if (!r->recording) {
+		rollback_join(r);
+		r->recording = r->has_recorder = !pthread_create(&r->recorder, NULL, run_recorder, r);
+		if (!r->recording)
+			(void)err_set(&r->record_failed, E_BUSY, "no thread can be started");
+	}
+	while (r->recording && !pthread_cond_timedwait(&r->record_done, &r->record_lock, &until))
+		;
+	*refused = r->record_refused;
+	*failed = r->record_failed;
+	if (r->recording)
+		*failed = (struct err){E_BUSY, "the database does not answer in time"};
+	pthread_mutex_unlock(&r->record_lock);
 }
 
 static void note_unrecorded(struct registry *r, struct rollback_result *ret, const struct err *why)
@@ -398,13 +450,15 @@ int registry_rollback(struct registry *r, struct arena *a, const struct rollback
 		return rc;
 	ret->applied_us = clock_mono_us() - start_us;
 	registry_save(r);
-	rc = record(r, &refused, &why);
-	ret->recorded = !rc;
-	if (refused.code)
-		return err_set(err, refused.code, "%s", refused.text);
-	if (rc && !r->snapshot_path) /* nobody will: there is no daemon behind this */
-		return err_set(err, rc, "%s", why.text);
-	if (rc)
-		note_unrecorded(r, ret, &why);
+	if (r->snapshot_path)
+		record_in_time(r, &refused, &why);
+	else
+		record_all(r, &refused, &why);
+	ret->recorded = !is_pending(r, &ret->checkpoint_id);
+	if (ret->recorded)
+		return refused.code ? err_set(err, refused.code, "%s", refused.text) : 0;
+	if (!r->snapshot_path) /* nobody will later: there is no daemon behind this */
+		return err_set(err, why.code ? why.code : E_BUSY, "%s", why.text);
+	note_unrecorded(r, ret, &why);
 	return 0;
 }
