@@ -10,8 +10,9 @@
 #define MINUTE_MS INT64_C(60000)
 #define HOLD_DEFAULT_MS (5 * MINUTE_MS)
 #define WAIT_DEFAULT_MS (60 * MINUTE_MS)
-#define PAUSE_DEFAULT_MS (24 * 60 * MINUTE_MS)
-#define TIME_MAX_MS (30 * 24 * 60 * MINUTE_MS)
+#define DAY_MS (1440 * MINUTE_MS)
+#define PAUSE_DEFAULT_MS DAY_MS
+#define TIME_MAX_MS (30 * DAY_MS)
 #define SAMPLES_MAX INT64_C(1000000000)
 
 static const char *const strategy_names[DEPLOY_N_STRATEGIES] = {

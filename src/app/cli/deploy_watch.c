@@ -62,7 +62,7 @@ static struct slice bar(struct cli *c, int64_t share)
 	int64_t full = share * BAR / 100;
 	struct buf b;
 
-	buf_init_arena(&b, &c->arena, BAR * 4);
+	buf_init_arena(&b, &c->arena, (size_t)BAR * 4);
 	for (int64_t i = 0; i < BAR; i++)
 		buf_adds(&b, i < full ? "█" : "░");
 	return buf_slice(&b);

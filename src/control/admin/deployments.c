@@ -187,16 +187,16 @@ int api_deployments_create(struct api_call *c)
 
 static int tell(struct api_call *c, enum deploy_event event)
 {
-	struct deployment d = {.epoch = 0}, after = {.epoch = 0};
+	struct deployment d = {.epoch = 0};
 	struct err err = {0};
 	int status = resolve(c, &d), rc;
 
 	if (status)
 		return status;
-	rc = rollout_tell(c->admin->rollout, &c->arena, &d.id, event, &c->who, &after, &err);
+	rc = rollout_tell(c->admin->rollout, &c->arena, &d, event, &c->who, &err);
 	if (rc == E_CONFLICT)
 		return api_fail(c, 409, "deployment", "wrong_state", "%s", err.text);
-	return rc < 0 ? api_error(c, rc, NULL, &err) : answer_one(c, &after, 200);
+	return rc < 0 ? api_error(c, rc, NULL, &err) : answer_one(c, &d, 200);
 }
 
 int api_deployment_pause(struct api_call *c)

@@ -172,7 +172,7 @@ static int act(struct registry *r, struct arena *a, const struct rollback *what,
 
 	pthread_mutex_lock(&r->publish_lock);
 	rc = decide(r->published, what, &d, err);
-	if (!rc) {
+	if (!rc && d.use_case) {
 		p = pending_of(&d, who);
 		tell(a, &d, p, ret);
 		rc = act_locked(r, p, err);

@@ -72,7 +72,7 @@ static void judge_p95(struct judgement *j, const struct deploy_thresholds *t, co
 	struct judged *r = &j->row[j->n++];
 	double now = latency_quantile_ms(candidate->latency, 0.95), was = latency_quantile_ms(current->latency, 0.95);
 	bool known_before = j->current_samples >= (uint64_t)j->min_samples && was > 0;
-	bool has_ratio = t->latency_p95_ratio >= 0;
+	bool has_ratio = t->latency_p95_ratio >= 0, enough;
 
 	*r = (struct judged){.metric = "latency_p95_ms",
 			     .candidate = now,
@@ -82,13 +82,12 @@ static void judge_p95(struct judgement *j, const struct deploy_thresholds *t, co
 			     .verdict = VERDICT_PASS};
 	if (has_ratio && known_before && (r->limit < 0 || t->latency_p95_ratio * was < r->limit))
 		r->limit = t->latency_p95_ratio * was;
+	enough = j->samples >= (uint64_t)j->min_samples && now >= 0;
 	if (t->latency_p95_ms < 0 && !has_ratio)
 		r->verdict = VERDICT_NONE;
-	else if (j->samples < (uint64_t)j->min_samples || now < 0)
-		r->verdict = VERDICT_INCONCLUSIVE;
-	else if (r->limit >= 0 && now > r->limit)
+	else if (enough && r->limit >= 0 && now > r->limit)
 		r->verdict = VERDICT_FAIL;
-	else if (has_ratio && !known_before)
+	else if (!enough || (has_ratio && !known_before))
 		r->verdict = VERDICT_INCONCLUSIVE;
 }
 

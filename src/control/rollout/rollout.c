@@ -215,10 +215,10 @@ int rollout_move(struct rollout *r, struct move *m, const struct registry_who *w
 	return 0;
 }
 
-int rollout_tell(struct rollout *r, struct arena *a, const struct uuid *id, enum deploy_event event,
-		 const struct registry_who *who, struct deployment *ret, struct err *err)
+int rollout_tell(struct rollout *r, struct arena *a, struct deployment *d, enum deploy_event event,
+		 const struct registry_who *who, struct err *err)
 {
-	struct move m = {.id = *id, .event = event, .a = a, .ret = ret};
+	struct move m = {.id = d->id, .event = event, .a = a, .ret = d};
 
 	return rollout_move(r, &m, who, err);
 }

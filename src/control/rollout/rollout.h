@@ -28,9 +28,10 @@ void rollout_free(struct rollout *r);
  */
 int rollout_start(struct rollout *r, struct arena *a, const struct deployment *wanted, const struct registry_who *who,
 		  struct deployment *ret, struct err *err);
-/* DEPLOY_PAUSE, RESUME, PROMOTE, ABORT.  E_CONFLICT: not in this state. */
-int rollout_tell(struct rollout *r, struct arena *a, const struct uuid *id, enum deploy_event event,
-		 const struct registry_who *who, struct deployment *ret, struct err *err);
+/* DEPLOY_PAUSE, RESUME, PROMOTE, ABORT, for the deployment with d's id; *d is as it is afterwards, in the arena.
+ * E_CONFLICT: not in this state. */
+int rollout_tell(struct rollout *r, struct arena *a, struct deployment *d, enum deploy_event event,
+		 const struct registry_who *who, struct err *err);
 /* Judges all that are under way and moves those whose time has come.  *ret_next_us: when the next one ends a state. */
 int rollout_tick(struct rollout *r, int64_t *ret_next_us, struct err *err);
 /* How the new model does in this step, now. */

@@ -2,11 +2,12 @@
 /* Bucket 0 is all below 1.024 ms; then eight to each doubling; the last takes what is longer too. */
 #include "serving/stats/latency.h"
 
-#define BASE_US 1024u
+#define EIGHTH_US 128u
+#define BASE_US ((uint64_t)8 * EIGHTH_US)
 
 static unsigned bucket_of(uint64_t us)
 {
-	uint64_t scaled = us / (BASE_US / 8); /* 8..15 in the first doubling */
+	uint64_t scaled = us / EIGHTH_US; /* 8..15 in the first doubling */
 	unsigned octave = 0;
 
 	if (us < BASE_US)
@@ -28,7 +29,7 @@ static double begin_us(unsigned bucket)
 		return 0;
 	octave = (bucket - 1) / 8;
 	part = (bucket - 1) % 8;
-	return (double)(BASE_US / 8) * (8 + part) * (double)(1u << octave);
+	return (double)((uint64_t)EIGHTH_US * (8 + part) << octave);
 }
 
 void latency_observe_us(struct latency_sketch *s, uint64_t us)
