@@ -101,7 +101,7 @@ TEST(no_place_is_missed_and_both_ways_agree)
 		for (size_t i = 0; i < n; i++)
 			text[i] = round % 5 ? letters[next_random(&seed) % (sizeof(letters) - 1)]
 					    : (char)(uint8_t)next_random(&seed);
-		scan_build(&s, item, n_items, ascii);
+		CHECK_INT(scan_build(&s, item, n_items, ascii), 0);
 		check_text(&s, item, n_items, (struct slice){text, n}, ascii);
 	}
 }
@@ -124,7 +124,7 @@ TEST(many_items_are_found_too)
 	}
 	for (size_t i = 0; i < sizeof(text); i++)
 		text[i] = (char)(next_random(&seed) % 5 ? 'a' + next_random(&seed) % 26 : ' ');
-	scan_build(&s, item, COUNT_OF(item), false);
+	CHECK_INT(scan_build(&s, item, COUNT_OF(item), false), 0);
 	check_text(&s, item, COUNT_OF(item), (struct slice){text, sizeof(text)}, false);
 }
 
@@ -133,7 +133,7 @@ TEST(without_items_no_place_is_named)
 	unsigned char text[100] = "words, and more words";
 	struct scan s;
 
-	scan_build(&s, NULL, 0, false);
+	CHECK_INT(scan_build(&s, NULL, 0, false), 0);
 	CHECK_INT(s.share, 0);
 	CHECK(scan_block(&s, text, 100, false) == 0);
 	CHECK(scan_block(&s, text, 1, false) == 0);
@@ -146,7 +146,7 @@ TEST(at_the_end_the_bytes_that_are_there_tell)
 	unsigned char text[] = "a key key ke";
 	struct scan s;
 
-	scan_build(&s, &item, 1, false);
+	CHECK_INT(scan_build(&s, &item, 1, false), 0);
 	CHECK(scan_block(&s, text, 12, false) == 1u << 10);
 	CHECK(scan_block(&s, text, 11, false) == 1u << 10);
 	CHECK(scan_block(&s, text, 10, false) == 0);
@@ -164,7 +164,7 @@ TEST(a_walk_names_places_in_order_and_goes_on_where_it_is_sent)
 
 	memset(text, '.', sizeof(text));
 	text[3] = text[70] = text[90] = text[150] = 'a';
-	scan_build(&s, &item, 1, false);
+	CHECK_INT(scan_build(&s, &item, 1, false), 0);
 	c = scan_start(&s, text, sizeof(text), 0);
 	CHECK_INT(scan_next(&c), 3);
 	CHECK_INT(scan_next(&c), 70);

@@ -160,7 +160,7 @@ struct pattern_scratch *scratch_patterns(struct guard_scratch *s);
 
 /* pii.c */
 unsigned pii_kind_from_name(struct slice name); /* 0: unknown */
-void pii_scan_build(struct scan *s, unsigned kinds);
+int pii_scan_build(struct scan *s, unsigned kinds);
 struct live pii_step(struct run *r, const struct window *w);
 
 /* Bytes that the policy and a scratch keep: for tests and figures. */

@@ -436,6 +436,7 @@ static int build_begins(struct literal_set *s, const struct literal_source *src,
 {
 	struct scan_item *item = calloc(MAX_ITEMS + 1, sizeof(*item));
 	size_t n_items = 0;
+	int rc;
 
 	if (!item)
 		return E_TOOBIG;
@@ -451,10 +452,10 @@ static int build_begins(struct literal_set *s, const struct literal_source *src,
 			k++;
 		n_items += k == n_items;
 	}
-	scan_build(&s->scan, item, n_items <= MAX_ITEMS ? n_items : 0, false);
+	rc = scan_build(&s->scan, item, n_items <= MAX_ITEMS ? n_items : 0, false);
 	s->skips = n_items <= MAX_ITEMS && s->scan.share <= MAX_SHARE;
 	free(item);
-	return 0;
+	return rc;
 }
 
 static int build(struct literal_set *s, struct builder *b, const struct literal_source *src, size_t n)

@@ -293,14 +293,15 @@ static int build_scan(struct prefixes *x, const uint32_t start[N_STARTS])
 {
 	struct scan_item *item = calloc(MAX_ITEMS, sizeof(*item));
 	size_t n;
+	int rc;
 
 	if (!item)
 		return E_TOOBIG;
 	n = items_from(x, start[START_INSIDE], true, item, 0);
 	n = items_from(x, start[START_BORDER], false, item, n);
-	scan_build(&x->scan, item, n, true);
+	rc = scan_build(&x->scan, item, n, true);
 	free(item);
-	return 0;
+	return rc;
 }
 
 /* ---- building ---- */

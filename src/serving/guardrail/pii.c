@@ -664,7 +664,7 @@ static bool is_start(const struct window *w, size_t i)
 }
 
 /* The places where a recogniser wakes; addresses have their own way. */
-void pii_scan_build(struct scan *s, unsigned kinds)
+int pii_scan_build(struct scan *s, unsigned kinds)
 {
 	struct scan_item item[3] = {{{{{0}}}, false}};
 	size_t n = 0;
@@ -686,7 +686,7 @@ void pii_scan_build(struct scan *s, unsigned kinds)
 		memset(&item[n].byte[1], 0, sizeof(item[n].byte[1]));
 		byte_set_add(&item[n++].byte[1], 'A', 'Z');
 	}
-	scan_build(s, item, n, false);
+	return scan_build(s, item, n, false);
 }
 
 static void pass(struct run *r, const struct window *w, size_t from, unsigned kinds, uint64_t stopped[4])

@@ -122,7 +122,8 @@ static int compile_pii(struct guard_policy *p, struct engine *e, const struct po
 		kinds |= to->kinds;
 		e->n_pii++;
 	}
-	pii_scan_build(&e->pii_scan, kinds);
+	if (pii_scan_build(&e->pii_scan, kinds))
+		return err_set(err, E_TOOBIG, "out of memory for the recognisers");
 	return 0;
 }
 

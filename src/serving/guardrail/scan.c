@@ -9,6 +9,7 @@
  */
 #include "serving/guardrail/scan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "serving/guardrail/guard_internal.h"
@@ -18,8 +19,8 @@
 
 #define N_BUCKETS 8
 #define BLOCK (64 + SCAN_BYTES - 1)
-#define FEW 12		/* bytes that are sooner looked at one by one */
-#define MAX_WEIGHED 512 /* more items than that are spread by their first byte */
+#define PASSES 2	/* an item is sorted again, knowing all others */
+#define MAX_WEIGHED 256 /* more items than that are spread by their first byte */
 
 /* ---- building ---- */
 
@@ -50,7 +51,7 @@ struct bucket {
 
 static void weigh(struct bucket *b)
 {
-	b->weight = 1;
+	b->weight = b->byte[0].low ? 1 : 0;
 	for (unsigned k = 0; k < SCAN_BYTES; k++) {
 		unsigned sum = 0;
 
@@ -161,56 +162,107 @@ static void build_tables(struct scan *s, const struct bucket *bucket)
 	}
 }
 
-/* Puts the items into buckets, those that may begin inside words into the first `border`; returns how many places per
- * place of plain text are then named. */
-static double fill(struct bucket *bucket, const struct scan_item *item, size_t n, unsigned border)
+/* Items on their way into buckets: those that may begin inside words into the first `border`. */
+struct sorter {
+	const struct scan_item *item;
+	struct bucket *one; /* each item alone */
+	uint8_t *in;	    /* the bucket of each */
+	size_t n;
+	unsigned border;
+	struct bucket bucket[N_BUCKETS];
+};
+
+static void put(struct sorter *o, size_t i)
+{
+	bool inside = o->item[i].inside;
+	unsigned from = inside ? 0 : o->border, to = inside ? o->border : N_BUCKETS;
+	unsigned b = o->n > MAX_WEIGHED ? from + first_byte(&o->item[i]) % (to - from)
+					: choose(o->bucket, &o->one[i], from, to);
+
+	o->in[i] = (uint8_t)b;
+	bucket_add(&o->bucket[b], &o->one[i]);
+	weigh(&o->bucket[b]);
+}
+
+static void take_out(struct sorter *o, size_t i)
+{
+	struct bucket *b = &o->bucket[o->in[i]];
+
+	memset(b, 0, sizeof(*b));
+	for (size_t k = 0; k < o->n; k++) {
+		if (k != i && o->in[k] == o->in[i])
+			bucket_add(b, &o->one[k]);
+	}
+	weigh(b);
+}
+
+/* How many places per place of plain text the buckets name. */
+static double sort_items(struct sorter *o, unsigned border, unsigned passes)
 {
 	double share = 0;
 
-	memset(bucket, 0, N_BUCKETS * sizeof(*bucket));
-	for (size_t i = 0; i < n; i++) {
-		unsigned from = item[i].inside ? 0 : border, to = item[i].inside ? border : N_BUCKETS, b;
-		struct bucket one = bucket_of(&item[i]);
-
-		b = n > MAX_WEIGHED ? from + first_byte(&item[i]) % (to - from) : choose(bucket, &one, from, to);
-		bucket_add(&bucket[b], &one);
-		weigh(&bucket[b]);
+	o->border = border;
+	memset(o->bucket, 0, sizeof(o->bucket));
+	for (size_t i = 0; i < o->n; i++)
+		put(o, i);
+	for (unsigned pass = 0; pass < passes && o->n <= MAX_WEIGHED; pass++) {
+		for (size_t i = 0; i < o->n; i++) {
+			take_out(o, i);
+			put(o, i);
+		}
 	}
 	for (unsigned b = 0; b < N_BUCKETS; b++)
-		share += bucket[b].byte[0].low ? bucket[b].weight / (b < border ? 1 : 5) : 0; /* words: about 5 bytes */
+		share += o->bucket[b].weight / (b < border ? 1 : 5); /* words are about five bytes long */
 	return share;
 }
 
-void scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii)
+/* The items in their buckets, with as many for what begins inside words as name the fewest places. */
+static double sort_best(struct sorter *o)
 {
-	struct bucket bucket[N_BUCKETS];
 	unsigned from = 0, to = 0, best;
 	double least = 0;
 
-	memset(s, 0, sizeof(*s));
-	for (size_t i = 0; i < n; i++) {
-		from |= item[i].inside;
-		to |= !item[i].inside;
+	for (size_t i = 0; i < o->n; i++) {
+		from |= o->item[i].inside;
+		to |= !o->item[i].inside;
 	}
 	to = to ? N_BUCKETS - 1 : N_BUCKETS;
 	to = from ? to : 0;
 	best = from;
 	for (unsigned border = from; border <= to; border++) {
-		double share = fill(bucket, item, n, border);
+		double share = sort_items(o, border, 0);
 
 		if (border == from || share < least) {
 			least = share;
 			best = border;
 		}
 	}
-	(void)fill(bucket, item, n, best);
-	s->inside = (uint8_t)((1u << best) - 1);
-	s->share = (unsigned)(least * 1000);
-	build_words(s, ascii);
-	build_tables(s, bucket);
+	return sort_items(o, best, PASSES);
+}
+
+int scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii)
+{
+	struct sorter o = {.item = item, .n = n};
+	int rc = E_TOOBIG;
+
+	memset(s, 0, sizeof(*s));
+	o.one = calloc(n + 1, sizeof(*o.one));
+	o.in = calloc(n + 1, 1);
+	if (o.one && o.in) {
+		for (size_t i = 0; i < n; i++)
+			o.one[i] = bucket_of(&item[i]);
+		s->share = (unsigned)(sort_best(&o) * 1000);
+		s->inside = (uint8_t)((1u << o.border) - 1);
+		build_words(s, ascii);
+		build_tables(s, o.bucket);
+		rc = 0;
+	}
+	free(o.one);
+	free(o.in);
 #ifdef __x86_64__
 	s->wide = __builtin_cpu_supports("avx2");
 #endif
+	return rc;
 }
 
 /* ---- asking ---- */
@@ -225,13 +277,12 @@ static bool is_named(const struct scan *s, const unsigned char *p, size_t n, siz
 	return buckets & s->inside || (buckets && !(i ? s->word[p[i - 1]] : in_word));
 }
 
-/* Places [from, to). */
-static uint64_t block_by_byte(const struct scan *s, struct slice text, size_t from, size_t to, bool in_word)
+static uint64_t block_by_byte(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
 {
 	uint64_t bits = 0;
 
-	for (size_t i = from; i < to; i++)
-		bits |= (uint64_t)is_named(s, (const unsigned char *)text.p, text.n, i, in_word) << i;
+	for (size_t i = 0; i < n && i < 64; i++)
+		bits |= (uint64_t)is_named(s, p, n, i, in_word) << i;
 	return bits;
 }
 
@@ -258,54 +309,74 @@ AVX2 static inline uint32_t non_zero(__m256i bytes)
 	return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()));
 }
 
+struct places {
+	uint64_t any, inside, words;
+};
+
+static inline uint64_t named(const struct places *x, bool in_word)
+{
+	return x->inside | (x->any & ~(x->words << 1 | in_word));
+}
+
+/* 0xff for the bytes of 32 that are not there when there are `left`. */
+AVX2 static inline __m256i missing(int64_t left)
+{
+	static const uint8_t ends[64] = {[32 ... 63] = 0xff};
+
+	left = left < 0 ? 0 : left > 32 ? 32 : left;
+	return _mm256_loadu_si256((const __m256i *)(const void *)(ends + 32 - left));
+}
+
+/* 32 places of p from i on; a byte behind the n is any. */
+AVX2 static inline void look(const struct scan *s, const unsigned char *p, unsigned i, size_t n, struct places *ret)
+{
+	__m256i first = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
+	__m256i buckets = look_up(s->low[0], s->high[0], first);
+
+	for (unsigned k = 1; k < s->depth; k++) {
+		__m256i behind = _mm256_loadu_si256((const __m256i *)(const void *)(p + i + k));
+
+		behind = look_up(s->low[k], s->high[k], behind);
+		if (n < BLOCK)
+			behind = _mm256_or_si256(behind, missing((int64_t)n - i - k));
+		buckets = _mm256_and_si256(buckets, behind);
+	}
+	ret->any |= (uint64_t)non_zero(buckets) << i;
+	ret->inside |= (uint64_t)non_zero(_mm256_and_si256(buckets, _mm256_set1_epi8((char)s->inside))) << i;
+	ret->words |= (uint64_t)non_zero(look_up(s->word_low, s->word_high, first)) << i;
+}
+
 /* 64 places of p, which has BLOCK bytes. */
 AVX2 static uint64_t block_avx2(const struct scan *s, const unsigned char *p, bool in_word)
 {
-	uint64_t any = 0, inside = 0, words = 0;
+	struct places places = {0};
 
-	for (unsigned i = 0; i < 64; i += 32) {
-		__m256i first = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
-		__m256i buckets = look_up(s->low[0], s->high[0], first);
-
-		for (unsigned k = 1; k < s->depth; k++) {
-			__m256i behind = _mm256_loadu_si256((const __m256i *)(const void *)(p + i + k));
-
-			buckets = _mm256_and_si256(buckets, look_up(s->low[k], s->high[k], behind));
-		}
-		any |= (uint64_t)non_zero(buckets) << i;
-		inside |= (uint64_t)non_zero(_mm256_and_si256(buckets, _mm256_set1_epi8((char)s->inside))) << i;
-		words |= (uint64_t)non_zero(look_up(s->word_low, s->word_high, first)) << i;
-	}
-	return inside | (any & ~(words << 1 | in_word));
+	look(s, p, 0, BLOCK, &places);
+	look(s, p, 32, BLOCK, &places);
+	return named(&places, in_word);
 }
 #endif
 
 #ifdef __x86_64__
-/* Fewer than BLOCK bytes are left: the last places by byte. */
-static uint64_t end_avx2(const struct scan *s, struct slice text, size_t places, bool in_word)
+/* Fewer than BLOCK bytes are left. */
+AVX2 static uint64_t end_avx2(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
 {
-	size_t whole = text.n - (SCAN_BYTES - 1) < 64 ? text.n - (SCAN_BYTES - 1) : 64;
 	unsigned char padded[BLOCK] = {0};
-	uint64_t bits;
+	struct places places = {0};
 
-	memcpy(padded, text.p, text.n);
-	bits = block_avx2(s, padded, in_word);
-	if (whole < 64)
-		bits &= ~(UINT64_MAX << whole);
-	return bits | block_by_byte(s, text, whole, places, in_word);
+	memcpy(padded, p, n);
+	look(s, padded, 0, n, &places);
+	if (n > 32)
+		look(s, padded, 32, n, &places);
+	return named(&places, in_word) & (n < 64 ? ~(UINT64_MAX << n) : UINT64_MAX);
 }
 #endif
 
 uint64_t scan_block(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
 {
-	struct slice text = {(const char *)p, n};
-	size_t places = n < 64 ? n : 64;
-
 #ifdef __x86_64__
-	if (s->wide && n >= BLOCK)
-		return block_avx2(s, p, in_word);
-	if (s->wide && n > FEW)
-		return end_avx2(s, text, places, in_word);
+	if (s->wide)
+		return n < BLOCK ? end_avx2(s, p, n, in_word) : block_avx2(s, p, in_word);
 #endif
-	return block_by_byte(s, text, 0, places, in_word);
+	return block_by_byte(s, p, n, in_word);
 }

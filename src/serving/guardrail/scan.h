@@ -49,8 +49,8 @@ struct scan {
 	unsigned share; /* of the places in plain text that are named, per thousand: a guess */
 };
 
-/* ascii: words are made of ASCII alone; otherwise every byte above it belongs to one. */
-void scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii);
+/* E_TOOBIG: out of memory. ascii: words are made of ASCII alone; otherwise every byte above it belongs to one. */
+int scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii);
 
 /* Bit i of the answer: something may begin at p[i], i below 64 and below n.  Near the end
  * of the n the bytes that are there tell. in_word: the byte before p belongs to a word. */
