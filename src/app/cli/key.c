@@ -194,9 +194,11 @@ static int open_registry(struct cli *c, struct store *store, struct registry **r
 	return registry_new(store, &hooks, NULL, ret, err);
 }
 
-static void told_daemon(struct cli *c)
+/* Daemons on PostgreSQL hear of it. */
+static void told_daemon(struct cli *c, const struct store *store)
 {
-	out_printf(&c->err, "a daemon that is running takes this up on SIGHUP, or when it starts again\n");
+	if (!strncmp(store_description(store), "sqlite:", 7))
+		out_printf(&c->err, "a daemon that is running takes this up on SIGHUP, or when it starts again\n");
 }
 
 static int read_wish(struct cli *c, struct key *k, struct err *err)
@@ -230,7 +232,7 @@ static int create_beside(struct cli *c, struct store *store, struct json_writer 
 	if (!rc) {
 		key_write_made(w, &wish.key, text, c->now_us);
 		explicit_bzero(text, sizeof(text));
-		told_daemon(c);
+		told_daemon(c, store);
 	}
 	registry_free(r);
 	return rc;
@@ -296,7 +298,7 @@ static int revoke_beside(struct cli *c, struct store *store, struct json_writer 
 	rc = registry_revoke_key(r, slice_from(c->args.operands[0]), &who, &id, err);
 	registry_free(r);
 	if (!rc)
-		told_daemon(c);
+		told_daemon(c, store);
 	return rc ? rc : show_id(c, store, &id, w, err);
 }
 

@@ -7,11 +7,11 @@
 
 #define MINUTE_NS INT64_C(60000000000)
 #define NS_PER_MS 1000000
-#define DEBT_MAX_NS (60 * MINUTE_NS) /* one huge answer shuts nobody out for longer than an hour */
+#define DEBT_MAX_NS INT64_C(3600000000000) /* one huge answer shuts nobody out for longer than an hour */
 
 static int64_t time_of(int64_t n, int64_t per_minute)
 {
-	__int128 t = (__int128)n * MINUTE_NS / per_minute;
+	__int128 t = ((__int128)n * (__int128)MINUTE_NS) / per_minute;
 
 	return t > DEBT_MAX_NS ? DEBT_MAX_NS : (int64_t)t;
 }
