@@ -89,6 +89,7 @@ static void draw(struct cli *c, struct watch *w, const struct json *d)
 
 	if (w->n_lines)
 		out_printf(&c->out, "\033[%zuA\033[J", w->n_lines);
+	out_printf(&c->out, "\033[?7l"); /* a line that is too long is cut: it is one line to go back over */
 	out_text(&c->out, json_text(d, "use_case"));
 	out_printf(&c->out,
 		   "   " SLICE_FMT " -> " SLICE_FMT "   " SLICE_FMT "   " SLICE_FMT "   started " SLICE_FMT " ago\n\n",
@@ -106,6 +107,7 @@ static void draw(struct cli *c, struct watch *w, const struct json *d)
 	out_printf(&c->out, "  %lld requests of this step, %lld are asked for; " SLICE_FMT "\n",
 		   (long long)json_integer(now, "samples", 0), (long long)json_integer(now, "min_samples", 0),
 		   SLICE_ARG(json_text(d, "next")));
+	out_printf(&c->out, "\033[?7h");
 	w->n_lines++;
 }
 

@@ -65,6 +65,8 @@ struct daemon {
 	/* the control loop's own */
 	uv_signal_t signals[3];
 	struct timer health_timer, rollout_timer;
+	struct lease rollout_lease; /* what the job may act on; a copy, for the leader's own moves on meanwhile */
+	bool rollout_leads;
 	int64_t rollout_next_us; /* when the next step ends; 0: none does */
 	char rollout_problem[200];
 	size_t n_calls;

@@ -57,7 +57,8 @@ static void tick(void *arg)
 	struct daemon *d = arg;
 	struct err err = {0};
 
-	if (rollout_tick(d->rollout, &d->rollout_next_us, &err) && strcmp(d->rollout_problem, err.text) != 0)
+	if (rollout_tick(d->rollout, d->rollout_leads ? &d->rollout_lease : NULL, &d->rollout_next_us, &err) &&
+	    strcmp(d->rollout_problem, err.text) != 0)
 		log_warn(&d->log, "deployments cannot move: %s", err.text);
 	(void)snprintf(d->rollout_problem, sizeof(d->rollout_problem), "%.199s", err.text);
 }
@@ -89,6 +90,7 @@ static void on_timer(void *arg)
 		timer_set(d->control, &d->rollout_timer, TICK_MS);
 		return;
 	}
+	d->rollout_leads = true;
 	d->n_calls++;
 	job_submit(d->control, tick, ticked, d);
 }

@@ -181,9 +181,9 @@ static int apply_move(struct change *c, void *arg, struct err *err)
 {
 	struct move *m = arg;
 	struct deployment d = {.epoch = 0};
-	int rc = store_deployment_get(c->db, c->a, &m->id, &d, err);
+	int rc = m->fence ? store_lease_guard(c->db, m->fence, err) : 0;
 
-	if (rc)
+	if (rc || (rc = store_deployment_get(c->db, c->a, &m->id, &d, err)))
 		return rc;
 	if (m->epoch && d.epoch != m->epoch)
 		return err_set(err, E_CONFLICT, "the deployment of " SLICE_FMT " was changed meanwhile",

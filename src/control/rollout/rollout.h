@@ -7,6 +7,7 @@
 #pragma once
 #include "control/registry/change.h"
 #include "control/rollout/judge.h"
+#include "control/store/replicas.h"
 
 struct rollout;
 
@@ -32,7 +33,11 @@ int rollout_start(struct rollout *r, struct arena *a, const struct deployment *w
  * E_CONFLICT: not in this state. */
 int rollout_tell(struct rollout *r, struct arena *a, struct deployment *d, enum deploy_event event,
 		 const struct registry_who *who, struct err *err);
-/* Judges all that are under way and moves those whose time has come.  *ret_next_us: when the next one ends a state. */
-int rollout_tick(struct rollout *r, int64_t *ret_next_us, struct err *err);
+/*
+ * Judges all that are under way and moves those whose time has come.  lease: the leader's, whose epoch fences what is
+ * written (epoch 0: there is nobody to fence off); NULL: another daemon leads, and this one only takes back what fails
+ * before its own eyes.  *ret_next_us: when the next one ends a state.
+ */
+int rollout_tick(struct rollout *r, const struct lease *lease, int64_t *ret_next_us, struct err *err);
 /* How the new model does in this step, now. */
 void rollout_judge(struct rollout *r, const struct deployment *d, struct judgement *ret);

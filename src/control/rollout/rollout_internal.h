@@ -24,6 +24,7 @@ struct move {
 	struct uuid id;
 	enum deploy_event event;
 	int64_t epoch;			   /* the row that this was decided on; 0: whatever it is */
+	const struct lease *fence;	   /* of the leader that decided it; NULL: no leader is needed for it */
 	const struct judgement *judgement; /* what it was decided on, kept as evidence; or NULL */
 	struct arena *a;		   /* of *ret */
 	struct deployment *ret;

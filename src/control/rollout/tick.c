@@ -75,7 +75,8 @@ static void tell(const struct deployment *d, const struct decision *what)
 			 deploy_state_name(d->state), d->share, what->reason);
 }
 
-static int tick_one(struct rollout *r, struct arena *a, const struct deployment *d, struct err *err)
+static int tick_one(struct rollout *r, struct arena *a, const struct deployment *d, const struct lease *lease,
+		    struct err *err)
 {
 	struct decision what = {.act = false};
 	struct deployment after = *d;
@@ -95,8 +96,9 @@ static int tick_one(struct rollout *r, struct arena *a, const struct deployment 
 	rollout_judge(r, d, &j);
 	if (!overtaken(&model, &what))
 		judge_one(d, &j, clock_wall_us(), &what);
-	if (!what.act)
+	if (!what.act || (!lease && what.event != DEPLOY_ROLLBACK))
 		return 0;
+	m.fence = what.event == DEPLOY_ROLLBACK || !lease->epoch ? NULL : lease;
 	m.event = what.event;
 	who.reason = slice_from(what.reason);
 	rc = rollout_move(r, &m, &who, err);
@@ -120,7 +122,7 @@ static int read_active(struct rollout *r, struct arena *a, struct deployment **r
 	return rc;
 }
 
-int rollout_tick(struct rollout *r, int64_t *ret_next_us, struct err *err)
+int rollout_tick(struct rollout *r, const struct lease *lease, int64_t *ret_next_us, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
 	struct deployment *list = NULL;
@@ -134,7 +136,7 @@ int rollout_tick(struct rollout *r, int64_t *ret_next_us, struct err *err)
 		return rc;
 	rollout_forget_others(r, list, n, clock_wall_us());
 	for (size_t i = 0; i < n; i++) { /* one that fails keeps no other from moving */
-		int failed = tick_one(r, &a, &list[i], err);
+		int failed = tick_one(r, &a, &list[i], lease, err);
 
 		rc = rc ? rc : failed;
 	}
