@@ -47,13 +47,14 @@ static int t_failed;
 		}                                                                                     \
 	} while (0)
 
-#define CHECK_STR(got, want)                                                                              \
-	do {                                                                                              \
-		const char *g_ = (got), *w_ = (want);                                                     \
-		if (strcmp(g_, w_)) {                                                                     \
-			t_failed = 1;                                                                     \
-			printf("# %s:%d: %s is \"%s\", want \"%s\"\n", __FILE__, __LINE__, #got, g_, w_); \
-		}                                                                                         \
+#define CHECK_STR(got, want)                                                                                       \
+	do {                                                                                                       \
+		const char *g_ = (got), *w_ = (want);                                                              \
+		if (g_ && w_ ? strcmp(g_, w_) : g_ != w_) {                                                        \
+			t_failed = 1;                                                                              \
+			printf("# %s:%d: %s is \"%s\", want \"%s\"\n", __FILE__, __LINE__, #got, g_ ? g_ : "NULL", \
+			       w_ ? w_ : "NULL");                                                                  \
+		}                                                                                                  \
 	} while (0)
 
 int main(int argc, char **argv)
