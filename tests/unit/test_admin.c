@@ -16,6 +16,7 @@ struct fixture {
 	char dir[64], url[128];
 	struct store *store;
 	struct registry *registry;
+	struct rollout *rollout;
 	struct admin admin;
 };
 
@@ -44,8 +45,12 @@ static void open_store(struct fixture *f, const char *prefix)
 	snprintf(f->url, sizeof(f->url), "%ssqlite:%s/muster.db", prefix, f->dir);
 	CHECK_INT(store_new(f->url, &f->store, &err), 0);
 	CHECK_INT(registry_new(f->store, NULL, NULL, &f->registry, &err), 0);
-	f->admin = (struct admin){
-		.registry = f->registry, .store = f->store, .endpoints = endpoints, .endpoints_arg = endpoint_url};
+	f->rollout = rollout_new(&(struct rollout_options){.registry = f->registry, .store = f->store});
+	f->admin = (struct admin){.rollout = f->rollout,
+				  .registry = f->registry,
+				  .store = f->store,
+				  .endpoints = endpoints,
+				  .endpoints_arg = endpoint_url};
 }
 
 static void setup(struct fixture *f)
@@ -68,6 +73,7 @@ static void setup(struct fixture *f)
 
 static void close_store(struct fixture *f)
 {
+	rollout_free(f->rollout);
 	registry_free(f->registry);
 	store_free(f->store);
 }
@@ -611,6 +617,14 @@ static const struct row every_route[] = {
 	{"GET", "/api/v1/guardrails/policies"},
 	{"PUT", "/api/v1/guardrails/policies/p", "{\"rules\":[]}"},
 	{"GET", "/api/v1/guardrails/violations"},
+	{"GET", "/api/v1/deployments"},
+	{"POST", "/api/v1/deployments", "{\"model\":\"tiny@1.0\",\"strategy\":\"canary\"}"},
+	{"GET", "/api/v1/deployments/foundation_layer"},
+	{"POST", "/api/v1/deployments/foundation_layer/pause"},
+	{"POST", "/api/v1/deployments/0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11/abort"},
+	{"GET", "/api/v1/snapshots"},
+	{"POST", "/api/v1/rollback",
+	 "{\"use_case\":\"foundation_layer\",\"snapshot_id\":\"0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11\"}"},
 	{"DELETE", "/api/v1/models/tiny@1.0"},
 };
 
