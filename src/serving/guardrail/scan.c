@@ -279,9 +279,14 @@ static bool is_named(const struct scan *s, const unsigned char *p, size_t n, siz
 
 static uint64_t block_by_byte(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
 {
+	size_t places = n < 64 ? n : 64, whole = n < BLOCK ? (n < SCAN_BYTES ? 0 : n - SCAN_BYTES + 1) : 64;
 	uint64_t bits = 0;
 
-	for (size_t i = 0; i < n && i < 64; i++)
+	for (size_t i = 0; i < whole; i++) {
+		if (UNLIKELY(s->byte[0][p[i]] & s->byte[1][p[i + 1]] & s->byte[2][p[i + 2]] & s->byte[3][p[i + 3]]))
+			bits |= (uint64_t)is_named(s, p, n, i, in_word) << i;
+	}
+	for (size_t i = whole; i < places; i++)
 		bits |= (uint64_t)is_named(s, p, n, i, in_word) << i;
 	return bits;
 }

@@ -93,6 +93,6 @@ static inline void scan_seek(struct scan_cursor *c, size_t i)
 		c->bits = 0;
 		c->next = i;
 	} else {
-		c->bits &= UINT64_MAX << (i - c->at);
+		c->bits &= UINT64_MAX << ((i - c->at) & 63);
 	}
 }
