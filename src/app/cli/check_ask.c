@@ -97,6 +97,8 @@ bool check_needs_daemon(struct check_run *k, const char *name)
 	return true;
 }
 
+static const char not_ours[] = "not known to be the daemon's";
+
 bool check_needs_files(struct check_run *k, const char *name)
 {
 	if (k->has_settings && k->files_ours)
@@ -104,8 +106,7 @@ bool check_needs_files(struct check_run *k, const char *name)
 	if (!k->has_settings)
 		check_say(k, name, CHECK_SKIPPED, "see the check 'configuration'", "the configuration cannot be read");
 	else
-		check_say(k, name, CHECK_SKIPPED, "run this where the daemon runs, with its --config and --data", "%s",
-			  k->not_ours);
+		check_say(k, name, CHECK_SKIPPED, "see the check 'configuration in use'", "%s", not_ours);
 	return true;
 }
 
@@ -127,8 +128,7 @@ bool check_needs_database(struct check_run *k, const char *name)
 	if (!k->has_settings)
 		check_say(k, name, CHECK_SKIPPED, "see the check 'configuration'", "the configuration cannot be read");
 	else if (!k->database_ours)
-		check_say(k, name, CHECK_SKIPPED, "run this with the daemon's --config, --data or POSTGRES_HOST", "%s",
-			  k->not_ours);
+		check_say(k, name, CHECK_SKIPPED, "see the check 'configuration in use'", "%s", not_ours);
 	else
 		check_say(k, name, CHECK_SKIPPED, "see the check 'database reachable'", "the database is not open");
 	return true;

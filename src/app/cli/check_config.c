@@ -32,11 +32,12 @@ static void check_same_daemon(struct check_run *k)
 	if (k->has_settings && k->files_ours)
 		check_say(k, name, CHECK_PASS, NULL, "process %ld holds %s, and answers at %s", k->pid, k->set.data,
 			  muster_url(k->c->client));
-	else if (k->has_settings && k->set.chosen && !k->database_ours)
-		check_say(k, name, CHECK_WARN, "check with the daemon's own --config and --data, where it runs", "%s",
-			  k->not_ours);
-	else
+	else if (!k->has_settings)
 		(void)check_needs_files(k, name); /* skipped, and says why */
+	else
+		check_say(k, name, k->set.chosen && !k->database_ours ? CHECK_WARN : CHECK_SKIPPED,
+			  "run this where the daemon runs, as its user, with its --config and --data", "%s",
+			  k->not_ours);
 }
 
 static void check_environment(struct check_run *k)

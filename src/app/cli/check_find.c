@@ -4,6 +4,7 @@
  * files of one daemon for those of another, and so passing what was never looked at.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -220,6 +221,21 @@ static void ask_daemon(struct check_run *k)
 	snprintf(k->metrics_error, sizeof(k->metrics_error), "%s", r.error);
 }
 
+static const char *why_not_ours(struct check_run *k)
+{
+	const char *url = muster_url(k->c->client), *s;
+
+	if (!k->metrics.n)
+		s = arena_printf(k->a, "which process answers cannot be told without its metrics: %s",
+				 k->metrics_error);
+	else if (access(k->set.spool_directory, R_OK | X_OK) && errno == EACCES)
+		s = arena_printf(k->a, "whether the daemon at %s keeps its files in %s cannot be seen by this user",
+				 url, k->set.data);
+	else
+		s = arena_printf(k->a, "%s is not the configuration of the daemon at %s", k->set.source, url);
+	return s ? s : "";
+}
+
 void check_find_daemon(struct check_run *k)
 {
 	ask_daemon(k);
@@ -228,10 +244,5 @@ void check_find_daemon(struct check_run *k)
 	find_files(k);
 	read_process(k);
 	find_database(k);
-	if (k->reachable && !k->metrics.n)
-		k->not_ours = arena_printf(k->a, "which process answers cannot be told without its metrics: %s",
-					   k->metrics_error);
-	else
-		k->not_ours = arena_printf(k->a, "%s is not the configuration of the daemon at %s", k->set.source,
-					   muster_url(k->c->client));
+	k->not_ours = why_not_ours(k);
 }

@@ -36,7 +36,7 @@ struct check_run {
 	 * true when none answers, for then there is nothing else that could be meant.
 	 */
 	bool files_ours, database_ours;
-	const char *not_ours; /* why not: the evidence of what is skipped for it */
+	const char *not_ours; /* why they are not known to be */
 	long pid;	      /* of the daemon, when its files are ours; or 0 */
 
 	struct db *db; /* NULL: not open */
