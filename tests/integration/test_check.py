@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import time
 import xml.etree.ElementTree as ET
 
@@ -464,6 +465,25 @@ def test_keys(start_daemon, tmp_path):
     got = check(d)  # without a key
     got.says("use cases", "fail", "MUSTER_API_KEY")
     assert got.state("models answer") == "skipped" and got.state("log record written") == "fail"
+
+
+@pytest.mark.parametrize("days, state", [(365, "pass"), (10, "warn"), (None, "fail")])
+def test_certificates(tmp_path, days, state):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    if days:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", str(days), "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(cert)],
+                       check=True, stderr=subprocess.DEVNULL)
+    else:
+        cert.write_text("no certificate\n")
+        key.write_text("no key\n")
+    key.chmod(0o600)
+    config = tmp_path / "muster.yaml"
+    config.write_text("tls:\n  cert_file: %s\n  key_file: %s\n" % (cert, key))
+    got = Report(control.run("check", "--json", "--config", str(config), "--data", str(tmp_path),
+                             MUSTER_URL="http://127.0.0.1:1"))
+    got.says("TLS certificate", state, "cert.pem")
+    got.says("key files", "pass", "key.pem")
 
 
 def test_keys_of_the_database(tmp_path):
