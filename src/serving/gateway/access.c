@@ -10,19 +10,19 @@
 static const enum key_role client = KEY_CLIENT, operator= KEY_OPERATOR, admin = KEY_ADMIN;
 
 static const struct route roles[] = {
-	{HTTP_POST, "/api/v1/generate", &client},
-	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &client},
-	{HTTP_POST, "/api/v1/guardrails/check", &client},
-	{HTTP_POST, "/api/v1/logs", &client},
-	{HTTP_GET, "/api/v1/models", &client},
-	{HTTP_GET, "/api/v1/models/{model}", &client},
+	{HTTP_POST, "/api/v1/generate", &client}, {HTTP_GET, "/api/v1/use-cases/{use_case}/current", &client},
+	{HTTP_POST, "/api/v1/guardrails/check", &client}, {HTTP_POST, "/api/v1/logs", &client},
+	{HTTP_GET, "/api/v1/models", &client}, {HTTP_GET, "/api/v1/models/{model}", &client},
 	{HTTP_GET, "/version", &client},
 	{HTTP_PATCH, "/api/v1/models/{model}", &operator}, /* its status alone: the handler looks */
-	{HTTP_DELETE, "/api/v1/models/{model}", &operator},
-	{HTTP_POST, "/api/v1/models/{model}/promote", &operator},
-	{HTTP_GET, "/api/v1/keys", &admin},
-	{HTTP_GET, "/api/v1/keys/{key}", &admin},
-};
+	 {HTTP_DELETE, "/api/v1/models/{model}", &operator},
+	  {
+		  HTTP_POST,
+		  "/api/v1/models/{model}/promote",
+		  &operator},
+		  {HTTP_GET, "/api/v1/keys", &admin},
+		  {HTTP_GET, "/api/v1/keys/{key}", &admin},
+	 };
 
 /* Whatever is below these, with any method. */
 static const struct {
