@@ -4,6 +4,7 @@
  * one more row in `backends`; the last test fails every call there is, one after the other.
  */
 #include "control/store/entities.h"
+#include "control/store/replicas.h"
 
 #include <pthread.h>
 
@@ -775,6 +776,171 @@ TEST(violations_are_filtered_and_paged)
 		}
 		CHECK_INT(n_all, 8);
 		CHECK(n == 2 && list[1].created_us == T0 && slice_eq_str(list[1].v.rule, "pii.card"));
+	}
+}
+
+/* --- what replicas agree on --- */
+
+TEST(changes_of_the_registry_are_counted_and_given_up_with_their_transaction)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		int64_t n = -1, before = -1;
+
+		CHECK_INT(store_registry_changes(f.db, &before, &f.err), 0);
+		CHECK_INT(db_begin(f.db, &f.err), 0);
+		CHECK_INT(store_registry_changed(f.db, &n, &f.err), 0);
+		CHECK_INT(n, before + 1);
+		db_rollback(f.db);
+		CHECK_INT(store_registry_changes(f.db, &n, &f.err), 0);
+		CHECK_INT(n, before);
+		CHECK_INT(db_begin(f.db, &f.err), 0);
+		CHECK_INT(store_registry_changed(f.db, &n, &f.err), 0);
+		CHECK_INT(db_commit(f.db, &f.err), 0);
+		CHECK_INT(store_registry_changes(f.db, &n, &f.err), 0);
+		CHECK_INT(n, before + 1);
+		CHECK_INT(db_exec(f.db, "delete from registry_changes", db_args(NULL, 0), NULL, &f.err), 0);
+		CHECK_INT(store_registry_changes(f.db, &n, &f.err), E_CORRUPT);
+		CHECK_INT(store_registry_changed(f.db, &n, &f.err), E_CORRUPT);
+	}
+}
+
+#define LONG (3600 * SECOND)
+
+TEST(a_lease_has_one_holder_and_each_taking_a_new_epoch)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct lease one = {"work", uuid_v7(&f.ids, T0), 0}, two = {"work", uuid_v7(&f.ids, T0), 0};
+		struct lease other = {"else", two.holder, 0};
+
+		CHECK_INT(store_lease_take(f.db, "work", &one.holder, LONG, &one.epoch, &f.err), 0);
+		CHECK_INT(one.epoch, 1);
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), E_CONFLICT);
+		CHECK(!two.epoch && strstr(f.err.text, "held by another"));
+		CHECK_INT(store_lease_take(f.db, "else", &other.holder, LONG, &other.epoch, &f.err), 0);
+		CHECK_INT(store_lease_renew(f.db, &one, LONG, &f.err), 0);
+		CHECK_INT(store_lease_renew(f.db, &two, LONG, &f.err), E_CONFLICT);
+		CHECK_INT(store_lease_take(f.db, "work", &one.holder, LONG, &one.epoch, &f.err), 0); /* its own, anew */
+		CHECK_INT(one.epoch, 2);
+		CHECK_INT(store_lease_release(f.db, &two, &f.err), 0); /* not its: nothing */
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), E_CONFLICT);
+		CHECK_INT(store_lease_release(f.db, &one, &f.err), 0);
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), 0);
+		CHECK_INT(two.epoch, 3);
+		CHECK_INT(store_lease_renew(f.db, &one, LONG, &f.err), E_CONFLICT);
+	}
+}
+
+TEST(an_expired_lease_is_anybodys_and_its_holders_while_nobody_took_it)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct lease one = {"work", uuid_v7(&f.ids, T0), 0}, two = {"work", uuid_v7(&f.ids, T0), 0};
+
+		CHECK_INT(store_lease_take(f.db, "work", &one.holder, -SECOND, &one.epoch, &f.err), 0);
+		CHECK_INT(store_lease_renew(f.db, &one, LONG, &f.err), 0);
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), E_CONFLICT);
+		CHECK_INT(store_lease_renew(f.db, &one, -SECOND, &f.err), 0);
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), 0);
+		CHECK_INT(two.epoch, 2);
+		CHECK_INT(store_lease_renew(f.db, &one, LONG, &f.err), E_CONFLICT);
+		CHECK(strstr(f.err.text, "epoch 1 is over"));
+	}
+}
+
+/* A write that acts on the strength of a lease. */
+static int write_guarded(struct fixture *f, const struct lease *l, const char *name)
+{
+	struct model m = model(f, name, "1", "u");
+	int rc = db_begin(f->db, &f->err);
+
+	if (!rc)
+		rc = store_lease_guard(f->db, l, &f->err);
+	if (!rc)
+		rc = store_model_insert(f->db, &m, &f->err);
+	if (!rc)
+		rc = db_commit(f->db, &f->err);
+	if (rc)
+		db_rollback(f->db);
+	return rc;
+}
+
+TEST(a_write_with_an_epoch_that_is_over_changes_nothing)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct lease one = {"work", uuid_v7(&f.ids, T0), 0}, two = {"work", uuid_v7(&f.ids, T0), 0}, old;
+		const struct model_filter all = {.status = -1};
+		struct model *list;
+		size_t n = 0;
+
+		CHECK_INT(write_guarded(&f, &one, "never"), E_CONFLICT);
+		CHECK_INT(store_lease_take(f.db, "work", &one.holder, -SECOND, &one.epoch, &f.err), 0);
+		CHECK_INT(write_guarded(&f, &one, "a"), 0); /* expired, and nobody took it */
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), 0);
+		CHECK_INT(write_guarded(&f, &one, "b"), E_CONFLICT);
+		CHECK_INT(write_guarded(&f, &two, "c"), 0);
+		old = two;
+		CHECK_INT(store_lease_take(f.db, "work", &two.holder, LONG, &two.epoch, &f.err), 0);
+		CHECK_INT(write_guarded(&f, &old, "d"), E_CONFLICT); /* its own, of before */
+		CHECK_INT(store_model_list(f.db, &f.a, &all, &list, &n, &f.err), 0);
+		CHECK_INT(n, 2);
+	}
+}
+
+struct taker {
+	const char *url;
+	struct uuid holder;
+	int n_granted, n_failed;
+};
+
+static void *take_once(void *arg)
+{
+	struct taker *t = arg;
+	struct db *db = NULL;
+	int64_t epoch = 0;
+	int rc = db_open(t->url, &db, NULL);
+
+	if (!rc)
+		rc = store_lease_take(db, "work", &t->holder, LONG, &epoch, NULL);
+	t->n_granted = !rc && epoch == 1;
+	t->n_failed = rc && rc != E_CONFLICT;
+	db_close(db);
+	return NULL;
+}
+
+TEST(of_many_who_ask_at_once_one_gets_the_lease)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		struct taker takers[6];
+		pthread_t t[COUNT_OF(takers)];
+		int n = 0, n_failed = 0;
+
+		if (strstr(f.url, ":memory:"))
+			continue; /* each connection has its own */
+		for (size_t i = 0; i < COUNT_OF(takers); i++) {
+			takers[i] = (struct taker){.url = f.url, .holder = uuid_v7(&f.ids, T0)};
+			CHECK_INT(pthread_create(&t[i], NULL, take_once, &takers[i]), 0);
+		}
+		for (size_t i = 0; i < COUNT_OF(takers); i++) {
+			CHECK_INT(pthread_join(t[i], NULL), 0);
+			n += takers[i].n_granted;
+			n_failed += takers[i].n_failed;
+		}
+		CHECK_INT(n, 1);
+		CHECK_INT(n_failed, 0);
 	}
 }
 

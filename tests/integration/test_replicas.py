@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several daemons on one PostgreSQL: what is changed through one serves from all."""
 import itertools
+import os
+import signal
 import time
 
 import pytest
@@ -28,7 +30,7 @@ def replicas(tmp_path, database):
     started = []
 
     def start(n=2, url=None):
-        new = control.together(n, lambda i: m.Muster(tmp_path / ("d%d" % (len(started) + i)), "", ["--loops", "2"],
+        new = control.together(n, lambda i: m.Muster(tmp_path / ("d%d" % (len(started) + i)), "", ["--loops", "2", "--log.level", "debug"],
                                                      {"MUSTER_DATABASE_URL": url or database.url()}))
         started.extend(new)
         return new
@@ -68,7 +70,7 @@ def until_served(daemon, name, limit=1.0):
         assert time.monotonic() - begin < 10, "%s never served %s" % (daemon.url, name)
         time.sleep(0.005)
     took = time.monotonic() - begin
-    assert took < limit, "%.3f s until %s served" % (took, name)
+    assert took < limit, "%.3f s until %s served\n%s" % (took, name, daemon.errors())
     return took
 
 
@@ -121,3 +123,120 @@ def test_own_changes_are_published_once(replicas, make_upstream):
     name = register(one, make_upstream())
     until_served(two, name)
     assert before and generation(one) == before + 2  # registered, promoted
+
+
+# --- who leads ---
+
+
+def leaders(daemons):
+    return [d for d in daemons if control.metric(d, "muster_leader", lease="rollout") == 1]
+
+
+def until_one_leads(daemons, limit=10):
+    """The one, and how long it took."""
+    begin = time.monotonic()
+    m.eventually(lambda: len(leaders(daemons)) == 1, "one leader of %d" % len(daemons))
+    took = time.monotonic() - begin
+    assert took < limit, took
+    return leaders(daemons)[0], took
+
+
+def epoch(daemon):
+    return control.metric(daemon, "muster_leader_epoch", lease="rollout")
+
+
+def says(daemon, text):
+    return text in daemon.api("GET", "/health")["parts"]["leader"]["detail"]
+
+
+def test_killing_the_leader_moves_the_lease_within_ten_seconds(replicas, database):
+    daemons = replicas(3)
+    first, _ = until_one_leads(daemons)
+    before = epoch(first)
+    rest = [d for d in daemons if d is not first]
+    m.eventually(lambda: says(first, "this daemon leads") and all(says(d, "another daemon leads") for d in rest),
+                 "health to say who leads")
+    control.end_at_once(first)
+    second, _ = until_one_leads(rest)
+    assert epoch(second) > before
+    assert database.sql("select epoch from leases where name = 'rollout'") == [["%d" % epoch(second)]]
+
+
+def test_leader_that_stops_gives_the_lease_back_at_once(replicas):
+    daemons = replicas(2)
+    first, _ = until_one_leads(daemons)
+    other = [d for d in daemons if d is not first]
+    control.stop(first)
+    second, _ = until_one_leads(other, limit=4)
+    assert epoch(second) >= 2
+
+
+def test_leader_that_was_frozen_does_not_lead_when_it_wakes(replicas):
+    daemons = replicas(2)
+    first, _ = until_one_leads(daemons)
+    (other,) = [d for d in daemons if d is not first]
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        until_one_leads([other])
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+    assert control.metric(first, "muster_leader", lease="rollout") == 0
+    assert leaders(daemons) == [other]
+
+
+# --- the database goes away ---
+
+
+@pytest.mark.parametrize("options", ["", "?listen=off"])
+def test_both_serve_without_the_database_and_both_catch_up(replicas, database, make_upstream, options):
+    one, two = replicas(2, database.url(options=options))
+    until_one_leads([one, two])
+    until_served(two, case(one, make_upstream(m.ok("as before"))))
+    loads = [control.Load(d, "load") for d in (one, two)]
+    try:
+        database.cluster.do("kill")
+        try:
+            for d in (one, two):
+                m.eventually(lambda: d.api("GET", "/health")["parts"]["leader"]["state"] == "degraded",
+                             "health to notice")
+            for load in loads:
+                load.wait(len(load.answered) + 100)
+            assert len(leaders([one, two])) <= 1
+        finally:
+            database.cluster.do("start")
+        for d in (one, two):
+            m.eventually(lambda: d.get("/health").json()["status"] == "ok", "health, with the database back")
+        new = register(one, make_upstream(m.ok("afterwards")))
+        until_served(two, new)
+        until_served(one, register(two, make_upstream(m.ok("and then"))))
+        until_one_leads([one, two])
+    finally:
+        for load in loads:
+            load.end()
+    for load in loads:
+        assert not load.refused and not load.broken, (load.refused[:3], load.broken[:3])
+
+
+def test_change_made_while_a_daemon_did_not_listen_is_found_later(replicas, database, make_upstream):
+    one, two = replicas(2)
+    until_served(two, case(one, make_upstream()))
+    database.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'muster' "
+                 "and query like 'listen%'")
+    until_served(two, register(one, make_upstream()), limit=6)  # a lost connection is made anew
+
+
+def test_rollback_through_one_reaches_the_other_within_a_second(replicas, make_upstream):
+    one, two = replicas(2)
+    good = case(one, make_upstream(m.ok("good")))
+    until_served(two, register(one, make_upstream(m.ok("bad"))))
+    two.api("POST", "/api/v1/rollback", {"use_case": "load", "reason": "test"})
+    until_served(one, good)
+    assert served_by(two, good)
+
+
+def test_what_came_from_another_is_kept_for_a_start_without_database(replicas, database, make_upstream):
+    one, two = replicas(2)
+    name = case(one, make_upstream(m.ok("kept")))
+    until_served(two, name)
+    path = os.path.join(two.directory, "data", "snapshot.json")
+    m.eventually(lambda: os.path.exists(path) and '"current"' in open(path).read(), "the snapshot on disk")

@@ -61,7 +61,8 @@ TEST(health_is_written_with_state_since_and_detail)
 		  "\"guardrails\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
 		  "\"gateway\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
 		  "\"database\":{\"state\":\"failed\",\"since\":\"1970-01-01T00:00:03.000000Z\",\"detail\":\"still "
-		  "cannot\"}}}");
+		  "cannot\"},"
+		  "\"leader\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"}}}");
 	buf_release(&out);
 }
 

@@ -13,6 +13,7 @@
 #include "control/admin/admin.h"
 #include "control/history/shipper.h"
 #include "control/registry/listener.h"
+#include "control/rollout/leader.h"
 #include "control/rollout/rollout.h"
 #include "control/telemetry/health.h"
 #include "core/base/log.h"
@@ -55,6 +56,7 @@ struct daemon {
 	struct store *store;
 	struct registry *registry;
 	struct listener *listener; /* NULL: nobody else can change the registry */
+	struct listener *leaving;  /* the same, while a job ends it */
 	struct shipper *shipper;
 	struct rollout *rollout;
 	struct admin admin;
@@ -64,14 +66,17 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer, rollout_timer;
+	struct timer health_timer, rollout_timer, leader_timer;
+	struct leader leader;
+	struct leader_answer leader_answer; /* the job's, while there is one */
+	bool leader_asks;		    /* there is one */
 	struct lease rollout_lease; /* what the job may act on; a copy, for the leader's own moves on meanwhile */
 	bool rollout_leads;
 	int64_t rollout_next_us; /* when the next step ends; 0: none does */
 	char rollout_problem[200];
 	size_t n_calls;
 	bool stopping;
-	bool mending; /* a job reads the registry again */
+	bool mending; /* a job reads the registry again, or saves it */
 	size_t n_draining;
 };
 
@@ -103,6 +108,9 @@ void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deploy
 /* replicas.c */
 int daemon_follow(struct daemon *d, struct err *err); /* what other daemons change serves here too */
 void daemon_leave(struct daemon *d);		      /* control loop: no more of it */
+void daemon_watch_leader(struct daemon *d);	      /* control loop: from now on it leads, or wants to */
+/* Control loop: whether this daemon may do now what only one may; *ret_lease is what its writes are guarded with. */
+bool daemon_leads(const struct daemon *d, struct lease *ret_lease);
 /* demo.c */
 int daemon_seed_demo(struct daemon *d, struct err *err);
 void daemon_print_banner(const struct daemon *d, int64_t ready_ms);

@@ -89,6 +89,27 @@ static void observe_serving(struct daemon *d, int64_t now)
 		   d->stopping ? "stopping" : "%llu requests on %zu loops", (unsigned long long)requests, d->n_loops);
 }
 
+static void observe_replicas(struct daemon *d, int64_t now)
+{
+	const struct leader *l = &d->leader;
+	char problem[200] = "";
+
+	if (d->listener)
+		listener_problem(d->listener, problem, sizeof(problem));
+	if (problem[0])
+		health_set(&d->health, HEALTH_LEADER, HEALTH_DEGRADED, now, "changes by other daemons are not seen: %s",
+			   problem);
+	else if (l->problem[0])
+		health_set(&d->health, HEALTH_LEADER, HEALTH_DEGRADED, now, "nobody can be asked who leads: %s",
+			   l->problem);
+	else if (daemon_leads(d, NULL))
+		health_set(&d->health, HEALTH_LEADER, HEALTH_OK, now, "this daemon leads, epoch %lld",
+			   (long long)l->lease.epoch);
+	else
+		health_set(&d->health, HEALTH_LEADER, HEALTH_OK, now, "%s",
+			   l->answered ? "another daemon leads" : "has not asked yet");
+}
+
 void daemon_update_health(struct daemon *d)
 {
 	int64_t now = clock_wall_us();
@@ -96,6 +117,7 @@ void daemon_update_health(struct daemon *d)
 	observe_registry(d, now);
 	observe_log(d, now);
 	observe_serving(d, now);
+	observe_replicas(d, now);
 }
 
 /* --- metrics --- */
@@ -131,6 +153,16 @@ static void write_spool(struct prom_writer *w, const struct daemon *d)
 	prom_family(w, "muster_log_lag_seconds", PROM_GAUGE,
 		    "Age of the oldest log record that the database does not have.");
 	prom_sample(w, NULL, 0, (double)counter_get(&h->lag_us) / 1e6);
+}
+
+static void write_leader(struct prom_writer *w, const struct daemon *d)
+{
+	struct prom_label label = {"lease", slice_from(d->leader.lease.name)};
+
+	prom_family(w, "muster_leader", PROM_GAUGE, "1: this daemon does what only one on the database may.");
+	prom_count(w, &label, 1, daemon_leads(d, NULL));
+	prom_family(w, "muster_leader_epoch", PROM_GAUGE, "Number of the last lease that this daemon held; 0: none.");
+	prom_count(w, &label, 1, (uint64_t)d->leader.lease.epoch);
 }
 
 static uint64_t sum(const struct daemon *d, size_t offset)
@@ -277,6 +309,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	prom_init(&w, out);
 	telemetry_metrics_write(&w, &src);
 	write_spool(&w, d);
+	write_leader(&w, d);
 	write_gateway(&w, d);
 	write_use_case_counters(&w, d, &names);
 	prom_family(&w, "gen_ai_server_request_duration_seconds", PROM_HISTOGRAM, "Whole exchanges, by use case.");

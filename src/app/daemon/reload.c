@@ -162,6 +162,13 @@ static void mend(void *arg)
 		log_info(&d->log, "the registry is read from the database again");
 }
 
+static void save(void *arg)
+{
+	struct daemon *d = arg;
+
+	registry_save(d->registry);
+}
+
 static void mended(void *arg)
 {
 	struct daemon *d = arg;
@@ -175,11 +182,11 @@ void daemon_mend(struct daemon *d)
 	char problem[200];
 
 	registry_problem(d->registry, problem, sizeof(problem));
-	if (!problem[0] || d->mending || d->stopping)
+	if (d->mending || d->stopping || !(problem[0] || registry_is_unsaved(d->registry)))
 		return;
 	d->mending = true;
 	d->n_calls++;
-	job_submit(d->control, mend, mended, d);
+	job_submit(d->control, problem[0] ? mend : save, mended, d);
 }
 
 /* The same files may hold another certificate now. */

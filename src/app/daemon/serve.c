@@ -165,6 +165,7 @@ static void watch(struct daemon *d)
 	}
 	timer_init(&d->health_timer, on_health_timer, d);
 	on_health_timer(d);
+	daemon_watch_leader(d);
 	daemon_watch_rollout(d);
 }
 

@@ -56,6 +56,7 @@ static void end_control(struct daemon *d)
 		uv_close((uv_handle_t *)&d->signals[i], close_handle);
 	timer_cancel(d->control, &d->health_timer);
 	timer_cancel(d->control, &d->rollout_timer);
+	timer_cancel(d->control, &d->leader_timer);
 	loop_stop(d->control);
 }
 

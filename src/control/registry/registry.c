@@ -327,6 +327,7 @@ void registry_save(struct registry *r)
 
 	pthread_mutex_lock(&r->save_lock);
 	s = registry_snapshot(r);
+	r->saved = s ? s->generation : 0; /* a failure is a problem, and that tries again */
 	if (s && r->snapshot_path && snapshot_save(s, r->snapshot_path, &why))
 		(void)err_prefix(&why, "the snapshot for a start without database is old");
 	snapshot_unref(s);
@@ -334,11 +335,18 @@ void registry_save(struct registry *r)
 	set_problem(r, why.text);
 }
 
-/*
- * What was published is committed: when it cannot be saved as well, that is worth a word, not an error.  A rollback
- * that came while this snapshot was on its way lies over it.
- */
-void registry_publish_locked(struct registry *r, struct snapshot *s)
+bool registry_is_unsaved(struct registry *r)
+{
+	bool unsaved;
+
+	pthread_mutex_lock(&r->view_lock);
+	unsaved = r->published && r->published->generation > r->saved;
+	pthread_mutex_unlock(&r->view_lock);
+	return unsaved;
+}
+
+/* A rollback that came while this snapshot was on its way lies over it. */
+static void publish_over_locked(struct registry *r, struct snapshot *s)
 {
 	struct snapshot *newer = NULL;
 	struct err why = {0};
@@ -350,6 +358,12 @@ void registry_publish_locked(struct registry *r, struct snapshot *s)
 	}
 	publish_locked(r, s);
 	pthread_mutex_unlock(&r->publish_lock);
+}
+
+/* What was published is committed: when it cannot be saved as well, that is worth a word, not an error. */
+void registry_publish_locked(struct registry *r, struct snapshot *s)
+{
+	publish_over_locked(r, s);
 	registry_save(r);
 }
 
@@ -380,7 +394,7 @@ static bool is_away(int rc)
 	return registry_is_away(rc) || rc == E_CORRUPT;
 }
 
-int registry_reload_locked(struct registry *r, struct err *err)
+static int reload_locked(struct registry *r, struct err *err)
 {
 	struct snapshot *s = NULL;
 	int64_t n = 0;
@@ -388,9 +402,18 @@ int registry_reload_locked(struct registry *r, struct err *err)
 
 	if (rc)
 		return rc;
-	registry_publish_locked(r, s);
+	publish_over_locked(r, s);
 	r->changes = n;
 	return 0;
+}
+
+int registry_reload_locked(struct registry *r, struct err *err)
+{
+	int rc = reload_locked(r, err);
+
+	if (!rc)
+		registry_save(r);
+	return rc;
 }
 
 static int from_disk(struct registry *r, struct snapshot **ret, struct err *err)
@@ -436,7 +459,8 @@ static int load_without_database(struct registry *r, const struct err *why_not, 
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&r->publish_lock);
-	publish_locked(r, s); /* what lies on disk stays as it is: it is the best that is known */
+	r->saved = s->generation; /* what lies on disk stays as it is: it is the best that is known */
+	publish_locked(r, s);
 	pthread_mutex_unlock(&r->publish_lock);
 	set_problem(r, both.text);
 	*ret_origin = origin;
@@ -490,13 +514,13 @@ int registry_load(struct registry *r, enum registry_origin *ret_origin, struct e
 	return rc;
 }
 
-static int refresh_locked(struct registry *r, struct err *err)
+static int refresh_locked(struct registry *r, int (*reload)(struct registry *r, struct err *err), struct err *err)
 {
 	struct err why = {0};
 	int rc = registry_record_pending_locked(r, NULL, &why);
 
 	if (!rc)
-		rc = registry_reload_locked(r, &why);
+		rc = reload(r, &why);
 	if (rc)
 		set_problem(r, why.text);
 	return rc ? err_set(err, rc, "%s", why.text) : 0;
@@ -507,12 +531,15 @@ int registry_refresh(struct registry *r, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&r->change_lock);
-	rc = refresh_locked(r, err);
+	rc = refresh_locked(r, registry_reload_locked, err);
 	pthread_mutex_unlock(&r->change_lock);
 	return rc;
 }
 
-/* Under the lock no change of our own is between its commit and its publication: so it is looked at again. */
+/*
+ * Under the lock no change of our own is between its commit and its publication: so it is looked at again.  The next
+ * change of others does not wait for the disk.
+ */
 int registry_catch_up(struct registry *r, struct db *db, struct err *err)
 {
 	int64_t n = 0;
@@ -522,7 +549,7 @@ int registry_catch_up(struct registry *r, struct db *db, struct err *err)
 		return rc;
 	pthread_mutex_lock(&r->change_lock);
 	if (n != r->changes)
-		rc = refresh_locked(r, err);
+		rc = refresh_locked(r, reload_locked, err);
 	pthread_mutex_unlock(&r->change_lock);
 	return rc;
 }

@@ -34,9 +34,12 @@ enum registry_origin { REGISTRY_FROM_DATABASE, REGISTRY_FROM_DISK, REGISTRY_EMPT
 int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err);
 /*
  * Another process may have changed the registry: builds from the database again and publishes, unless nothing was
- * changed since.  db is only asked how many changes there were.
+ * changed since.  db is only asked how many changes there were.  It is not saved on disk: see registry_is_unsaved.
  */
 int registry_catch_up(struct registry *r, struct db *db, struct err *err);
+/* Whether something newer is published than lies on disk: then registry_save, which waits for the disk. */
+bool registry_is_unsaved(struct registry *r);
+void registry_save(struct registry *r);
 /* Builds from the database again and publishes. */
 int registry_refresh(struct registry *r, struct err *err);
 struct snapshot *

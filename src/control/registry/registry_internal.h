@@ -36,6 +36,7 @@ struct registry {
 	uint64_t pending_since; /* the generation before which snapshots lack the newest pending rollback */
 
 	pthread_mutex_t save_lock; /* of the file */
+	atomic_ullong saved;	   /* the generation that lies in it, or was tried to */
 
 	pthread_mutex_t record_lock; /* never held over anything slow. Guards: */
 	pthread_cond_t record_done;
@@ -92,8 +93,7 @@ int registry_record_pending_locked(struct registry *r, struct err *refused, stru
 int registry_reload_locked(struct registry *r, struct err *err); /* from the database, published */
 /* With the publish lock held: from what is published, with what is pending over it. */
 int registry_rebuild_locked(struct registry *r, struct err *err);
-bool registry_is_away(int rc);		/* whether the database may answer later */
-void registry_save(struct registry *r); /* the snapshot that is published, to disk */
+bool registry_is_away(int rc); /* whether the database may answer later */
 /* With the change lock held. */
 int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err);
 void registry_publish_locked(struct registry *r, struct snapshot *s); /* takes the reference */

@@ -7,6 +7,7 @@
 #include "control/store/postgres_internal.h"
 
 #include <poll.h>
+#include <stdio.h>
 
 #include "core/base/clock.h"
 

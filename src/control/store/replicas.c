@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* registry_changes and leases: each call is one statement, so that two who ask at once cannot both be told yes. */
 #include "control/store/replicas.h"
+
+#include <stdio.h>
+
 #include "control/store/store_internal.h"
 
 /* --- registry_changes --- */
@@ -83,7 +86,7 @@ int store_lease_take(struct db *db, const char *name, const struct uuid *holder,
 	sql_add(&q, db->now_us);
 	sql_add(&q, " returning epoch");
 	rc = read_number(db, &q, ret_epoch, &n, err);
-	return rc || n ? rc : err_set(err, E_BUSY, "the lease %s is held by another daemon", name);
+	return rc || n ? rc : err_set(err, E_CONFLICT, "the lease %s is held by another daemon", name);
 }
 
 static int lost(const struct lease *l, struct err *err)

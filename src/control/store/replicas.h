@@ -24,8 +24,8 @@ struct lease {
 };
 
 /*
- * Takes a lease that is free, expired, or the holder's own, for ttl_us; *ret_epoch is larger than any before.  E_BUSY:
- * another holds it.
+ * Takes a lease that is free, expired, or the holder's own, for ttl_us; *ret_epoch is larger than any before.
+ * E_CONFLICT: another holds it.
  */
 int store_lease_take(struct db *db, const char *name, const struct uuid *holder, int64_t ttl_us, int64_t *ret_epoch,
 		     struct err *err);

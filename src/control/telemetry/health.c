@@ -34,6 +34,8 @@ const char *health_part_name(enum health_part p)
 		return "gateway";
 	case HEALTH_DATABASE:
 		return "database";
+	case HEALTH_LEADER:
+		return "leader";
 	case HEALTH_N_PARTS:
 		break;
 	}

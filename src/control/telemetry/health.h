@@ -16,6 +16,7 @@ enum health_part {
 	HEALTH_GUARDRAILS,
 	HEALTH_GATEWAY,
 	HEALTH_DATABASE,
+	HEALTH_LEADER, /* whether this daemon does what only one of all on the database may */
 	HEALTH_N_PARTS,
 };
 
