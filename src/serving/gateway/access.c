@@ -7,22 +7,22 @@
 #include "core/http/url.h"
 #include "serving/gateway/settings.h"
 
-static const enum key_role client = KEY_CLIENT, operator= KEY_OPERATOR, admin = KEY_ADMIN;
+static const enum key_role of_client = KEY_CLIENT, of_operator = KEY_OPERATOR, of_admin = KEY_ADMIN;
 
 static const struct route roles[] = {
-	{HTTP_POST, "/api/v1/generate", &client}, {HTTP_GET, "/api/v1/use-cases/{use_case}/current", &client},
-	{HTTP_POST, "/api/v1/guardrails/check", &client}, {HTTP_POST, "/api/v1/logs", &client},
-	{HTTP_GET, "/api/v1/models", &client}, {HTTP_GET, "/api/v1/models/{model}", &client},
-	{HTTP_GET, "/version", &client},
-	{HTTP_PATCH, "/api/v1/models/{model}", &operator}, /* its status alone: the handler looks */
-	 {HTTP_DELETE, "/api/v1/models/{model}", &operator},
-	  {
-		  HTTP_POST,
-		  "/api/v1/models/{model}/promote",
-		  &operator},
-		  {HTTP_GET, "/api/v1/keys", &admin},
-		  {HTTP_GET, "/api/v1/keys/{key}", &admin},
-	 };
+	{HTTP_POST, "/api/v1/generate", &of_client},
+	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &of_client},
+	{HTTP_POST, "/api/v1/guardrails/check", &of_client},
+	{HTTP_POST, "/api/v1/logs", &of_client},
+	{HTTP_GET, "/api/v1/models", &of_client},
+	{HTTP_GET, "/api/v1/models/{model}", &of_client},
+	{HTTP_GET, "/version", &of_client},
+	{HTTP_PATCH, "/api/v1/models/{model}", &of_operator}, /* its status alone: the handler looks */
+	{HTTP_DELETE, "/api/v1/models/{model}", &of_operator},
+	{HTTP_POST, "/api/v1/models/{model}/promote", &of_operator},
+	{HTTP_GET, "/api/v1/keys", &of_admin},
+	{HTTP_GET, "/api/v1/keys/{key}", &of_admin},
+};
 
 /* Whatever is below these, with any method. */
 static const struct {
