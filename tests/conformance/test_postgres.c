@@ -97,6 +97,7 @@ static const struct {
 	{"postgres://u:hunter2%zz@h/d", E_INVALID},
 	{"postgres://u:hunter2@h/d?colour=hunter2", E_INVALID},
 	{"postgres://u:hunter2@h/d?prepare=hunter2", E_INVALID},
+	{"postgres://u:hunter2@h/d?listen=hunter2", E_INVALID},
 	{"postgres://u:hunter2@h/d?password_file=%zz", E_INVALID},
 	{"postgres://u:hunter2@h/d?sslmode=hunter2", E_INVALID},
 	{"postgres://u:hunter2@127.0.0.1:1/d", E_UNAVAILABLE},
