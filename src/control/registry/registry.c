@@ -459,7 +459,7 @@ static int load_without_database(struct registry *r, const struct err *why_not, 
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&r->publish_lock);
-	r->saved = s->generation; /* what lies on disk stays as it is: it is the best that is known */
+	r->saved = r->generation; /* what lies on disk stays as it is: it is the best that is known */
 	publish_locked(r, s);
 	pthread_mutex_unlock(&r->publish_lock);
 	set_problem(r, both.text);
