@@ -90,7 +90,7 @@ static void on_timer(void *arg)
 		timer_set(d->control, &d->rollout_timer, TICK_MS);
 		return;
 	}
-	d->rollout_leads = true;
+	d->rollout_leads = daemon_leads(d, &d->rollout_lease);
 	d->n_calls++;
 	job_submit(d->control, tick, ticked, d);
 }
