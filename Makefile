@@ -127,7 +127,8 @@ fuzz:
 	$(MAKE) CC=clang CONFIG=fuzz-lib CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' build/fuzz-lib/libmuster.a
 	clang -std=gnu17 -D_GNU_SOURCE -Isrc -I. -g -O1 -fsanitize=fuzzer,address,undefined -o build/fuzz/$T.o -c tests/fuzz/fuzz_$T.c
 	clang++ -fsanitize=fuzzer,address,undefined -o build/fuzz/$T build/fuzz/$T.o build/fuzz-lib/libmuster.a $(LIBS)
-	build/fuzz/$T -max_total_time=$(or $(SECS),60) tests/fuzz/corpus/$T
+	@mkdir -p build/fuzz/$T.found
+	build/fuzz/$T -max_total_time=$(or $(SECS),60) build/fuzz/$T.found tests/fuzz/corpus/$T
 
 check: check-format check-layers check-headers tidy
 check-format:
