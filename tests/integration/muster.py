@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import queue
+import random
 import re
 import select
 import signal
@@ -697,7 +698,12 @@ def silent(c, r):
 
 
 def free_port():
-    """A port where nobody listens."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port where nobody listens, below those that the kernel hands out: nobody else takes it before it is used."""
+    while True:
+        port = random.randrange(10240, 20000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
