@@ -412,7 +412,7 @@ def test_guardrails_say_what_may_be_used(lib, demo):
 # --- deployments ---
 
 
-def test_rollback_without_the_call_goes_by_the_registry(lib, daemon):
+def test_rollback_goes_back_to_a_model_and_to_a_snapshot(lib, daemon):
     use_case = daemon.name("roll")
 
     async def test():
@@ -422,21 +422,47 @@ def test_rollback_without_the_call_goes_by_the_registry(lib, daemon):
             for version in ("1", "2", "3"):
                 ids.append(await registry.register_model("m", "t", "sim", use_case, version, {}))
                 await registry.update_model_status(ids[-1], "current")
-            answers = [await manager.rollback(use_case, reason="it lies"), await manager.rollback(use_case, to=ids[0])]
+            before = await manager.rollback(use_case, reason="it lies")
+            named = await manager.rollback(use_case, to=ids[0])
+            kept = await manager.snapshots(use_case)
+            forth = await manager.rollback(use_case, snapshot=kept[-1]["snapshot_id"])
             history = await registry.history(ids[2])
-            with pytest.raises(lib.UnsupportedError):
-                await manager.rollback(use_case, snapshot="s")
-            with pytest.raises(lib.NotFoundError):
-                await manager.rollback(use_case, to="no-such-model")
-            return ids, answers, await registry.get_current_model(use_case), history
+            for bad in ({"to": ids[0], "snapshot": "s"}, {"snapshot": "s"}, {"to": "no-such-model"}):
+                with pytest.raises(lib.MusterError):
+                    await manager.rollback(use_case, **bad)
+            return ids, [before, named, forth], await registry.get_current_model(use_case), history
 
-    if daemon.post("/api/v1/rollback", {}).status != 404:
-        pytest.skip("this daemon has the call")
     ids, answers, current, history = run(test())
-    assert [(a["model_id"], a["archived"], a["by"]) for a in answers] == [
-        (ids[1], ids[2], "registry"), (ids[0], ids[1], "registry")]
-    assert current["model_id"] == ids[0]
-    assert (history[0]["after"]["status"], history[0]["reason"], history[0]["actor"]) == ("archived", "it lies", "ops")
+    assert [(a["from_id"], a["to_id"]) for a in answers] == [(ids[2], ids[1]), (ids[1], ids[0]), (ids[0], ids[2])]
+    assert all(a["recorded"] is True for a in answers)
+    assert current["model_id"] == ids[2]
+    assert any((e["reason"], e["actor"]) == ("it lies", "ops") for e in history), history
+
+
+def test_deployment_is_started_paused_and_waited_for(lib, daemon):
+    use_case = daemon.name("roll")
+
+    async def test():
+        async with client_of(lib, daemon.url) as client:
+            registry, manager = lib.ModelRegistry(client), lib.DeploymentManager(client)
+            for version in ("1", "2"):
+                await registry.register_model("m", "t", "sim", use_case, version, {})
+            await registry.update_model_status((await registry.get_model("m@1", use_case))["model_id"], "current")
+            d = await manager.start(use_case, "m@2", steps=[10, 100], hold_s=3600, max_wait_s=60, max_pause_s=90,
+                                    thresholds={"error_rate": 0.1, "min_samples": 5}, reason="new")
+            active = await manager.list(use_case, active=True)
+            with pytest.raises(lib.TimedOutError):
+                await manager.wait(d["deployment_id"], timeout_s=0)
+            paused = await manager.pause(use_case, "look")
+            await manager.resume(d["deployment_id"][:18])
+            await manager.promote(use_case)
+            return d, active, paused, await manager.wait(d["deployment_id"], m.LIMIT)
+
+    d, active, paused, ended = run(test())
+    assert (d["plan"]["steps"], d["plan"]["hold"], d["plan"]["max_wait"]) == ([10, 100], 3600000, 60000)
+    assert d["plan"]["thresholds"]["min_samples"] == 5
+    assert [a["deployment_id"] for a in active] == [d["deployment_id"]]
+    assert (paused["state"], ended["state"]) == ("paused", "succeeded")
 
 
 def test_deployment_calls_are_those_of_the_api(lib, make_upstream):
@@ -459,8 +485,8 @@ def test_deployment_calls_are_those_of_the_api(lib, make_upstream):
         *[("POST", "/api/v1/deployments/id%2F1/" + verb) for verb in ("pause", "resume", "promote", "abort")],
         ("GET", "/api/v1/deployments?use_case=u&limit=50"), ("POST", "/api/v1/rollback")]
     assert fake.requests[0].json() == {"use_case": "u", "model": "m@2", "strategy": "canary", "steps": [10, 100],
-                                       "hold_ms": 300000, "reason": "new"}
-    assert fake.requests[-1].json() == {"use_case": "u", "snapshot": "s", "reason": "bad"}
+                                       "hold": 300000, "reason": "new"}
+    assert fake.requests[-1].json() == {"use_case": "u", "snapshot_id": "s", "reason": "bad"}
 
 
 # --- calls ---
