@@ -96,6 +96,7 @@ static bool is_loopback(const char *url)
 
 static bool set_up(struct muster *m, const struct muster_options *o, const char *key)
 {
+	const char *ca_file = o->ca_file ? o->ca_file : getenv("MUSTER_CA_FILE");
 	bool ok = add_header(m, "Content-Type: ", "application/json") && add_header(m, "Expect:", "") &&
 		  (!o->actor || !*o->actor || add_header(m, "x-muster-actor: ", o->actor));
 
@@ -111,8 +112,8 @@ static bool set_up(struct muster *m, const struct muster_options *o, const char 
 	curl_easy_setopt(m->curl, CURLOPT_CONNECTTIMEOUT_MS, o->connect_timeout_ms ? o->connect_timeout_ms : 5000L);
 	if (is_loopback(m->url)) /* a proxy of the environment cannot reach what runs here */
 		curl_easy_setopt(m->curl, CURLOPT_PROXY, "");
-	if (o->ca_file)
-		curl_easy_setopt(m->curl, CURLOPT_CAINFO, o->ca_file);
+	if (ca_file && *ca_file)
+		curl_easy_setopt(m->curl, CURLOPT_CAINFO, ca_file);
 	return true;
 }
 

@@ -67,7 +67,7 @@ struct muster_options {
 	const char *url;	 /* default: the environment's MUSTER_URL, else MUSTER_DEFAULT_URL */
 	const char *api_key;	 /* default: the environment's MUSTER_API_KEY; "" for none */
 	const char *actor;	 /* who changes things, for the registry's history */
-	const char *ca_file;	 /* certificates to trust instead of the system's */
+	const char *ca_file;	 /* certificates to trust instead of the system's; default: MUSTER_CA_FILE, if set */
 	long connect_timeout_ms; /* default 5,000 */
 	long timeout_ms;	 /* of a whole call; default 600,000; -1: none */
 	size_t max_answer_bytes; /* default 64 MiB */

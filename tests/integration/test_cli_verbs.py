@@ -279,6 +279,20 @@ def test_help_of_everything():
     assert control.run().rc == 2
 
 
+def test_health_waits_for_a_daemon_that_is_on_its_way(tmp_path):
+    port = m.free_port()
+    url = "http://127.0.0.1:%d" % port
+    waiting = subprocess.Popen([m.BIN, "health", "--wait", "%ds" % m.LIMIT, "--url", url], stdout=subprocess.PIPE)
+    daemon = m.Muster(tmp_path, args=["--listen", "127.0.0.1:%d" % port])
+    try:
+        out, _ = waiting.communicate(timeout=2 * m.LIMIT)
+        assert waiting.returncode == 0 and out.startswith(b"ok"), out
+    finally:
+        daemon.stop()
+    got = control.run("health", "--wait", "100ms", "--url", url)
+    assert got.rc == 1 and "muster serve" in got.err, got
+
+
 def test_version():
     assert control.run("version").out == control.run("--version").out
     assert json.loads(control.run("version", "--json").out)["version"] in control.run("version").out

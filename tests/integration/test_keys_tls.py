@@ -89,6 +89,14 @@ def test_a_certificate_that_is_no_good_changes_nothing(served, damage):
     m.eventually(lambda: accepts(d, folder, "new"), "the new certificate")
 
 
+def test_command_line_trusts_the_authority_that_it_is_told(served):
+    d, folder = served
+    url = "https://localhost:%d" % d.address[1]
+    for said, rc in ((str(folder / "old" / "ca.pem"), 0), (str(folder / "new" / "ca.pem"), 1), ("", 1)):
+        got = control.run("health", MUSTER_URL=url, MUSTER_CA_FILE=said)
+        assert got.rc == rc and ("certificate" in got.err) is (rc == 1), got
+
+
 def test_many_reloads_under_connections_that_come_and_go(served):
     d, folder = served
     context = ssl.create_default_context()

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* muster health, muster version. */
+#include <time.h>
+
 #include "app/cli/cli_internal.h"
+#include "core/base/clock.h"
+
+#define WAIT_STEP_MS 50
 
 static const struct column part_columns[] = {{"PART"}, {"STATE"}, {"SINCE"}, {"DETAIL", .min_width = 20}};
 
@@ -23,9 +28,37 @@ static void print_parts(struct cli *c, const struct json *parts)
 }
 
 /* A daemon that is not well answers too, with 503: that answer is the news. */
-int health_run(struct cli *c)
+static int ask(struct cli *c, struct muster_answer *raw, struct muster_error *e)
 {
 	const struct muster_request r = {.method = "GET", .path = "/health"};
+	int rc = muster_send(c->client, &r, raw, e);
+
+	return rc < 0 && (e->result != MUSTER_E_REFUSED || e->http_status != 503) ? -1 : 0;
+}
+
+/* Asks until all is well, or the time is over. */
+static int ask_until_ok(struct cli *c, struct muster_answer *raw, struct muster_error *e)
+{
+	int64_t until_ms = clock_mono_ms() + args_duration_ms(&c->args, "wait", 0);
+	const struct timespec step = {0, WAIT_STEP_MS * 1000000L};
+
+	for (;;) {
+		int rc = ask(c, raw, e);
+
+		if ((!rc && strstr(raw->body, "\"status\":\"ok\"")) || clock_mono_ms() >= until_ms)
+			return rc;
+		muster_answer_release(raw);
+		(void)nanosleep(&step, NULL); /* interrupted: asked sooner */
+	}
+}
+
+static bool is_well(struct cli *c, struct slice status)
+{
+	return slice_eq_str(status, "ok") || (slice_eq_str(status, "degraded") && !args_has(&c->args, "wait"));
+}
+
+int health_run(struct cli *c)
+{
 	struct muster_answer raw = {0};
 	struct muster_error e;
 	struct slice status;
@@ -34,13 +67,13 @@ int health_run(struct cli *c)
 
 	if (rc)
 		return rc;
-	if (muster_send(c->client, &r, &raw, &e) < 0 && (e.result != MUSTER_E_REFUSED || e.http_status != 503))
+	if (ask_until_ok(c, &raw, &e))
 		return cli_refused(c, &raw, &e);
 	rc = cli_take_answer(c, &raw, &a);
 	if (rc)
 		return rc;
 	status = json_text(a.root, "status");
-	rc = slice_eq_str(status, "failed") || !status.n ? EXIT_FAILED : EXIT_WORKED;
+	rc = is_well(c, status) ? EXIT_WORKED : EXIT_FAILED;
 	if (c->json) {
 		cli_print_json(c, &a);
 		return rc;

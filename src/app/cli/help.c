@@ -12,6 +12,7 @@
 static const char *const environment[][2] = {
 	{"MUSTER_URL", "Where the daemon answers. Default http://127.0.0.1:8080."},
 	{"MUSTER_API_KEY", "The API key, when the daemon wants one."},
+	{"MUSTER_CA_FILE", "Certificates to trust instead of the system's, when MUSTER_URL is https."},
 	{"MUSTER_DATA", "For migrate: the daemon's data directory. Default ./var."},
 	{"MUSTER_DATABASE_URL", "For migrate: the database itself."},
 	{"COLUMNS", "Width of tables. Default: the terminal's; no limit when the output is no terminal."},

@@ -11,6 +11,11 @@
 
 #define OPTIONS(o) .options = (o), .n_options = COUNT_OF(o)
 
+static const struct option health_options[] = {
+	{"wait", OPTION_DURATION, OPTIONAL, "DURATION",
+	 "Wait until all is ok, at most that long: for a daemon that has just been started, or a database that comes "
+	 "back."},
+};
 static const struct option always[] = {
 	{"help", OPTION_FLAG, OPTIONAL, NULL, "Show what this command does and takes."},
 };
@@ -296,9 +301,11 @@ static const struct verb health = {"health",
 				   0,
 				   0,
 				   "How the daemon and its parts are.",
-				   "The exit status is 1 when any part has failed.",
-				   "muster health",
-				   .run = health_run};
+				   "The exit status is 1 when any part has failed; with --wait, when not all of "
+				   "them are ok in time.",
+				   "muster health --wait 30s",
+				   OPTIONS(health_options),
+				   health_run};
 static const struct verb check = {
 	"check",
 	"",
