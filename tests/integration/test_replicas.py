@@ -2,6 +2,7 @@
 """Several daemons on one PostgreSQL: what is changed through one serves from all."""
 import itertools
 import os
+import re
 import signal
 import time
 
@@ -182,6 +183,36 @@ def test_leader_that_was_frozen_does_not_lead_when_it_wakes(replicas):
         first.process.send_signal(signal.SIGCONT)
     assert control.metric(first, "muster_leader", lease="rollout") == 0
     assert leaders(daemons) == [other]
+
+
+# --- deployments: what all of them count ---
+
+
+def test_bad_model_is_rolled_back_though_the_leader_sees_no_request(replicas, database, make_upstream):
+    daemons = replicas(2)
+    leader, _ = until_one_leads(daemons)
+    (follower,) = [d for d in daemons if d is not leader]
+    good, bad = make_upstream(m.ok("good")), make_upstream(m.answer_with(500, {"error": {"message": "broken"}}))
+    leader.use_case("roll", policy="none", fallback_content="")
+    leader.register("roll", good, name="old")
+    leader.register("roll", bad, name="new", promote=False)
+    m.eventually(lambda: served_by(follower, "old@1.0", "roll"), "the follower to serve")
+    d = leader.api("POST", "/api/v1/deployments",
+                   {"use_case": "roll", "model": "new@1.0", "strategy": "canary", "steps": [50, 100], "hold": "1h",
+                    "thresholds": {"min_samples": 20, "error_rate": 0.2}, "reason": "test"})
+    path = "/api/v1/deployments/" + d["deployment_id"]
+    load = control.Load(follower, "roll")
+    try:
+        m.eventually(lambda: leader.api("GET", path)["state"] == "rolled_back", "the rollback")
+    finally:
+        load.end()
+    now = leader.api("GET", path)
+    said = re.match(r"error rate ([0-9.]+) % \((\d+) of (\d+) requests\), limit 20.00 %$", now["rollback_reason"])
+    assert said and int(said[2]) >= 5 and int(said[3]) >= int(said[2]), now["rollback_reason"]
+    assert not load.refused and not load.broken, (load.refused[:3], load.broken[:3])  # the old model answered
+    assert now["evidence"]["replicas"] >= 1
+    rows = database.sql("select instance, candidate_errors from deployment_figures")
+    assert len(rows) == 1 and int(rows[0][1]) >= 5, rows
 
 
 # --- the database goes away ---

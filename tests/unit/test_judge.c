@@ -210,3 +210,39 @@ TEST(a_judgement_is_written_with_null_for_what_is_unknown)
 		     "0,\"verdict\":\"not_judged\"}"));
 	buf_release(&out);
 }
+
+TEST(latencies_are_written_and_added_up)
+{
+	static const struct {
+		const char *text;
+		int rc;
+	} texts[] = {
+		{"", 0},
+		{"0:1", 0},
+		{"160:5 3:2", 0},
+		{"161:1", E_INVALID},
+		{"1:", E_INVALID},
+		{":1", E_INVALID},
+		{"1", E_INVALID},
+
+		{"1:-2", E_INVALID},
+		{"3:4 x:1", E_INVALID},
+		{"0:18446744073709551615 0:1", E_INVALID},
+	};
+	uint64_t counts[LATENCY_BUCKETS] = {0}, back[LATENCY_BUCKETS] = {0};
+	CLEANUP(buf_release) struct buf out;
+
+	buf_init(&out, LATENCY_TEXT_MAX);
+	for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+		counts[i] = i % 3 ? UINT64_MAX - i : 0;
+	latency_write(counts, &out);
+	CHECK(!buf_failed(&out));
+	CHECK_INT(latency_read(buf_slice(&out), back), 0);
+	CHECK(!memcmp(counts, back, sizeof(counts)));
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		uint64_t into[LATENCY_BUCKETS] = {7, 0};
+
+		CHECK_INT(latency_read(slice_from(texts[i].text), into), texts[i].rc);
+		CHECK(!texts[i].rc || (into[0] == 7 && into[3] == 0));
+	}
+}

@@ -41,7 +41,8 @@ struct daemon {
 	bool demo;
 	struct log log;
 	int64_t start_us;
-	char address[300]; /* "http://127.0.0.1:8080" */
+	struct uuid instance; /* of this process, among all that share the database */
+	char address[300];    /* "http://127.0.0.1:8080" */
 
 	struct loop *control;
 	struct data_loop loops[DAEMON_MAX_LOOPS + 1]; /* the last used may be the control loop's own listener */

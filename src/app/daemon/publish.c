@@ -127,7 +127,11 @@ static void publish(struct daemon *d, const struct news *news, bool wait)
 
 void daemon_publish(struct snapshot *s, void *daemon)
 {
-	publish(daemon, &(struct news){.snapshot = s}, true);
+	struct daemon *d = daemon;
+
+	if (d->rollout)
+		rollout_see(d->rollout, s);
+	publish(d, &(struct news){.snapshot = s}, true);
 }
 
 void daemon_publish_settings(struct daemon *d, struct gateway_settings *s, struct tls_context *tls)

@@ -8,9 +8,7 @@
 
 int daemon_follow(struct daemon *d, struct err *err)
 {
-	struct uuid self = uuid_v7_now();
-
-	leader_init(&d->leader, &self);
+	leader_init(&d->leader, &d->instance);
 	return store_is_shared(d->store) ? listener_start(d->registry, d->store, &d->listener, err) : 0;
 }
 

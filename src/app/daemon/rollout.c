@@ -45,7 +45,12 @@ static bool count(struct slice use_case, struct rollout_counts ret[ROLLOUT_N_ARM
 
 int daemon_make_rollout(struct daemon *d, struct err *err)
 {
-	const struct rollout_options o = {.registry = d->registry, .store = d->store, .count = count, .arg = d};
+	const struct rollout_options o = {.registry = d->registry,
+					  .store = d->store,
+					  .shared = store_is_shared(d->store),
+					  .instance = d->instance,
+					  .count = count,
+					  .arg = d};
 
 	(void)err;
 	d->rollout = rollout_new(&o);

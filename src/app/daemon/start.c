@@ -308,6 +308,7 @@ int daemon_start(struct daemon *d, struct err *err)
 	raise_file_limit();
 	pthread_mutex_init(&d->settings_lock, NULL);
 	d->start_us = clock_wall_us();
+	d->instance = uuid_v7_now();
 	d->n_loops = count_loops(&d->config);
 	d->has_control_listener = d->config.control_listen[0] != 0;
 	health_init(&d->health, MUSTER_VERSION, d->start_us);

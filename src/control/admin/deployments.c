@@ -29,7 +29,7 @@ static void write_one(struct api_call *c, struct db *db, const struct deployment
 	if (deploy_state_is_end(d->state)) {
 		jw_null(&c->w);
 	} else {
-		rollout_judge(c->admin->rollout, d, &now);
+		rollout_judge(c->admin->rollout, db, d, &now);
 		judgement_write(&c->w, &now);
 	}
 	jw_object_end(&c->w);

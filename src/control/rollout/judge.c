@@ -32,6 +32,15 @@ void rollout_counts_since(const struct rollout_counts *now, const struct rollout
 		ret->latency[i] = since(now->latency[i], before->latency[i]);
 }
 
+void rollout_counts_add(struct rollout_counts *to, const struct rollout_counts *more)
+{
+	to->requests += more->requests;
+	to->errors += more->errors;
+	to->violations += more->violations;
+	for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+		to->latency[i] += more->latency[i];
+}
+
 static double rate(uint64_t n, uint64_t of)
 {
 	return of ? (double)n / (double)of : -1;
@@ -97,6 +106,7 @@ void judge(const struct deploy_thresholds *t, const struct rollout_counts *candi
 	*ret = (struct judgement){.samples = candidate->requests,
 				  .current_samples = current->requests,
 				  .min_samples = t->min_samples,
+				  .n_replicas = 1,
 				  .verdict = VERDICT_PASS};
 	judge_rate(ret, "error_rate", t->error_rate, candidate->errors, rate(current->errors, current->requests));
 	judge_p95(ret, t, candidate, current);
@@ -125,6 +135,7 @@ void judgement_write(struct json_writer *w, const struct judgement *j)
 	jw_ki64(w, "samples", (int64_t)j->samples);
 	jw_ki64(w, "current_samples", (int64_t)j->current_samples);
 	jw_ki64(w, "min_samples", j->min_samples);
+	jw_ki64(w, "replicas", (int64_t)j->n_replicas);
 	jw_key(w, "metrics");
 	jw_array(w);
 	for (size_t i = 0; i < j->n; i++) {

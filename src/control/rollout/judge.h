@@ -14,6 +14,7 @@ struct rollout_counts {
 	uint64_t latency[LATENCY_BUCKETS]; /* of good answers */
 };
 
+void rollout_counts_add(struct rollout_counts *to, const struct rollout_counts *more);
 /* now - before, member by member; a number that went back (a new process) counts from 0. */
 void rollout_counts_since(const struct rollout_counts *now, const struct rollout_counts *before,
 			  struct rollout_counts *ret);
@@ -34,6 +35,7 @@ struct judgement {
 	enum verdict verdict; /* the worst of them; never a pass with fewer samples than asked for */
 	uint64_t samples, current_samples;
 	int64_t min_samples;
+	size_t n_replicas; /* whose figures these are */
 	struct judged row[JUDGED_MAX];
 	size_t n;
 };

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Moves of deployments, and what each does to the models; and where the counters stood when a step began.  Those marks
- * are in memory alone: a new process counts from 0, and so does its step.
- */
+/* Moves of deployments, and what each does to the models. */
 #include "control/rollout/rollout.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "control/rollout/rollout_internal.h"
-#include "core/base/clock.h"
+#include "control/store/figures.h"
 
-#define FORGET_AFTER_US (60 * 1000000LL)
 #define EVIDENCE_MAX ((size_t)8 << 10)
 
 struct rollout *rollout_new(const struct rollout_options *o)
@@ -37,99 +33,6 @@ void rollout_free(struct rollout *r)
 	}
 	pthread_mutex_destroy(&r->lock);
 	free(r);
-}
-
-/* --- marks --- */
-
-static bool same(const struct uuid *a, const struct uuid *b)
-{
-	return !memcmp(a->b, b->b, sizeof(a->b));
-}
-
-static struct mark *find_mark(struct rollout *r, const struct deployment *d)
-{
-	for (struct mark *m = r->marks; m; m = m->next)
-		if (same(&m->id, &d->id))
-			return m;
-	return NULL;
-}
-
-static void count_now(struct rollout *r, const struct deployment *d, struct rollout_counts ret[ROLLOUT_N_ARMS])
-{
-	memset(ret, 0, ROLLOUT_N_ARMS * sizeof(*ret));
-	if (r->o.count && !r->o.count(d->use_case, ret, r->o.arg))
-		memset(ret, 0, ROLLOUT_N_ARMS * sizeof(*ret)); /* nothing seen: nothing is decided */
-}
-
-/* The counters as they are now begin this step, and the deployment when it is new. */
-static void mark_step(struct rollout *r, const struct deployment *d)
-{
-	struct rollout_counts now[ROLLOUT_N_ARMS];
-	struct mark *m;
-
-	count_now(r, d, now);
-	pthread_mutex_lock(&r->lock);
-	m = find_mark(r, d);
-	if (!m) {
-		m = calloc(1, sizeof(*m));
-		if (!m)
-			abort();
-		m->id = d->id;
-		m->made_us = clock_wall_us();
-		m->current = now[ROLLOUT_CURRENT];
-		m->next = r->marks;
-		r->marks = m;
-	}
-	m->candidate = now[ROLLOUT_CANDIDATE];
-	pthread_mutex_unlock(&r->lock);
-}
-
-static bool is_listed(const struct mark *m, const struct deployment *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (same(&m->id, &list[i].id))
-			return true;
-	return false;
-}
-
-void rollout_forget_others(struct rollout *r, const struct deployment *list, size_t n, int64_t now_us)
-{
-	struct mark **at = &r->marks, *m;
-
-	pthread_mutex_lock(&r->lock);
-	while ((m = *at)) {
-		if (now_us - m->made_us < FORGET_AFTER_US ||
-		    is_listed(m, list, n)) { /* one may be newer than the list */
-			at = &m->next;
-			continue;
-		}
-		*at = m->next;
-		free(m);
-	}
-	pthread_mutex_unlock(&r->lock);
-}
-
-void rollout_judge(struct rollout *r, const struct deployment *d, struct judgement *ret)
-{
-	struct rollout_counts now[ROLLOUT_N_ARMS], candidate, current;
-	const struct mark *m;
-
-	pthread_mutex_lock(&r->lock);
-	m = find_mark(r, d);
-	pthread_mutex_unlock(&r->lock);
-	if (!m)
-		mark_step(r, d); /* a step that an earlier process began: it is counted from here */
-	count_now(r, d, now);
-	memset(&candidate, 0, sizeof(candidate));
-	memset(&current, 0, sizeof(current));
-	pthread_mutex_lock(&r->lock);
-	m = find_mark(r, d);
-	if (m) {
-		rollout_counts_since(&now[ROLLOUT_CANDIDATE], &m->candidate, &candidate);
-		rollout_counts_since(&now[ROLLOUT_CURRENT], &m->current, &current);
-	}
-	pthread_mutex_unlock(&r->lock);
-	judge(&d->plan.thresholds, &candidate, &current, ret);
 }
 
 /* --- moves --- */
@@ -211,7 +114,7 @@ int rollout_move(struct rollout *r, struct move *m, const struct registry_who *w
 	if (rc)
 		return rc;
 	if (m->ret->state == DEPLOY_PROGRESSING)
-		mark_step(r, m->ret);
+		rollout_begin_round(r, m->ret);
 	return 0;
 }
 
@@ -229,6 +132,7 @@ struct start {
 	const struct deployment *wanted;
 	struct arena *a;
 	struct deployment *ret;
+	bool shared;
 };
 
 static int refuse_second(struct change *c, struct slice use_case, struct deployment *ret, struct err *err)
@@ -279,7 +183,7 @@ static int apply_start(struct change *c, void *arg, struct err *err)
 
 	if ((rc = store_model_get(c->db, c->a, &d.model_id, &model, err)) ||
 	    (rc = refuse_second(c, d.use_case, s->ret, err)) || (rc = check_model(&model, d.use_case, err)) ||
-	    (rc = find_previous(c, &d, err)))
+	    (rc = find_previous(c, &d, err)) || (s->shared && (rc = store_figures_forget(c->db, d.use_case, err))))
 		return rc;
 	d.state = DEPLOY_DRAFT;
 	d.step = 0;
@@ -303,10 +207,10 @@ static int apply_start(struct change *c, void *arg, struct err *err)
 int rollout_start(struct rollout *r, struct arena *a, const struct deployment *wanted, const struct registry_who *who,
 		  struct deployment *ret, struct err *err)
 {
-	struct start s = {wanted, a, ret};
+	struct start s = {wanted, a, ret, r->o.shared};
 	int rc = registry_change(r->o.registry, who, apply_start, &s, err);
 
 	if (!rc && ret->state == DEPLOY_PROGRESSING)
-		mark_step(r, ret);
+		rollout_begin_round(r, ret);
 	return rc;
 }

@@ -14,7 +14,10 @@ struct rollout;
 struct rollout_options {
 	struct registry *registry;
 	struct store *store;
-	/* What all loops have counted for the use case; false: it is not counted by itself. */
+	/* Several daemons write into the database, each with an id of its own: their figures are summed up there. */
+	bool shared;
+	struct uuid instance;
+	/* What all loops of this daemon have counted for the use case; false: it is not counted by itself. */
 	bool (*count)(struct slice use_case, struct rollout_counts ret[ROLLOUT_N_ARMS], void *arg);
 	void *arg;
 };
@@ -33,11 +36,17 @@ int rollout_start(struct rollout *r, struct arena *a, const struct deployment *w
  * E_CONFLICT: not in this state. */
 int rollout_tell(struct rollout *r, struct arena *a, struct deployment *d, enum deploy_event event,
 		 const struct registry_who *who, struct err *err);
+/* A snapshot is about to be published: what is counted from here on belongs to the deployments that are new in it. */
+void rollout_see(struct rollout *r, const struct snapshot *s);
 /*
- * Judges all that are under way and moves those whose time has come.  lease: the leader's, whose epoch fences what is
- * written (epoch 0: there is nobody to fence off); NULL: another daemon leads, and this one only takes back what fails
- * before its own eyes.  *ret_next_us: when the next one ends a state.
+ * Tells the other daemons what this one has counted, judges all that are under way, and moves those whose time has
+ * come.  lease: the leader's, whose epoch fences what is
+ * written (epoch 0: there is nobody to fence off); NULL: another daemon leads, and this one only takes back what fails.
+ * *ret_next_us: when the next one ends a state.
  */
 int rollout_tick(struct rollout *r, const struct lease *lease, int64_t *ret_next_us, struct err *err);
-/* How the new model does in this step, now. */
-void rollout_judge(struct rollout *r, const struct deployment *d, struct judgement *ret);
+/*
+ * How the new model does in this step, now: by what this daemon has counted, and what the others said when they last
+ * did.  db: NULL, or one that does not answer: by its own alone.
+ */
+void rollout_judge(struct rollout *r, struct db *db, const struct deployment *d, struct judgement *ret);

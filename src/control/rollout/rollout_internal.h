@@ -6,12 +6,19 @@
 #include "control/rollout/rollout.h"
 #include "core/json/writer.h"
 
-/* Where the counters stood: the candidate's when its step began, the current model's when the deployment did. */
+/*
+ * Where the counters of this process stood.  A step begins in a round: the epoch that the deployment had then.  (A step
+ * that is resumed begins again, at nothing.)
+ */
 struct mark {
 	struct mark *next;
 	struct uuid id;
 	int64_t made_us;
-	struct rollout_counts candidate, current;
+	int64_t round;				    /* 0: seen in a snapshot, which does not say */
+	struct rollout_counts at[ROLLOUT_N_ARMS];   /* when the round began */
+	struct rollout_counts last[ROLLOUT_N_ARMS]; /* when the others were told */
+	struct rollout_counts told[ROLLOUT_N_ARMS]; /* what they were told of this round */
+	struct rollout_counts earlier;		    /* the current model's, in the rounds before */
 };
 
 struct rollout {
@@ -30,6 +37,11 @@ struct move {
 	struct deployment *ret;
 };
 
+/* figures.c */
+/* The daemon moved d into a step: the counters as they are now begin it. */
+void rollout_begin_round(struct rollout *r, const struct deployment *d);
+/* Writes what this daemon has counted of the round, when it is more than it has told. */
+int rollout_report(struct rollout *r, struct db *db, const struct deployment *d, struct err *err);
 /* Forgets the marks of deployments that are not in the list: a rollback by hand has ended them. */
 void rollout_forget_others(struct rollout *r, const struct deployment *list, size_t n, int64_t now_us);
 /* The only way in which a deployment's state changes but for a rollback by hand (control/registry/rollback.c). */

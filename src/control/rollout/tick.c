@@ -3,8 +3,9 @@
  * What deployments do by themselves.  Bad is acted on in any state, at once; good only when the time of a step is over
  * and enough was seen; too little is waited for, and then a person has to decide.
  */
-#include "control/rollout/rollout_internal.h"
+#include <stdio.h>
 
+#include "control/rollout/rollout_internal.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -90,10 +91,13 @@ static int tick_one(struct rollout *r, struct arena *a, const struct deployment 
 	if (rc)
 		return rc;
 	rc = store_model_get(db, a, &d->model_id, &model, err);
+	if (!rc)
+		rc = rollout_report(r, db, d, err);
+	if (!rc)
+		rollout_judge(r, db, d, &j);
 	store_release(r->o.store, db);
 	if (rc)
 		return rc;
-	rollout_judge(r, d, &j);
 	if (!overtaken(&model, &what))
 		judge_one(d, &j, clock_wall_us(), &what);
 	if (!what.act || (!lease && what.event != DEPLOY_ROLLBACK))

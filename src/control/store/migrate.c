@@ -9,7 +9,8 @@
 #include "control/store/store_internal.h"
 #include "core/base/clock.h"
 
-static const struct migration *const steps[] = {&migration_1_foundation, &migration_2_api_keys, &migration_3_replicas};
+static const struct migration *const steps[] = {&migration_1_foundation, &migration_2_api_keys, &migration_3_replicas,
+						&migration_4_figures};
 
 int migrate_target(void)
 {

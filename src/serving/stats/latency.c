@@ -2,6 +2,8 @@
 /* Bucket 0 is all below 1.024 ms; then eight to each doubling; the last takes what is longer too. */
 #include "serving/stats/latency.h"
 
+#include "core/base/err.h"
+
 #define EIGHTH_US 128u
 #define BASE_US ((uint64_t)8 * EIGHTH_US)
 
@@ -61,4 +63,44 @@ double latency_quantile_ms(const uint64_t *counts, double q)
 		below += counts[i];
 	}
 	return begin_us(LATENCY_BUCKETS) / 1000.0;
+}
+
+void latency_write(const uint64_t *counts, struct buf *out)
+{
+	const char *between = "";
+
+	for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+		if (!counts[i])
+			continue;
+		(void)buf_adds(out, between); /* the caller asks buf_failed */
+		(void)buf_addu(out, i);
+		(void)buf_addc(out, ':');
+		(void)buf_addu(out, counts[i]);
+		between = " ";
+	}
+}
+
+static int read_one(struct slice s, uint64_t *into)
+{
+	uint64_t bucket, count;
+	struct slice head;
+
+	if (!slice_split(&s, ':', &head) || !s.p || slice_to_u64(head, &bucket) || slice_to_u64(s, &count) ||
+	    bucket >= LATENCY_BUCKETS || count > UINT64_MAX - into[bucket])
+		return E_INVALID;
+	into[bucket] += count;
+	return 0;
+}
+
+int latency_read(struct slice text, uint64_t *into)
+{
+	uint64_t sum[LATENCY_BUCKETS];
+	struct slice one;
+
+	memcpy(sum, into, sizeof(sum));
+	while (text.n && slice_split(&text, ' ', &one))
+		if (read_one(one, sum))
+			return E_INVALID;
+	memcpy(into, sum, sizeof(sum));
+	return 0;
 }

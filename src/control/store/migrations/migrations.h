@@ -17,3 +17,4 @@ struct migration {
 extern const struct migration migration_1_foundation;
 extern const struct migration migration_2_api_keys;
 extern const struct migration migration_3_replicas;
+extern const struct migration migration_4_figures;
