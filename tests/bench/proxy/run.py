@@ -12,17 +12,12 @@ server, divided by the requests that wrk saw answered. With the log on that incl
 SQLite, up to the last row; what the data loop alone took is told apart.
 """
 import argparse
-import glob
-import http.client
 import json
 import os
 import pathlib
 import pwd
-import random
 import re
-import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -31,14 +26,13 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE.parent / "common"))
+
+from bench import LOAD_CORES, ROOT, SERVER_CORE, binary, call, cpu_ns, family, free_port, start, stop, tool, wait_for  # noqa: E402
+
 WORDS = ("The old lighthouse keeper wrote every evening about the weather, the passing ships and the birds that rested "
          "on the railing before they flew on across the bay. ")
 TARGETS = {"off": 0.85, "on": 1.4}  # of a request of 1 KB, answered whole
-
-
-def stop(why):
-    sys.exit(f"bench: {why}")
 
 
 def arguments():
@@ -62,83 +56,6 @@ def arguments():
     if a.bytes < 400 or a.bytes > 4 << 20:
         p.error("--bytes: from 400 to 4194304")
     return a
-
-
-# --- processes ---
-
-def free_port():
-    """Below those that the kernel hands out: nobody else takes it before it is used."""
-    while True:
-        port = random.randrange(10240, 20000)
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
-def cores():
-    """(the core of the server under test, the cores of everything else)"""
-    there = sorted(os.sched_getaffinity(0))
-    if len(there) == 1:
-        return set(there), set(there)
-    return {there[-1]}, set(there[:-1])
-
-
-SERVER_CORE, LOAD_CORES = cores()
-
-
-def start(command, where, log, user=None, env=None):
-    with open(log, "ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user, env=env,
-                                preexec_fn=lambda: os.sched_setaffinity(0, where))
-
-
-def wait_for(port, process, what, log):
-    for _ in range(200):
-        if process.poll() is not None:
-            break
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    stop(f"{what} does not answer on port {port}; {log} ends with:\n{pathlib.Path(log).read_text()[-1500:]}")
-
-
-def family(pid):
-    """pid and its children"""
-    found = [pid]
-    for children in glob.glob(f"/proc/{pid}/task/*/children"):
-        for child in pathlib.Path(children).read_text().split():
-            found += family(int(child))
-    return found
-
-
-def cpu_ns(pid, thread=None):
-    """CPU time of a process, its children and all their threads; or of the threads whose name begins like that"""
-    total = 0
-    for p in family(pid):
-        for task in glob.glob(f"/proc/{p}/task/*"):
-            try:
-                if thread and not pathlib.Path(task, "comm").read_text().startswith(thread):
-                    continue
-                total += int(pathlib.Path(task, "schedstat").read_text().split()[0])
-            except FileNotFoundError:
-                pass
-    return total
-
-
-def call(port, method, path, body=None):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    if isinstance(body, dict):
-        body = json.dumps(body)
-    c.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-    r = c.getresponse()
-    answer = r.read()
-    c.close()
-    return r.status, answer
 
 
 # --- what is measured ---
@@ -218,7 +135,7 @@ class Muster(Server):
         config.write_text(f"listen: 127.0.0.1:{self.port}\ndata: {self.data}\nloops: 1\nlog:\n  level: warn\n"
                           f"guardrails:\n  enabled: {str(on).lower()}\nhistory:\n  enabled: {str(on).lower()}\n")
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MUSTER_", "POSTGRES_"))}
-        self.process = start([BINARY, "serve", "--config", str(config)], SERVER_CORE, self.log, env=env)
+        self.process = start([binary(), "serve", "--config", str(config)], SERVER_CORE, self.log, env=env)
         wait_for(self.port, self.process, "muster", self.log)
         self.register(upstream)
 
@@ -257,13 +174,6 @@ class Muster(Server):
 
     def loop_cpu(self):
         return cpu_ns(self.process.pid, "loop 0")
-
-
-def tool(name):
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if not found:
-        stop(f"{name} is missing: make deps DEPS=--all")
-    return found
 
 
 # --- measuring ---
@@ -451,11 +361,8 @@ def run(a, folder):
 
 
 def main():
-    global BINARY
     a = arguments()
-    BINARY = os.path.abspath(os.environ.get("MUSTER_BIN", ROOT / "build/release/muster"))
-    if not os.access(BINARY, os.X_OK):
-        stop(f"{BINARY} is missing: run make")
+    binary()
     for name in ("wrk", "gcc", *(["nginx"] if "nginx" in a.only else []), *(["perf"] if a.profile else [])):
         tool(name)
     (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
