@@ -209,7 +209,7 @@ int64_t deployment_deadline_us(const struct deployment *d)
 
 char *deployment_next(const struct deployment *d, char buf[DEPLOY_NEXT_SIZE])
 {
-	const char *text = "nothing: it is over";
+	const char *text = "it has ended";
 
 	buf[0] = 0;
 	if (d->state == DEPLOY_PROGRESSING && has_next_step(d)) {

@@ -47,6 +47,7 @@ def test_start_status_pause_resume_promote(world):
     assert "succeeded at 100 %" in works(world, "deploy", "promote", world.name, "--why", "good")
     assert json.loads(works(world, "deploy", "show", d["deployment_id"], "--json"))["state"] == "succeeded"
     assert "100 %" in works(world, "model", "list", "--use-case", world.name)
+    assert "new@1.0" in works(world, "deploy", "show", world.name)  # its last
     none = control.cli(world.daemon, "deploy", "abort", world.name)
     assert none.rc == 1 and "muster deploy status" in none.err
 

@@ -562,7 +562,8 @@ static const struct verb deploy_show = {
 	1,
 	1,
 	"All about one deployment, and what it was decided on.",
-	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or the use case.",
+	"DEPLOYMENT is an id, a unique beginning of one (6 characters or more), or a use case: its deployment under "
+	"way, or its last.",
 	"muster deploy show 0198b2a4",
 	.run = deploy_show_run};
 static const struct verb deploy_pause = {

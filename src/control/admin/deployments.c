@@ -70,22 +70,24 @@ static bool is_id_prefix(struct slice s)
 	return s.n >= 6 && s.n < UUID_STR_SIZE;
 }
 
-/* {deployment}: an id, a unique beginning of one, or a use case with one under way. */
-static int resolve(struct api_call *c, struct deployment *ret)
+/* {deployment}: an id, a unique beginning of one, or a use case: its deployment under way or, for reading, its last. */
+static int resolve(struct api_call *c, bool reading, struct deployment *ret)
 {
 	struct slice ref = c->param[0];
 	struct deployment_filter by_id = {.id_prefix = ref, .limit = 2};
-	struct deployment_filter by_use_case = {.use_case = ref, .active = true, .limit = 1};
-	struct deployment *found = NULL;
 	char layer[USE_CASE_MAX + 8];
+	const struct slice use_cases[] = {ref, use_case_of_layer(ref, layer)};
+	struct deployment_filter by_use_case = {.active = true, .limit = 1};
+	struct deployment *found = NULL;
 	size_t n = 0;
 	int status = is_id_prefix(ref) ? list(c, &by_id, &found, &n) : 0;
 
-	if (!status && !n)
-		status = list(c, &by_use_case, &found, &n);
-	by_use_case.use_case = use_case_of_layer(ref, layer);
-	if (!status && !n && by_use_case.use_case.p)
-		status = list(c, &by_use_case, &found, &n);
+	for (size_t i = 0; !status && !n && i < (reading ? 4 : 2); i++) {
+		by_use_case.use_case = use_cases[i % 2];
+		by_use_case.active = i < 2;
+		if (by_use_case.use_case.p)
+			status = list(c, &by_use_case, &found, &n);
+	}
 	if (status)
 		return status;
 	if (n > 1)
@@ -93,8 +95,8 @@ static int resolve(struct api_call *c, struct deployment *ret)
 				"'" SLICE_FMT "' begins several ids: write more of it", SLICE_ARG(ref));
 	if (!n)
 		return api_fail(c, 404, "deployment", "deployment_not_found",
-				"'" SLICE_FMT "' is no deployment, and no use case with one under way",
-				SLICE_ARG(utf8_truncate(ref, 100)));
+				"'" SLICE_FMT "' is no deployment, and no use case with one%s",
+				SLICE_ARG(utf8_truncate(ref, 100)), reading ? "" : " under way");
 	*ret = found[0];
 	return 0;
 }
@@ -132,7 +134,7 @@ int api_deployments_list(struct api_call *c)
 int api_deployment_get(struct api_call *c)
 {
 	struct deployment d = {.epoch = 0};
-	int status = resolve(c, &d);
+	int status = resolve(c, true, &d);
 
 	return status ? status : answer_one(c, &d, 200);
 }
@@ -189,7 +191,7 @@ static int tell(struct api_call *c, enum deploy_event event)
 {
 	struct deployment d = {.epoch = 0};
 	struct err err = {0};
-	int status = resolve(c, &d), rc;
+	int status = resolve(c, false, &d), rc;
 
 	if (status)
 		return status;

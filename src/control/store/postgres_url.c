@@ -230,6 +230,14 @@ static void ignore_notice(void *arg, const char *message)
 	(void)message;
 }
 
+/* "connection to server at ..., port 5443 failed: FATAL: ..." says again what the URL says, unless there are several. */
+static const char *reason_of(const char *text)
+{
+	const char *reason = strncmp(text, "connection to server", 20) ? NULL : strstr(text, " failed: ");
+
+	return reason && !strstr(reason + 1, " failed: ") ? reason + 9 : text;
+}
+
 int pg_target_connect(const struct pg_target *t, PGconn **ret, struct err *err)
 {
 	char password[PASSWORD_MAX], text[400];
@@ -245,7 +253,7 @@ int pg_target_connect(const struct pg_target *t, PGconn **ret, struct err *err)
 	encoding = PQparameterStatus(conn, "server_encoding");
 	if (PQstatus(conn) != CONNECTION_OK) {
 		(void)err_set(err, E_UNAVAILABLE, "cannot reach the database %s: %s", t->shown,
-			      pg_one_line(PQerrorMessage(conn), text, sizeof(text)));
+			      reason_of(pg_one_line(PQerrorMessage(conn), text, sizeof(text))));
 	} else if (encoding && strcmp(encoding, "UTF8") != 0) {
 		(void)err_set(err, E_UNAVAILABLE,
 			      "the database %s has the encoding %s: make it anew with encoding 'UTF8'", t->shown,
