@@ -11,6 +11,7 @@ enum guard_action { /* ordered: the strongest of several hits wins */
 		    GUARD_MASK,	    /* replace the match */
 		    GUARD_FALLBACK, /* answer with the fallback content */
 		    GUARD_BLOCK,    /* refuse the request, or end the answer */
+		    GUARD_N_ACTIONS,
 };
 
 enum guard_severity { GUARD_LOW, GUARD_MEDIUM, GUARD_HIGH, GUARD_CRITICAL };

@@ -80,6 +80,10 @@ def scrape(daemon):
     return parse(answer.body.decode())
 
 
+def series(name, **labels):
+    return name, tuple(sorted(labels.items()))
+
+
 def moved(before, after):
     return {k: v - before[1].get(k, 0) for k, v in after[1].items() if v != before[1].get(k, 0)}
 
@@ -126,11 +130,16 @@ def test_counters_move_with_what_happens(daemon, make_upstream):
     assert ("muster_errors_total", label) not in change
     assert change[("muster_tokens_total", (("type", "input"),) + label)] >= 21
     assert change[("muster_tokens_total", (("type", "output"),) + label)] >= 9
-    assert change[("gen_ai_server_request_duration_seconds_count", label)] == 4
+    server = {"use_case": case, "gen_ai_request_model": case, "gen_ai_provider_name": "muster",
+              "gen_ai_operation_name": "chat"}
+    assert change[series("gen_ai_server_request_duration_seconds_count", **server)] == 3
+    assert change[series("gen_ai_server_request_duration_seconds_count", error_type="error", **server)] == 1
+    assert change[series("gen_ai_server_time_to_first_token_seconds_count", **server)] == 3
     assert change[("muster_upstream_errors_total", ())] >= 1
     assert change[("muster_application_logs_total", ())] == 1
     assert change[("muster_guardrail_checks_total", ())] == 1
     assert change[("muster_current_lookups_total", ())] == 1
+    assert change[("muster_current_lookup_duration_seconds_count", ())] == 1
     assert change[("muster_log_records_total", ())] == 5
     assert change[("muster_log_records_shipped_total", ())] == 5
 
@@ -148,6 +157,102 @@ def test_guardrail_actions_are_counted(daemon, upstream):
     assert change[("muster_guardrail_actions_total", (("action", "mask"), ("use_case", case)))] == 1
     assert change[("muster_guardrail_actions_total", (("action", "allow"), ("use_case", case)))] == 1
     assert change[("muster_guardrail_violations_total", (("severity", "high"),))] == 1
+    texts = {k[1]: v for k, v in change.items() if k[0] == "muster_guardrail_texts_total"}
+    assert texts == {series("", use_case=case, side="input", action="mask")[1]: 1,
+                     series("", use_case=case, side="input", action="allow")[1]: 1,
+                     series("", use_case=case, side="output", action="allow")[1]: 2}
+    assert change[series("muster_guardrail_violating_texts_total", use_case=case, severity="high")] == 1
+    assert sum(v for k, v in change.items() if k[0] == "muster_guardrail_violating_texts_total") == 1
+
+
+def test_texts_that_are_checked_or_streamed_are_counted_too(daemon, upstream):
+    case = daemon.name()
+    name = "p-" + case.replace("_", "-")
+    daemon.policy(name, {"id": "w", "kind": "literal", "action": "block", "severity": "critical",
+                         "values": ["forbidden"], "side": "output"})
+    daemon.use_case(case, policy=name)
+    daemon.register(case, upstream)
+    before = scrape(daemon)
+    with daemon.chat_stream(case) as s:
+        s.events()
+    body = {"outputs": ["a", "forbidden", "b"], "use_case": case}
+    assert daemon.api("POST", "/api/v1/guardrails/check", body)["compliant"] is False
+    change = moved(before, scrape(daemon))
+    out = dict(use_case=case, side="output")
+    assert change[series("muster_guardrail_texts_total", action="allow", **out)] == 3
+    assert change[series("muster_guardrail_texts_total", action="block", **out)] == 1
+    assert change[series("muster_guardrail_violating_texts_total", use_case=case, severity="critical")] == 1
+    daemon.api("POST", "/api/v1/guardrails/check", {"outputs": ["a"]})
+    other = moved(before, scrape(daemon))
+    assert other[series("muster_guardrail_texts_total", use_case="_OTHER", side="output", action="allow")] == 1
+
+
+def test_calls_to_models_are_measured_by_opentelemetrys_names(daemon, make_upstream):
+    case = daemon.name()
+    good, bad = make_upstream(), make_upstream()
+    bad.default = m.answer_with(500, {"error": {"message": "no"}})
+    first = daemon.register(case, bad)
+    second = daemon.register(case, good, promote=False)
+    daemon.use_case(case, policy="none", fallback=[second])
+    before = scrape(daemon)
+    assert daemon.chat(case).headers["x-muster-fallback"] == "model"
+    with daemon.chat_stream(case) as s:
+        s.events()
+    change = moved(before, scrape(daemon))
+
+    def labels(model):
+        return {"use_case": case, "model": model, "gen_ai_operation_name": "chat", "gen_ai_provider_name": "custom",
+                "gen_ai_request_model": "up-" + model.split("@")[0]}
+
+    duration = "gen_ai_client_operation_duration_seconds_count"
+    assert change[series(duration, error_type="_OTHER", **labels(first))] == 2
+    assert change[series(duration, **labels(second))] == 2
+    assert series(duration, **labels(first)) not in change
+    assert change[series("gen_ai_client_operation_time_to_first_chunk_seconds_count", **labels(second))] == 1
+    for kind in ("input", "output"):
+        assert change[series("gen_ai_client_token_usage_count", gen_ai_token_type=kind, **labels(second))] == 2
+
+
+def test_use_cases_past_the_limit_are_counted_together(start_daemon):
+    """127 have series of their own, and the one that comes after them is _OTHER."""
+    daemon = start_daemon()
+    for i in range(127):
+        daemon.use_case("u%03d" % i, fallback_content="so")
+    samples = scrape(daemon)[1]
+    assert samples[("muster_metrics_folded_use_cases", ())] == 0
+    assert series("muster_requests_total", use_case="u126") in samples
+    daemon.use_case("one_more", fallback_content="so")
+    assert daemon.chat("u126").status == 200 and daemon.chat("one_more").status == 200
+    samples = scrape(daemon)[1]
+    assert samples[("muster_metrics_folded_use_cases", ())] == 1
+    assert samples[series("muster_requests_total", use_case="u126")] == 1
+    assert samples[series("muster_requests_total", use_case="_OTHER")] == 1
+    assert series("muster_requests_total", use_case="one_more") not in samples
+
+
+def test_deployments_are_counted_by_how_they_end(daemon, upstream):
+    case = daemon.name()
+    daemon.register(case, upstream, name=case + "-a")
+    before = scrape(daemon)
+
+    def deploy(name, strategy):
+        daemon.register(case, upstream, name=name, promote=False)
+        return daemon.api("POST", "/api/v1/deployments",
+                          {"use_case": case, "model": name + "@1.0", "strategy": strategy, "reason": "test"})
+
+    deploy(case + "-b", "all_at_once")
+    canary = deploy(case + "-c", "canary")
+    assert scrape(daemon)[1][("muster_deployments_active", ())] == 1
+    daemon.api("POST", "/api/v1/deployments/%s/abort" % canary["deployment_id"], {"reason": "test"})
+    deploy(case + "-d", "blue_green")
+    daemon.api("POST", "/api/v1/rollback", {"use_case": case, "reason": "test"})
+    change = {k: v for k, v in moved(before, scrape(daemon)).items() if k[0].startswith("muster_deployments_")}
+    started, finished = "muster_deployments_started_total", "muster_deployments_finished_total"
+    assert change == {
+        series(started, strategy="all_at_once"): 1, series(started, strategy="canary"): 1,
+        series(started, strategy="blue_green"): 1, series(finished, strategy="all_at_once", result="succeeded"): 1,
+        series(finished, strategy="canary", result="aborted"): 1,
+        series(finished, strategy="blue_green", result="rolled_back"): 1}
 
 
 def test_generation_of_the_snapshot_is_shown_for_each_loop(daemon):

@@ -29,22 +29,50 @@ TEST(an_observation_lands_in_the_first_bucket_that_holds_it)
 	for (size_t i = 0; i < COUNT_OF(histogram_cases); i++) {
 		struct histogram h = {0};
 
-		histogram_observe_us(&h, histogram_cases[i].us);
+		histogram_observe(&h, &histogram_durations, histogram_cases[i].us);
 		CHECK_INT(counter_get(&h.bucket[histogram_cases[i].bucket]), 1);
 		CHECK_INT(counter_get(&h.count), 1);
-		CHECK(counter_get(&h.sum_us) == histogram_cases[i].us);
+		CHECK(counter_get(&h.sum) == histogram_cases[i].us);
 	}
 }
 
-TEST(the_bounds_in_seconds_are_those_that_are_counted_by)
-{
-	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		struct histogram h = {0};
+static const struct histogram_bounds *const all_bounds[] = {&histogram_durations, &histogram_first_tokens,
+							    &histogram_lookups, &histogram_tokens};
 
-		CHECK(i == 0 || histogram_bounds_s[i] > histogram_bounds_s[i - 1]);
-		histogram_observe_us(&h, (uint64_t)(histogram_bounds_s[i] * 1e6 + 0.5));
-		histogram_observe_us(&h, (uint64_t)(histogram_bounds_s[i] * 1e6 + 1.5));
-		CHECK_INT(counter_get(&h.bucket[i]), 1);
-		CHECK_INT(counter_get(&h.bucket[i + 1]), 1);
+TEST(bounds_grow_and_each_value_on_one_belongs_to_it)
+{
+	for (size_t k = 0; k < COUNT_OF(all_bounds); k++) {
+		const struct histogram_bounds *b = all_bounds[k];
+
+		CHECK(b->n > 0 && b->n <= HISTOGRAM_BUCKETS);
+		for (unsigned i = 0; i < b->n; i++) {
+			struct histogram h = {0};
+
+			CHECK(i == 0 || b->upper[i] > b->upper[i - 1]);
+			histogram_observe(&h, b, b->upper[i]);
+			histogram_observe(&h, b, b->upper[i] + 1);
+			CHECK_INT(counter_get(&h.bucket[i]), 1);
+			CHECK_INT(counter_get(&h.bucket[i + 1]), 1);
+		}
 	}
+}
+
+TEST(a_quantile_is_the_end_of_the_bucket_that_it_lies_in)
+{
+	const struct histogram_bounds *b = &histogram_lookups;
+	uint64_t buckets[HISTOGRAM_BUCKETS + 1] = {0};
+	struct histogram h = {0};
+
+	CHECK(histogram_quantile(b, buckets, 0.99) < 0);
+	for (int i = 0; i < 99; i++)
+		histogram_observe(&h, b, 7);
+	histogram_observe(&h, b, 900);
+	histogram_add(&h, buckets);
+	CHECK(histogram_quantile(b, buckets, 0.99) == 0.00001);
+	CHECK(histogram_quantile(b, buckets, 0.995) == 0.001);
+	histogram_add(&h, buckets);
+	CHECK(histogram_quantile(b, buckets, 0.5) == 0.00001);
+	histogram_observe(&h, b, UINT64_MAX / 2);
+	histogram_add(&h, buckets);
+	CHECK(histogram_quantile(b, buckets, 0.9999) == 1); /* longer than the last bound: at least that */
 }

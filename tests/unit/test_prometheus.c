@@ -241,15 +241,15 @@ TEST(histograms_of_several_loops_are_summed_and_cumulative)
 	struct prom_writer w;
 	struct buf out;
 
-	histogram_observe_us(&a, 100);
-	histogram_observe_us(&a, 900000);
-	histogram_observe_us(&b, 900000);
-	histogram_observe_us(&b, 500000000);
+	histogram_observe(&a, &histogram_durations, 100);
+	histogram_observe(&a, &histogram_durations, 900000);
+	histogram_observe(&b, &histogram_durations, 900000);
+	histogram_observe(&b, &histogram_durations, 500000000);
 	buf_init(&out, 65536);
 	prom_init(&w, &out);
 	prom_family(&w, "d_seconds", PROM_HISTOGRAM, "h");
-	prom_histogram(&w, &label, 1, both, 2);
-	prom_histogram(&w, NULL, 0, both, 1);
+	prom_histogram(&w, &label, 1, &(struct prom_histograms){&histogram_durations, both, 2});
+	prom_histogram(&w, NULL, 0, &(struct prom_histograms){&histogram_durations, both, 1});
 	CHECK(check_text(buf_cstr(&out), NULL) == NULL);
 	CHECK(strstr(buf_cstr(&out), "d_seconds_bucket{use_case=\"foundation_layer\",le=\"0.00025\"} 1\n") != NULL);
 	CHECK(strstr(buf_cstr(&out), "d_seconds_bucket{use_case=\"foundation_layer\",le=\"1.28\"} 3\n") != NULL);

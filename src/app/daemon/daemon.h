@@ -102,6 +102,7 @@ void daemon_publish_settings(struct daemon *d, struct gateway_settings *s, struc
 void daemon_on_control(struct http_exchange *x, const struct gateway_caller *caller, void *data_loop);
 /* observe.c */
 void daemon_update_health(struct daemon *d);
+/* metrics.c */
 int daemon_write_metrics(struct daemon *d, struct buf *out);
 /* rollout.c */
 int daemon_make_rollout(struct daemon *d, struct err *err);

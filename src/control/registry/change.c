@@ -8,6 +8,26 @@
 
 static const struct log logger = {.module = "registry"};
 
+static void count_moves(const struct change *c)
+{
+	struct registry_stats *s = &c->r->stats;
+
+	for (size_t i = 0; i < c->n_moves; i++) {
+		const struct change_move *m = &c->move[i];
+
+		if (m->event == DEPLOY_START)
+			counter_add(&s->started[m->strategy], 1);
+		if (m->to == DEPLOY_SUCCEEDED)
+			counter_add(&s->ended[m->strategy][DEPLOY_RESULT_SUCCEEDED], 1);
+		else if (m->to == DEPLOY_ROLLED_BACK)
+			counter_add(&s->ended[m->strategy][DEPLOY_RESULT_ROLLED_BACK], 1);
+		else if (m->to == DEPLOY_ABORTED)
+			counter_add(&s->ended[m->strategy][m->event == DEPLOY_TIMEOUT ? DEPLOY_RESULT_FAILED
+										      : DEPLOY_RESULT_ABORTED],
+				    1);
+	}
+}
+
 static int run(struct change *c, int (*apply)(struct change *c, void *arg, struct err *err), void *arg, struct err *err)
 {
 	struct snapshot *s = NULL;
@@ -27,6 +47,7 @@ static int run(struct change *c, int (*apply)(struct change *c, void *arg, struc
 		snapshot_unref(s);
 		return rc;
 	}
+	count_moves(c);
 	registry_publish_locked(c->r, s);
 	c->r->changes = n;
 	return 0;

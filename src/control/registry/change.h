@@ -6,6 +6,8 @@
 #pragma once
 #include "control/registry/registry.h"
 
+#define CHANGE_MAX_MOVES 4
+
 /* Everything that one change works with; lives from begin to commit. */
 struct change {
 	struct registry *r;
@@ -15,6 +17,13 @@ struct change {
 	struct registry_who who;
 	int64_t now_us;
 	bool changed; /* set by what changes something: else nothing is committed or published */
+	/* Moves of deployments, to be counted when they are committed. */
+	struct change_move {
+		enum deploy_strategy strategy;
+		enum deploy_event event;
+		enum deploy_state to;
+	} move[CHANGE_MAX_MOVES];
+	size_t n_moves;
 };
 
 /*

@@ -96,6 +96,8 @@ int change_deployment(struct change *c, struct deployment *d, enum deploy_event 
 	rc = d->epoch == 1 ? store_deployment_insert(c->db, d, err) : store_deployment_update(c->db, d, err);
 	if (!rc)
 		rc = deployment_json(c, d, &e.after, err);
+	if (!rc && c->n_moves < CHANGE_MAX_MOVES)
+		c->move[c->n_moves++] = (struct change_move){d->strategy, event, d->state};
 	return rc ? rc : change_event(c, &e, err);
 }
 

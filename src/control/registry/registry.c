@@ -190,6 +190,22 @@ static int read_deployments(struct db *db, struct arena *a, struct source *ret, 
 	return 0;
 }
 
+static int read_last_deployment(struct registry *r, struct db *db, struct arena *a, struct err *err)
+{
+	const struct deployment_filter ended = {.ended = true, .limit = 1};
+	struct registry_last_deployment *last = &r->read_last;
+	struct deployment *rows = NULL;
+	size_t n = 0;
+	int rc = store_deployment_list(db, a, &ended, &rows, &n, err);
+
+	if (rc || !n)
+		return rc;
+	*last = (struct registry_last_deployment){
+		.id = rows->id, .state = rows->state, .finished_us = rows->finished_us};
+	(void)snprintf(last->use_case, sizeof(last->use_case), SLICE_FMT, SLICE_ARG(rows->use_case));
+	return 0;
+}
+
 /*
  * db NULL: an empty store.  No transaction is needed, and none is taken, for it would hold the write lock: what refers
  * (use cases) is read before the policies it refers to, a fallback that is not there yet is only left out of the
@@ -204,6 +220,8 @@ static int read_source(struct registry *r, struct db *db, struct arena *a, struc
 
 	if (db)
 		rc = read_deployments(db, a, ret, err);
+	if (!rc && db)
+		rc = read_last_deployment(r, db, a, err);
 	if (!rc && db)
 		rc = store_model_list(db, a, &all, &ret->models, &ret->src.n_models, err);
 	ret->src.models = ret->models;
@@ -358,6 +376,9 @@ static void publish_over_locked(struct registry *r, struct snapshot *s)
 	}
 	publish_locked(r, s);
 	pthread_mutex_unlock(&r->publish_lock);
+	pthread_mutex_lock(&r->view_lock);
+	r->last_deployment = r->read_last;
+	pthread_mutex_unlock(&r->view_lock);
 }
 
 /* What was published is committed: when it cannot be saved as well, that is worth a word, not an error. */
@@ -568,5 +589,29 @@ void registry_problem(struct registry *r, char *buf, size_t size)
 {
 	pthread_mutex_lock(&r->view_lock);
 	(void)snprintf(buf, size, "%s", r->problem); /* cut to what the caller has room for */
+	pthread_mutex_unlock(&r->view_lock);
+}
+
+const struct registry_stats *registry_stats(const struct registry *r)
+{
+	return &r->stats;
+}
+
+const char *deploy_result_name(enum deploy_result r)
+{
+	static const char *const names[DEPLOY_N_RESULTS] = {
+		[DEPLOY_RESULT_SUCCEEDED] = "succeeded",
+		[DEPLOY_RESULT_FAILED] = "failed",
+		[DEPLOY_RESULT_ABORTED] = "aborted",
+		[DEPLOY_RESULT_ROLLED_BACK] = "rolled_back",
+	};
+
+	return names[r];
+}
+
+void registry_last_deployment(struct registry *r, struct registry_last_deployment *ret)
+{
+	pthread_mutex_lock(&r->view_lock);
+	*ret = r->last_deployment;
 	pthread_mutex_unlock(&r->view_lock);
 }

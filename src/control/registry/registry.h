@@ -7,6 +7,7 @@
 #pragma once
 #include "control/store/entities.h"
 #include "control/store/store.h"
+#include "core/base/metric.h"
 #include "serving/snapshot/snapshot.h"
 
 struct registry;
@@ -47,6 +48,29 @@ registry_snapshot(struct registry *r); /* the last published, with a reference f
 /* What is wrong although the registry works: the database could not be read at the last load or refresh, the snapshot
  * could not be saved.  One sentence, or "": copies into buf. */
 void registry_problem(struct registry *r, char *buf, size_t size);
+
+/* What this process has done to deployments; several add up. Any thread. */
+enum deploy_result {
+	DEPLOY_RESULT_SUCCEEDED,
+	DEPLOY_RESULT_FAILED, /* nobody decided */
+	DEPLOY_RESULT_ABORTED,
+	DEPLOY_RESULT_ROLLED_BACK,
+	DEPLOY_N_RESULTS,
+};
+const char *deploy_result_name(enum deploy_result r);
+struct registry_stats {
+	struct counter started[DEPLOY_N_STRATEGIES];
+	struct counter ended[DEPLOY_N_STRATEGIES][DEPLOY_N_RESULTS];
+};
+const struct registry_stats *registry_stats(const struct registry *r);
+/* The deployment that ended last, whoever did it, as far as this process has seen. */
+struct registry_last_deployment {
+	struct uuid id; /* nil: none has */
+	char use_case[USE_CASE_MAX + 1];
+	enum deploy_state state;
+	int64_t finished_us;
+};
+void registry_last_deployment(struct registry *r, struct registry_last_deployment *ret);
 
 struct registry_who {
 	struct slice actor;  /* "cli@host", name of a key */

@@ -45,8 +45,12 @@ struct registry {
 	bool recording;
 	struct err record_refused, record_failed;
 
+	struct registry_stats stats;		   /* written with the change lock held */
+	struct registry_last_deployment read_last; /* with the last source that was read, under the change lock */
+
 	pthread_mutex_t view_lock; /* never held over anything slow. Guards: */
 	struct snapshot *published;
+	struct registry_last_deployment last_deployment;
 	char problem[sizeof(((struct err *)0)->text)];
 };
 

@@ -159,7 +159,9 @@ int store_deployment_list(struct db *db, struct arena *a, const struct deploymen
 	}
 	if (f->active)
 		sql_add(&q, q.has_where ? " and finished_us is null" : " where finished_us is null");
-	sql_add(&q, " order by id desc limit ");
+	if (f->ended)
+		sql_add(&q, q.has_where ? " and finished_us is not null" : " where finished_us is not null");
+	sql_add(&q, f->ended ? " order by finished_us desc, id desc limit " : " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
 	rc = sql_query(db, a, &q, &rows, err);
 	if (rc)

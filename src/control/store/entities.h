@@ -93,6 +93,7 @@ int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoin
 struct deployment_filter { /* absent: any */
 	struct slice use_case, id, id_prefix, before_id;
 	bool active; /* those that are not finished */
+	bool ended;  /* those that are, by their end */
 	size_t limit;
 };
 /* E_EXISTS: the use case has an unfinished one. */

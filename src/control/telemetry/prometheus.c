@@ -136,23 +136,24 @@ void prom_count(struct prom_writer *w, const struct prom_label *labels, size_t n
 }
 
 void prom_histogram(struct prom_writer *w, const struct prom_label *labels, size_t n_labels,
-		    const struct histogram *const *h, size_t n)
+		    const struct prom_histograms *of)
 {
-	uint64_t total = 0, sum_us = 0;
+	const struct histogram_bounds *bounds = of->bounds;
+	uint64_t total = 0, sum = 0;
 
 	assert(w->type == PROM_HISTOGRAM);
-	for (size_t b = 0; b <= HISTOGRAM_BUCKETS; b++) {
-		double le = b < HISTOGRAM_BUCKETS ? histogram_bounds_s[b] : INFINITY;
+	for (size_t b = 0; b <= bounds->n; b++) {
+		double le = b < bounds->n ? (double)bounds->upper[b] / bounds->unit : INFINITY;
 
-		for (size_t i = 0; i < n; i++)
-			total += counter_get(&h[i]->bucket[b]);
+		for (size_t i = 0; i < of->n; i++)
+			total += counter_get(&of->h[i]->bucket[b]);
 		add_series(w, "_bucket", labels, n_labels, &le);
 		(void)buf_printf(w->out, "%" PRIu64 "\n", total);
 	}
-	for (size_t i = 0; i < n; i++)
-		sum_us += counter_get(&h[i]->sum_us);
+	for (size_t i = 0; i < of->n; i++)
+		sum += counter_get(&of->h[i]->sum);
 	add_series(w, "_sum", labels, n_labels, NULL);
-	add_number(w, (double)sum_us / 1e6);
+	add_number(w, (double)sum / bounds->unit);
 	add(w, "\n");
 	add_series(w, "_count", labels, n_labels, NULL);
 	(void)buf_printf(w->out, "%" PRIu64 "\n", total);

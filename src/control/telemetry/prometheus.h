@@ -30,8 +30,13 @@ void prom_family(struct prom_writer *w, const char *name, enum prom_type type, c
 /* One sample of the family that was opened last. */
 void prom_sample(struct prom_writer *w, const struct prom_label *labels, size_t n_labels, double value);
 void prom_count(struct prom_writer *w, const struct prom_label *labels, size_t n_labels, uint64_t value);
-/* The sum of n histograms (one per loop), as one set of cumulative buckets. */
+/* n histograms (one per loop) of which one set of cumulative buckets is written. */
+struct prom_histograms {
+	const struct histogram_bounds *bounds;
+	const struct histogram *const *h;
+	size_t n;
+};
 void prom_histogram(struct prom_writer *w, const struct prom_label *labels, size_t n_labels,
-		    const struct histogram *const *h, size_t n);
+		    const struct prom_histograms *of);
 
 #define PROM_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"

@@ -28,14 +28,28 @@ static inline uint64_t counter_get(const struct counter *c)
 	return atomic_load_explicit(&c->v, memory_order_relaxed);
 }
 
-/* Upper bounds in seconds are those that OpenTelemetry's GenAI conventions give for durations, and five below them. */
 #define HISTOGRAM_BUCKETS 19
-extern const double histogram_bounds_s[HISTOGRAM_BUCKETS];
+
+/* What a histogram's buckets end with: one for all histograms of a family. */
+struct histogram_bounds {
+	unsigned n;
+	double unit; /* of what is shown, in what is observed: 1e6 for microseconds that are shown as seconds */
+	uint64_t upper[HISTOGRAM_BUCKETS];
+};
+extern const struct histogram_bounds histogram_durations;    /* microseconds: calls, exchanges */
+extern const struct histogram_bounds histogram_first_tokens; /* microseconds */
+extern const struct histogram_bounds histogram_lookups;	     /* microseconds: what is answered from memory */
+extern const struct histogram_bounds histogram_tokens;	     /* of one call */
 
 struct histogram {
-	struct counter bucket[HISTOGRAM_BUCKETS + 1]; /* not cumulative; the last is +Inf */
+	struct counter bucket[HISTOGRAM_BUCKETS + 1]; /* not cumulative; the one at bounds->n is +Inf */
 	struct counter count;
-	struct counter sum_us;
+	struct counter sum;
 };
 
-void histogram_observe_us(struct histogram *h, uint64_t us);
+void histogram_observe(struct histogram *h, const struct histogram_bounds *b, uint64_t value);
+/* Adds its buckets to into[HISTOGRAM_BUCKETS + 1]. */
+void histogram_add(const struct histogram *h, uint64_t *into);
+/* The upper end of the bucket that quantile q in (0, 1) lies in, in the unit shown; the last bound for what is longer
+ * still, negative when nothing is counted. */
+double histogram_quantile(const struct histogram_bounds *b, const uint64_t *buckets, double q);

@@ -91,7 +91,7 @@ static enum next answer_withheld(struct exchange *e)
 static enum next next_candidate(struct exchange *e, const char *why)
 {
 	e->error_status = 502;
-	attempt_failed(e, why);
+	attempt_failed(e, CALL_FAILED, why);
 	return NEXT;
 }
 
@@ -108,7 +108,7 @@ enum next exchange_answer(struct exchange *e)
 			return next_candidate(e, err.text[0] ? err.text : "its answer cannot be read");
 	}
 	e->have_answer = true;
-	attempt_note(e, "ok");
+	attempt_note(e, CALL_OK, "ok");
 	action = exchange_judge_answer(e);
 	if (action == GUARD_BLOCK)
 		return answer_withheld(e);

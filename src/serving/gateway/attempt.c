@@ -32,7 +32,7 @@ static struct http_timeouts timeouts_of(const struct exchange *e, const struct t
 }
 
 /* {"model":..., "result":..., "ms":...} for the log; what does not fit is left out. */
-void attempt_note(struct exchange *e, const char *result)
+void attempt_note(struct exchange *e, enum call_end end, const char *result)
 {
 	const struct candidate *c = exchange_served_by(e);
 	struct json_writer w;
@@ -40,6 +40,7 @@ void attempt_note(struct exchange *e, const char *result)
 
 	if (!c)
 		return;
+	measure_call(e, end);
 	buf_addc(&e->attempts, before ? ',' : '[');
 	jw_init(&w, &e->attempts);
 	jw_object(&w);
@@ -65,10 +66,10 @@ static void forget_attempt(struct exchange *e)
 	e->dropped.n = 0;
 }
 
-void attempt_failed(struct exchange *e, const char *why)
+void attempt_failed(struct exchange *e, enum call_end end, const char *why)
 {
 	counter_add(&e->g->stats.upstream_errors, 1);
-	attempt_note(e, why);
+	attempt_note(e, end, why);
 	snprintf(e->error_text, sizeof(e->error_text), "%s", why);
 	forget_attempt(e);
 	e->arm_failed |= e->i_candidate == 0;
@@ -145,12 +146,12 @@ static enum next answer_arrived(struct exchange *e)
 	}
 	if (!is_worth_next(e->upstream_status)) {
 		snprintf(why, sizeof(why), "http %d", e->upstream_status);
-		attempt_note(e, why);
+		attempt_note(e, CALL_FAILED, why);
 		return pass_refusal(e);
 	}
 	snprintf(why, sizeof(why), "http %d", e->upstream_status);
 	e->error_status = e->upstream_status == 429 ? 429 : 502;
-	attempt_failed(e, why);
+	attempt_failed(e, CALL_FAILED, why);
 	return NEXT;
 }
 
@@ -228,7 +229,7 @@ static void on_done(struct http_call *c, int rc)
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
-	attempt_failed(e, c->err.text[0] ? c->err.text : err_name(rc));
+	attempt_failed(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, c->err.text[0] ? c->err.text : err_name(rc));
 	exchange_run(e);
 }
 
@@ -318,12 +319,12 @@ enum next exchange_attempt(struct exchange *e)
 	e->n_attempts++;
 	if (t->missing.n) {
 		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
-		attempt_failed(e, why);
+		attempt_failed(e, CALL_NOT_COUNTED, why);
 		return NEXT;
 	}
 	n = build_request(e, t);
 	if (n < 0) {
-		attempt_failed(e, "the request is too large to be sent on");
+		attempt_failed(e, CALL_NOT_COUNTED, "the request is too large to be sent on");
 		return NEXT;
 	}
 	if (!e->body.max)

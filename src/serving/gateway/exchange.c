@@ -57,7 +57,7 @@ static void on_abort(struct http_exchange *x)
 	if (e->call_active) {
 		e->call_active = false;
 		http_call_cancel(&e->call);
-		attempt_note(e, "the caller went away");
+		attempt_note(e, CALL_NOT_COUNTED, "the caller went away");
 	}
 	if (e->stats)
 		counter_add(&e->stats->disconnects, 1);

@@ -176,9 +176,9 @@ bool exchange_may_tell_all(struct exchange *e, const struct json *v);
 struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r);
 /* attempt.c */
 enum next exchange_attempt(struct exchange *e);
-void attempt_note(struct exchange *e, const char *result);
+void attempt_note(struct exchange *e, enum call_end end, const char *result);
 /* The call failed or its answer is no good: goes on with the next candidate. */
-void attempt_failed(struct exchange *e, const char *why);
+void attempt_failed(struct exchange *e, enum call_end end, const char *why);
 /* answer.c: a whole answer */
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */
 enum next exchange_answer(struct exchange *e);
@@ -217,6 +217,13 @@ void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 /* The same with more headers: at most RESPOND_MAX_HEADERS - 4. */
 void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
 			      size_t n_more);
+/* measure.c: counters */
+void measure_call(struct exchange *e, enum call_end end);
+void measure_exchange(struct exchange *e, const struct log_record *r);
+void measure_text(struct gateway_use_case_stats *s, const struct guard_policy *policy, enum guard_side side,
+		  const struct guard_result *r);
+struct gateway_use_case_stats *measure_use_case(struct gateway *g,
+						const struct snapshot_use_case *u); /* NULL: others */
 /* record.c */
 void record_exchange(struct exchange *e, enum record_status status, int http_status);
 /* direct.c: what is answered from the snapshot alone. True when the path is one of these. */

@@ -16,6 +16,7 @@
 
 struct gateway;
 struct gateway_settings;
+struct gateway_series;
 
 /* What the configuration file says about serving.  Everything is copied. */
 struct gateway_endpoint {
@@ -29,6 +30,7 @@ struct gateway_settings_source {
 	struct slice fallback_content;		  /* empty: an error instead */
 	const struct gateway_endpoint *endpoints; /* hardcoded: what serves when no model does */
 	size_t n_endpoints;
+	struct gateway_series *series;	/* or NULL; as in gateway_prepare_arg */
 	const struct gateway_key *keys; /* of auth.key_file: they may do everything */
 	size_t n_keys;
 	bool asks_for_keys; /* where there are none at all, nobody may call; else everybody */
@@ -47,10 +49,13 @@ struct gateway_prepare_arg {
 	const char *sim_host;
 	uint16_t sim_port;		    /* 0: no simulator runs: models of provider sim cannot serve */
 	struct gateway_policy_cache *cache; /* or NULL */
+	struct gateway_series *series;	    /* or NULL: all models are counted together */
 	struct gateway_limits *limits;	    /* or NULL: every snapshot begins with full rates */
 };
 struct gateway_limits *gateway_limits_new(void); /* rates of keys, from one snapshot to the next */
 void gateway_limits_free(struct gateway_limits *l);
+struct gateway_series *gateway_series_new(void); /* which model is counted where: serving/gateway/series.h */
+void gateway_series_free(struct gateway_series *s);
 /* Keeps compiled policies from one snapshot to the next. */
 struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);

@@ -68,8 +68,6 @@ static enum guard_action judge_one(struct exchange *e, struct judgement *j, stru
 	guard_check(e->policy, e->g->scratch, j->side, text, &r);
 	if (r.failed)
 		counter_add(&e->g->stats.guard_failures, 1);
-	if (!r.n_hits && !r.failed)
-		return GUARD_ALLOW;
 	/* More matches than can be listed: not all could be replaced. */
 	if (r.overflow && r.action == GUARD_MASK)
 		r.action = GUARD_BLOCK;
@@ -79,6 +77,9 @@ static enum guard_action judge_one(struct exchange *e, struct judgement *j, stru
 			r.action = GUARD_BLOCK;
 		j->any_masked = true;
 	}
+	measure_text(e->stats, e->policy, j->side, &r);
+	if (!r.n_hits && !r.failed)
+		return GUARD_ALLOW;
 	add_hits(e, j, &r);
 	return r.action;
 }

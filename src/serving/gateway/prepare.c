@@ -8,6 +8,7 @@
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/limits.h"
 #include "serving/gateway/prepared.h"
+#include "serving/gateway/series.h"
 #include "serving/gateway/target.h"
 
 #define DOCUMENT_MAX ((size_t)64 << 20)
@@ -122,6 +123,13 @@ static void free_prepared(struct snapshot *s)
 		limits_unref(s->keys[i].limits);
 }
 
+static struct slice otel_provider(struct slice name)
+{
+	const struct provider *p = provider_find(name);
+
+	return p && p->otel_name ? slice_from(p->otel_name) : name;
+}
+
 static int prepare_model(struct snapshot *s, struct snapshot_model *m, const struct gateway_prepare_arg *arg,
 			 struct err *err)
 {
@@ -135,6 +143,10 @@ static int prepare_model(struct snapshot *s, struct snapshot_model *m, const str
 		err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
 		return rc;
 	}
+	t->slot = gateway_series_slot(arg->series, &(struct gateway_series_labels){m->model.use_case, m->full_name,
+										   otel_provider(m->model.provider),
+										   t->upstream_model,
+										   gateway_operation_of(t->protocol)});
 	m->target = t;
 	return 0;
 }

@@ -124,13 +124,6 @@ static void count(struct exchange *e, const struct log_record *r)
 		counter_add(&s->truncated, 1);
 	if (e->policy)
 		counter_add(&s->guard[e->action], 1);
-	if (r->prompt_tokens > 0)
-		counter_add(&s->input_tokens, (uint64_t)r->prompt_tokens);
-	if (r->completion_tokens > 0)
-		counter_add(&s->output_tokens, (uint64_t)r->completion_tokens);
-	histogram_observe_us(&s->duration, (uint64_t)r->latency_us);
-	if (r->first_token_us >= 0)
-		histogram_observe_us(&s->first_token, (uint64_t)r->first_token_us);
 }
 
 /* What the deployment's judge reads: the request counts for the model that was to serve it. */
@@ -181,6 +174,7 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
 	count_violations(e, &r);
 	count(e, &r);
+	measure_exchange(e, &r);
 	count_arm(e, &r);
 	if (e->log == LOG_NONE || !e->use_case_name.n)
 		return;

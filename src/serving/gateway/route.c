@@ -63,13 +63,6 @@ static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 	return respond_error(e, &error);
 }
 
-static struct gateway_use_case_stats *stats_of(struct gateway *g, const struct snapshot_use_case *u)
-{
-	unsigned slot = u && u->slot < GATEWAY_SLOTS ? u->slot : GATEWAY_SLOTS - 1;
-
-	return &g->stats.use_case[slot];
-}
-
 /* A use case that only the configuration file knows: no models yet, a hardcoded endpoint. */
 static bool route_configured(struct exchange *e, struct slice name)
 {
@@ -189,7 +182,7 @@ enum next exchange_route(struct exchange *e)
 	if (!access_allows(&e->caller, e->use_case_name))
 		return refuse_use_case(e);
 	choose_policy(e);
-	e->stats = stats_of(e->g, e->use_case);
+	e->stats = measure_use_case(e->g, e->use_case);
 	counter_add(&e->stats->requests, 1);
 	e->step = STEP_GUARD_INPUT;
 	return NEXT;

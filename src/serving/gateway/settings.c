@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/base/digest.h"
+#include "serving/gateway/series.h"
 
 #define SETTINGS_MAX_BYTES ((size_t)8 << 20)
 #define DEFAULT_MAX_ANSWER ((size_t)16 << 20)
@@ -28,6 +29,10 @@ static int copy_endpoints(struct gateway_settings *s, const struct gateway_setti
 			err_prefix(err, "fallback.endpoints." SLICE_FMT, SLICE_ARG(e->use_case));
 			return rc;
 		}
+		e->target.slot = gateway_series_slot(
+			src->series,
+			&(struct gateway_series_labels){e->use_case, SLICE_LIT("endpoint"), SLICE_LIT("endpoint"),
+							SLICE_LIT(""), gateway_operation_of(e->target.protocol)});
 		s->n_endpoints++;
 	}
 	return 0;

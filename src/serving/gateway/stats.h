@@ -2,10 +2,18 @@
 /* What one loop counted. One writer, many readers. */
 #pragma once
 #include "core/base/metric.h"
+#include "domain/record.h"
 #include "serving/stats/latency.h"
 
-/* Use cases get slots; what comes after the last slot is counted in it. */
+/* Use cases and models get slots; what comes after the last slot but one is counted together in the last. */
 #define GATEWAY_SLOTS 128
+#define GATEWAY_MODEL_SLOTS 256
+/* What the last is called: no use case can have that name, and no model (they have an @). */
+#define GATEWAY_OTHER "_OTHER"
+
+enum gateway_operation { OPERATION_CHAT, OPERATION_TEXT_COMPLETION, GATEWAY_N_OPERATIONS };
+/* How a call to a model ended. */
+enum call_end { CALL_OK, CALL_TIMEOUT, CALL_FAILED, GATEWAY_N_CALL_ENDS, CALL_NOT_COUNTED = GATEWAY_N_CALL_ENDS };
 
 /* Of a deployment: who was to serve the request first. */
 enum gateway_arm { ARM_NONE, ARM_CURRENT, ARM_CANDIDATE, GATEWAY_N_ARMS };
@@ -20,16 +28,24 @@ struct gateway_arm_stats {
 
 struct gateway_use_case_stats {
 	struct counter requests;
-	struct counter answered;    /* by the current model */
-	struct counter fallback[3]; /* by the next model, the hardcoded endpoint, fallback content */
-	struct counter errors;	    /* answered with an error */
-	struct counter disconnects; /* the caller left first */
-	struct counter truncated;   /* answers that ended early, and were marked so */
-	struct counter guard[5];    /* by enum guard_action: what was done */
+	struct counter answered;		  /* by the current model */
+	struct counter fallback[3];		  /* by the next model, the hardcoded endpoint, fallback content */
+	struct counter errors;			  /* answered with an error */
+	struct counter disconnects;		  /* the caller left first */
+	struct counter truncated;		  /* answers that ended early, and were marked so */
+	struct counter guard[5];		  /* by enum guard_action: what was done */
+	struct counter texts[2][GUARD_N_ACTIONS]; /* that were judged: input, output; by enum guard_action */
+	struct counter violating[4];		  /* those with a hit, by their worst: enum guard_severity */
 	struct counter input_tokens, output_tokens;
-	struct histogram duration; /* whole exchanges */
-	struct histogram first_token;
-	struct gateway_arm_stats arm[GATEWAY_N_ARMS]; /* the first is not used */
+	struct histogram duration[GATEWAY_N_OPERATIONS][RECORD_N_STATUSES]; /* whole exchanges */
+	struct histogram first_token[GATEWAY_N_OPERATIONS];		    /* of good answers */
+	struct gateway_arm_stats arm[GATEWAY_N_ARMS];			    /* the first is not used */
+};
+
+struct gateway_model_stats {
+	struct histogram duration[GATEWAY_N_CALL_ENDS]; /* of calls */
+	struct histogram first_chunk;			/* of streams */
+	struct histogram tokens[2];			/* of one call: input, output */
 };
 
 struct gateway_stats {
@@ -41,5 +57,7 @@ struct gateway_stats {
 	struct counter forbidden;	/* one that may not do this */
 	struct counter rate_limited;	/* one that has used up its minute */
 	struct counter current_lookups, checks, app_logs;
+	struct histogram lookup; /* of a current model, over HTTP: until its answer is written */
 	struct gateway_use_case_stats use_case[GATEWAY_SLOTS];
+	struct gateway_model_stats model[GATEWAY_MODEL_SLOTS];
 };

@@ -364,7 +364,7 @@ static void put_fallback_content(struct exchange *e)
 	struct stream *s = e->stream;
 	struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = answer_fallback_text(e)};
 
-	attempt_note(e, "stopped by guardrails");
+	attempt_note(e, CALL_OK, "stopped by guardrails");
 	buf_clear(&s->out);
 	buf_clear(&s->text);
 	s->first_sent = s->text_cut = false;
@@ -504,7 +504,7 @@ static void conclude(struct exchange *e)
 	e->have_answer = true;
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
-	attempt_note(e, s->stopped ? "stopped by guardrails" : "ok");
+	attempt_note(e, CALL_OK, s->stopped ? "stopped by guardrails" : "ok");
 	record_exchange(e, s->stopped ? RECORD_BLOCKED : RECORD_OK, 200);
 }
 
@@ -594,7 +594,7 @@ static void truncated(struct exchange *e, int rc)
 	error.message = slice_from(text);
 	e->front->encode_stream_error(&s->out, &error);
 	counter_add(&e->g->stats.upstream_errors, 1);
-	attempt_note(e, text);
+	attempt_note(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, text);
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
 	record_exchange(e, rc == E_TIMEOUT ? RECORD_TIMEOUT : RECORD_TRUNCATED, 200);
@@ -650,7 +650,8 @@ void stream_finish(struct exchange *e, int rc)
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
-	attempt_failed(e, e->call.err.text[0] ? e->call.err.text : "it closed the stream before its end");
+	attempt_failed(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED,
+		       e->call.err.text[0] ? e->call.err.text : "it closed the stream before its end");
 	exchange_run(e);
 }
 

@@ -12,6 +12,7 @@ struct target {
 	const struct json *parameters;
 	struct slice head;	       /* request line and every header but Content-Length and those of the request */
 	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
+	unsigned slot;		       /* in the counters: series.h */
 	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
 };
 

@@ -154,6 +154,7 @@ const struct protocol protocol_generate = {
 	.default_path = "/generate",
 	.framing = FRAMING_NONE,
 	.stream_type = "text/event-stream",
+	.completes_text = true,
 	.decode_request = generate_decode_request,
 	.encode_answer = generate_encode_answer,
 	.encode_event = generate_encode_event,

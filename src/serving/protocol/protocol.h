@@ -65,6 +65,7 @@ struct protocol {
 	const char *default_path; /* of chat requests: "/v1/chat/completions" */
 	enum framing framing;	  /* how its upstream streams */
 	const char *stream_type;  /* Content-Type of its streams */
+	bool completes_text;	  /* a prompt is continued, rather than a chat: what metrics call it */
 	bool needs_model_splice;  /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
 				   * where callers and upstreams see different shapes, as with generate. */
 

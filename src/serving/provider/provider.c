@@ -35,8 +35,8 @@ ROW openrouter = {"openrouter",		&protocol_openai,     "https://openrouter.ai/ap
 		  PROVIDER_AUTH_BEARER, "OPENROUTER_API_KEY", .doc = "OpenRouter"};
 ROW groq = {"groq",	    &protocol_openai, "https://api.groq.com/openai/v1", PROVIDER_AUTH_BEARER,
 	    "GROQ_API_KEY", .doc = "Groq"};
-ROW mistral = {"mistral",	  &protocol_openai,	 "https://api.mistral.ai", PROVIDER_AUTH_BEARER,
-	       "MISTRAL_API_KEY", .usage_unasked = true, .doc = "Mistral"};
+ROW mistral = {"mistral",	  &protocol_openai,	 "https://api.mistral.ai",  PROVIDER_AUTH_BEARER,
+	       "MISTRAL_API_KEY", .usage_unasked = true, .otel_name = "mistral_ai", .doc = "Mistral"};
 ROW deepseek = {"deepseek",	      &protocol_openai,	  "https://api.deepseek.com",
 		PROVIDER_AUTH_BEARER, "DEEPSEEK_API_KEY", .doc = "DeepSeek"};
 ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz",

@@ -12,9 +12,10 @@ struct provider {
 	enum provider_auth auth;
 	const char *api_key_env; /* where its key is looked for when the configuration names none; or NULL */
 	bool simulated;
-	bool usage_unasked; /* its streams tell usage by themselves, and it refuses to be asked:
-			       upstream_params.leave_usage */
-	const char *doc;    /* one line for `muster model register --help` */
+	bool usage_unasked;    /* its streams tell usage by themselves, and it refuses to be asked:
+				  upstream_params.leave_usage */
+	const char *otel_name; /* what OpenTelemetry calls it; NULL: the same */
+	const char *doc;       /* one line for `muster model register --help` */
 };
 
 extern const struct provider *const providers[];
