@@ -72,7 +72,7 @@ def words(line):
 
 
 def pattern(line):
-    return ".*".join(re.escape(piece) for piece in words(line).split(ANY))
+    return "(?: | .* )".join(".*".join(map(re.escape, piece.split(ANY))) for piece in words(line).split(" %s " % ANY))
 
 
 def agrees(said, expected):

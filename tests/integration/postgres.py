@@ -11,9 +11,10 @@ SECRET = "it's #1/2@3"  # of the role "secret"; it has to appear nowhere
 
 
 class Cluster:
-    def __init__(self):
-        self.process = subprocess.Popen([os.path.join(m.ROOT, "tools", "pg-cluster")], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, *options):
+        """options: a port that it has to be, and a user, password and database to make."""
+        command = [os.path.join(m.ROOT, "tools", "pg-cluster"), *map(str, options)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         word, _, rest = self.process.stdout.readline().decode().strip().partition(" ")
         if word == "absent":
             self.close()
