@@ -16,6 +16,12 @@ const char *chat_finish_name(enum chat_finish f)
 		return "tool_calls";
 	case CHAT_FINISH_CONTENT_FILTER:
 		return "content_filter";
+	case CHAT_FINISH_STOP_SEQUENCE:
+		return "stop_sequence";
+	case CHAT_FINISH_REFUSAL:
+		return "refusal";
+	case CHAT_FINISH_PAUSE:
+		return "pause";
 	}
 	return "";
 }

@@ -40,8 +40,9 @@ static void parses(struct slice text)
 	assert(rc == 0 || rc == E_TOOBIG);
 }
 
-static void use_request(const struct protocol *p, const struct chat_request *r)
+static void use_request(const struct protocol *p, struct chat_request *r)
 {
+	const char *param;
 	struct upstream_params params = {.model = {"up", 2}, .stream = r->n_messages % 2 == 0, .parameters = r->root};
 	struct iovec v[PROTOCOL_SPLICE_PIECES];
 	int n = protocol_splice_request(&arena, r, &params, p, v, PROTOCOL_SPLICE_PIECES);
@@ -52,6 +53,8 @@ static void use_request(const struct protocol *p, const struct chat_request *r)
 		buf_append(&out, v[i].iov_base, v[i].iov_len);
 	if (n > 0 && !buf_failed(&out))
 		parses(buf_slice(&out));
+	if (protocol_complete(p, &arena, r, &param, NULL) < 0)
+		return;
 	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
 		struct dropped_params dropped = {.n = 0};
 
@@ -78,6 +81,18 @@ static void request(const struct protocol *p, struct slice body)
 	use_request(p, &r);
 }
 
+static void encode_all(const struct chat_events *events)
+{
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		struct encode_state s = {0};
+
+		buf_clear(&out);
+		for (size_t k = 0; k < events->n && protocols[i]->encode_event; k++)
+			(void)protocols[i]->encode_event(&s, &out, &events->e[k], &meta); /* may be full */
+		encode_state_release(&s);
+	}
+}
+
 static void answer(const struct protocol *p, struct slice body)
 {
 	struct chat_answer a;
@@ -93,26 +108,48 @@ static void answer(const struct protocol *p, struct slice body)
 	if (a.text_raw.p && protocol_splice_text(&out, body, a.text_raw, SLICE_LIT("\"m\n")) == 0)
 		parses(buf_slice(&out));
 	buf_clear(&out);
-	if (p->encode_answer && p->encode_answer(&out, &a, &meta) == 0)
-		parses(buf_slice(&out));
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		struct chat_events events = {0};
+
+		buf_clear(&out);
+		if (protocols[i]->encode_answer && protocols[i]->encode_answer(&out, &a, &meta) == 0)
+			parses(buf_slice(&out));
+		if (protocol_answer_events(&arena, &a, &events) == 0)
+			encode_all(&events);
+	}
 }
 
-static void event(const struct protocol *p, struct slice payload)
+static void events_inside(struct slice payload, const struct chat_events *events, size_t from)
 {
-	struct chat_event e;
-	struct err err;
+	const char *end = payload.p;
 
-	if (!p->decode_event || p->decode_event(&arena, parser, payload, &e, &err) < 0)
-		return;
-	inside(payload, e.text_raw);
-	inside(payload, e.logprobs_raw);
-	judged_inside(payload, e.judged, e.n_judged);
-	assert(e.n_judged != 1);
-	buf_clear(&out);
-	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
-		if (protocols[i]->encode_event)
-			(void)protocols[i]->encode_event(&out, &e, &meta, true); /* may be full */
+	for (size_t i = from; i < events->n; i++) {
+		const struct chat_event *e = &events->e[i];
+
+		inside(payload, e->text_raw);
+		inside(payload, e->logprobs_raw);
+		if (!e->text_raw.p)
+			continue;
+		assert(e->text_raw.n >= 2 && e->text_raw.p[0] == '"' && e->text_raw.p >= end);
+		end = e->text_raw.p + e->text_raw.n;
 	}
+}
+
+/* Lines of the body as the payloads of one stream. */
+static void stream(const struct protocol *p, struct slice body)
+{
+	struct chat_events events = {0};
+	struct decode_state s = {0};
+	struct slice line;
+
+	while (p->decode_event && slice_split(&body, '\n', &line)) {
+		size_t from = events.n;
+
+		if (p->decode_event(&s, &arena, parser, line, &events, NULL) < 0)
+			break;
+		events_inside(line, &events, from);
+	}
+	encode_all(&events);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -140,6 +177,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else if (data[0] & 8)
 		answer(p, body);
 	else
-		event(p, body);
+		stream(p, body);
 	return 0;
 }

@@ -102,7 +102,7 @@ def test_an_event_has_a_limit(daemon, upstream, case):
 
 
 def test_many_choices_in_a_stream_are_an_error_past_the_limit(daemon, upstream, case):
-    for n, whole in ((16, True), (17, False)):
+    for n, whole in ((64, True), (65, False)):
         upstream.default = m.events(*([m.chunk("t%d" % i, index=i) for i in range(n)]
                                       + [m.chunk(finish="stop", index=i) for i in range(n)] + ["[DONE]"]))
         with daemon.chat_stream(case, n=n) as s:

@@ -197,9 +197,9 @@ def test_translation_names_what_it_dropped(daemon, upstream):
     name = daemon.name()
     daemon.use_case(name, policy="none")
     daemon.register(name, upstream, protocol="ollama")
-    answer = daemon.chat(name, logit_bias={"1": 2}, tools=[], temperature=0.5)
+    answer = daemon.chat(name, logit_bias={"1": 2}, metadata={"a": "b"}, temperature=0.5)
     dropped = {p.strip() for p in answer.headers["x-muster-dropped-params"].split(",")}
-    assert {"logit_bias", "tools"} == dropped
+    assert {"logit_bias", "metadata"} == dropped
     assert upstream.last().json()["options"]["temperature"] == 0.5
 
 

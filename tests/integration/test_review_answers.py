@@ -81,14 +81,20 @@ def test_masked_parts_stay_masked_in_another_protocol(daemon, upstream):
     assert "4111" not in daemon.log_of(answer)["output"]
 
 
-def test_whole_answer_for_a_stream_names_what_it_drops(daemon, upstream, case):
+def test_whole_answer_for_a_stream_has_its_calls_or_names_them(daemon, upstream, case):
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     answer = m.completion("text")
     answer["choices"][0]["message"]["tool_calls"] = [call]
     upstream.default = m.answer_with(200, answer)
     with daemon.chat_stream(case) as s:
-        assert m.chat_text(s.events()) == "text"
-    assert "tool_calls" in s.headers["x-muster-dropped-params"]
+        events = s.events()
+    assert m.chat_text(events) == "text"
+    calls = [c for v in events[:-1] for choice in v["choices"] for c in choice["delta"].get("tool_calls", [])]
+    assert [(c["index"], c.get("id"), c["function"].get("name")) for c in calls] == [(0, "1", "f"), (0, None, None)]
+    assert "".join(c["function"]["arguments"] for c in calls) == "{}"
+    with daemon.generate_stream(case) as s:
+        s.events()
+    assert s.headers["x-muster-dropped-params"] == "tool_calls"
 
 
 def test_large_answer_reaches_a_reader_that_is_slow(daemon, upstream, case):

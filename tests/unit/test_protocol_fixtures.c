@@ -67,7 +67,7 @@ static void add_raw(struct buf *to, struct slice raw)
 }
 
 struct seen {
-	unsigned text, other, usage, error, end, none;
+	unsigned text, calls, error, end;
 	enum chat_finish finish;
 	bool usage_known;
 };
@@ -75,11 +75,9 @@ struct seen {
 static void see(struct seen *s, const struct chat_event *e)
 {
 	s->text += e->type == CHAT_EVENT_TEXT;
-	s->other += e->type == CHAT_EVENT_OTHER;
-	s->usage += e->type == CHAT_EVENT_USAGE;
+	s->calls += e->type == CHAT_EVENT_TOOL_START;
 	s->error += e->type == CHAT_EVENT_ERROR;
-	s->end += e->end;
-	s->none += e->type == CHAT_EVENT_NONE;
+	s->end += e->type == CHAT_EVENT_END;
 	if (e->finish != CHAT_FINISH_NONE)
 		s->finish = e->finish;
 	s->usage_known |= e->usage.known;
@@ -88,6 +86,7 @@ static void see(struct seen *s, const struct chat_event *e)
 /* Every line of a recorded stream.  Lines of SSE begin with "data: "; lines of *.chunks.txt are payloads. */
 static struct seen run_stream(const struct protocol *p, const char *path, const char *before_content)
 {
+	struct decode_state state = {0};
 	struct seen seen = {0};
 	struct buf ours, theirs;
 	struct slice text, line;
@@ -98,17 +97,19 @@ static struct seen run_stream(const struct protocol *p, const char *path, const 
 	buf_init(&theirs, FILE_MAX);
 	text = read_file(&b, path);
 	while (slice_split(&text, '\n', &line)) {
-		struct chat_event e;
+		struct chat_events events = {0};
 
 		line = slice_trim(line);
 		if (slice_starts(line, SLICE_LIT("data: ")))
 			line = slice_sub(line, 6, line.n);
 		if (!line.n)
 			continue;
-		CHECK_INT(p->decode_event(&b.a, b.jp, line, &e, &b.err), 0);
-		see(&seen, &e);
-		if (e.channel == 0 && e.type == CHAT_EVENT_TEXT)
-			add_raw(&ours, e.text_raw);
+		CHECK_INT(p->decode_event(&state, &b.a, b.jp, line, &events, &b.err), 0);
+		for (size_t i = 0; i < events.n; i++) {
+			see(&seen, &events.e[i]);
+			if (events.e[i].channel == CHAT_CHANNEL_TEXT && events.e[i].type == CHAT_EVENT_TEXT)
+				add_raw(&ours, events.e[i].text_raw);
+		}
 		buf_add(&theirs, scan_content(line, before_content));
 	}
 	if (!strstr(path, "mistral-reasoning")) /* its content is an array, which the scan does not understand */
@@ -187,7 +188,7 @@ static void openai_stream(const char *path)
 	struct seen s = run_stream(&protocol_openai, path, "\"delta\":");
 
 	if (strstr(path, "tool-call"))
-		CHECK(s.other > 0 && s.finish == CHAT_FINISH_TOOL_CALLS);
+		CHECK(s.calls > 0 && s.finish == CHAT_FINISH_TOOL_CALLS);
 }
 
 static void openai_wire(const char *path)

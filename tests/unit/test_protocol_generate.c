@@ -118,8 +118,10 @@ static const struct answer_meta meta = {
 
 TEST(an_answer_and_the_end_of_a_stream_tell_the_same_facts)
 {
+	struct chat_part refusal = {.kind = CHAT_PART_REFUSAL, .text = SLICE_LIT("I will not")};
 	struct chat_answer answer = {.text = SLICE_LIT("Once"), .usage = {true, false, 1, 2, 3}};
 	struct chat_event e = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("On\"ce")};
+	struct encode_state state = {0};
 	struct answer_meta bare = {.fallback_used = true};
 	struct bench b;
 
@@ -127,15 +129,15 @@ TEST(an_answer_and_the_end_of_a_stream_tell_the_same_facts)
 	CHECK_INT(protocol_generate.encode_answer(&b.out, &answer, &meta), 0);
 	CHECK_STR(buf_cstr(&b.out), "{\"success\":true,\"text\":\"Once\"," FACTS);
 	buf_clear(&b.out);
-	CHECK_INT(protocol_generate.encode_event(&b.out, &e, &meta, true), 0);
+	CHECK_INT(protocol_generate.encode_event(&state, &b.out, &e, &meta), 0);
 	e.type = CHAT_EVENT_FINISH;
-	CHECK_INT(protocol_generate.encode_event(&b.out, &e, &meta, false), 0);
+	CHECK_INT(protocol_generate.encode_event(&state, &b.out, &e, &meta), 0);
 	e = (struct chat_event){.type = CHAT_EVENT_END, .finish = CHAT_FINISH_STOP, .usage = {true, false, 1, 2, 3}};
-	CHECK_INT(protocol_generate.encode_event(&b.out, &e, &meta, false), 0);
+	CHECK_INT(protocol_generate.encode_event(&state, &b.out, &e, &meta), 0);
 	CHECK_STR(buf_cstr(&b.out),
 		  "data: {\"text\":\"On\\\"ce\"}\n\ndata: {\"done\":true,\"success\":true," FACTS "\n\n");
 	buf_clear(&b.out);
-	answer = (struct chat_answer){.refusal = SLICE_LIT("I will not")};
+	answer = (struct chat_answer){.parts = &refusal, .n_parts = 1};
 	CHECK_INT(protocol_generate.encode_answer(&b.out, &answer, &bare), 0);
 	CHECK_HAS(buf_cstr(&b.out), "\"text\":\"I will not\",\"tokens_used\":0,\"layer\":null");
 	CHECK_HAS(buf_cstr(&b.out), "\"fallback_used\":true");
@@ -167,7 +169,7 @@ TEST(a_conversation_becomes_a_prompt_and_a_context)
 
 	bench_init(&b);
 	p.parameters = bench_json(&b, "{\"temperature\":1,\"max_tokens\":3,\"style\":\"dry\",\"prompt\":\"evil\"}");
-	CHECK_INT(bench_request(
+	CHECK_INT(bench_complete(
 			  &b, &protocol_openai,
 			  "{\"model\":\"x\",\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\","
 			  "\"content\":\"hi\"},"
@@ -183,8 +185,8 @@ TEST(a_conversation_becomes_a_prompt_and_a_context)
 	CHECK_SLICE(&b, dropped.name[1], "stop");
 	buf_clear(&b.out);
 	p.parameters = NULL;
-	CHECK_INT(bench_request(&b, &protocol_openai,
-				"{\"model\":\"x\",\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", &r),
+	CHECK_INT(bench_complete(&b, &protocol_openai,
+				 "{\"model\":\"x\",\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", &r),
 		  0);
 	CHECK_INT(protocol_generate.encode_request(&b.out, &r, &p, &dropped), 0);
 	CHECK_STR(buf_cstr(&b.out), "{\"prompt\":\"a\",\"context\":{}}");

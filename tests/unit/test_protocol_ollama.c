@@ -20,15 +20,18 @@ TEST(a_request_is_translated_with_its_options)
 		&b,
 		"{\"temperature\":0.1,\"top_k\":4,\"keep_alive\":\"5m\",\"options\":{\"num_ctx\":8},\"stream\":false}");
 	CHECK_INT(
-		bench_request(
+		bench_complete(
 			&b, &protocol_openai,
 			"{\"model\":\"x\",\"messages\":[{\"role\":\"developer\",\"content\":\"s\"},{\"role\":\"user\","
 			"\"content\":"
-			"[{\"type\":\"text\",\"text\":\"hi\"},{\"type\":\"image_url\",\"image_url\":{}},{\"type\":"
+			"[{\"type\":\"text\",\"text\":\"hi\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"http://"
+			"x/y.png\"}},{\"type\":"
 			"\"odd\\r\"}]},"
-			"{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]}],\"max_tokens\":5,"
+			"{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"function\":{\"name\":"
+			"\"f\"}}]}],\"max_tokens\":5,"
 			"\"temperature\":0.5,\"top_p\":1,"
-			"\"seed\":3,\"stop\":[\"a\",\"b\"],\"n\":1,\"tools\":[],\"response_format\":{},\"user\":null}",
+			"\"seed\":3,\"stop\":[\"a\",\"b\"],\"n\":1,\"tools\":[{\"function\":{\"name\":\"f\"}}],"
+			"\"response_format\":{\"type\":\"json_object\"},\"user\":null}",
 			&r),
 		0);
 	CHECK_INT(protocol_ollama.encode_request(&b.out, &r, &p, &dropped), 0);
@@ -59,7 +62,7 @@ TEST(more_names_than_fit_are_left_out)
 	for (int i = 0; i < DROPPED_MAX + 1; i++)
 		buf_printf(&b.out, ",\"p%d\":1", i);
 	buf_adds(&b.out, "}");
-	CHECK_INT(bench_request(&b, &protocol_openai, buf_cstr(&b.out), &r), 0);
+	CHECK_INT(bench_complete(&b, &protocol_openai, buf_cstr(&b.out), &r), 0);
 	buf_clear(&b.out);
 	CHECK_INT(protocol_ollama.encode_request(&b.out, &r, &p, &dropped), 0);
 	CHECK_HAS(buf_cstr(&b.out), "\"stream\":false,\"options\":{}}");
@@ -116,32 +119,27 @@ TEST(what_is_no_whole_answer_is_refused)
 }
 
 static const struct {
-	const char *line;
-	enum chat_event_type type;
-	const char *text;
-	bool end;
-	enum chat_finish finish;
-	unsigned channel;
+	const char *lines[4];
+	const char *events;
 } event_cases[] = {
-	{"{\"message\":{\"role\":\"assistant\",\"content\":\"Why\"},\"done\":false}", CHAT_EVENT_TEXT, "Why", false,
-	 CHAT_FINISH_NONE, 0},
-	{"{\"message\":{\"content\":\"\"},\"done\":false}", CHAT_EVENT_NONE, "", false, CHAT_FINISH_NONE, 0},
-	{"{\"message\":{\"content\":\"\",\"thinking\":\"hm\"},\"done\":false}", CHAT_EVENT_OTHER, "hm", false,
-	 CHAT_FINISH_NONE, 1},
-	{"{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"city\":\"Rome\"}}}]},\"done\":"
-	 "false}",
-	 CHAT_EVENT_OTHER, "f\nRome", false, CHAT_FINISH_NONE, 1},
-	{"{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"eval_count\":2}", CHAT_EVENT_FINISH,
-	 "", true, CHAT_FINISH_STOP, 0},
-	{"{\"message\":{\"content\":\"end\"},\"done\":true,\"eval_count\":2}", CHAT_EVENT_TEXT, "end", true,
-	 CHAT_FINISH_STOP, 0},
-	{"{\"done\":true,\"done_reason\":\"length\",\"eval_count\":2}", CHAT_EVENT_FINISH, "", true, CHAT_FINISH_LENGTH,
-	 0},
-	{"{\"error\":\"boom\"}", CHAT_EVENT_ERROR, "boom", true, CHAT_FINISH_NONE, 0},
-	{"{\"error\":{}}", CHAT_EVENT_ERROR, "{}", true, CHAT_FINISH_NONE, 0},
-	{"{\"message\":{},\"done\":true,\"done_reason\":\"error\"}", CHAT_EVENT_ERROR,
-	 "the upstream broke its answer off", true, CHAT_FINISH_NONE, 0},
-	{"{}", CHAT_EVENT_NONE, "", false, CHAT_FINISH_NONE, 0},
+	{{"{\"message\":{\"role\":\"assistant\",\"content\":\"Why\"},\"done\":false}"}, "text 'Why'"},
+	{{"{\"message\":{\"content\":\"\"},\"done\":false}"}, ""},
+	{{"{\"message\":{\"content\":\"\",\"thinking\":\"hm\"},\"done\":false}"}, "reason 1 'hm'"},
+	{{"{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"city\":\"Rome\"}}}]},\"done\":"
+	  "false}",
+	  "{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"g\",\"arguments\":{}}}]},\"done\":false}",
+	  "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}"},
+	 "call 5 name=f; args 5 '{\"city\":\"Rome\"}'; over 5; other 1048579 'f'; other 1048580 'Rome'; "
+	 "call 6 name=g; args 6 '{}'; over 6; other 1048584 'g'; finish tool_calls; end"},
+	{{"{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"eval_count\":2}"},
+	 "finish stop; usage 0+2; end"},
+	{{"{\"message\":{\"content\":\"end\"},\"done\":true,\"eval_count\":2}"},
+	 "text 'end'; finish stop; usage 0+2; end"},
+	{{"{\"done\":true,\"done_reason\":\"length\",\"eval_count\":2}"}, "finish length; usage 0+2; end"},
+	{{"{\"error\":\"boom\"}"}, "error 'boom'"},
+	{{"{\"error\":{}}"}, "error '{}'"},
+	{{"{\"message\":{},\"done\":true,\"done_reason\":\"error\"}"}, "error 'the upstream broke its answer off'"},
+	{{"{}"}, ""},
 };
 
 TEST(each_line_is_what_it_is)
@@ -149,22 +147,10 @@ TEST(each_line_is_what_it_is)
 	struct bench b;
 
 	bench_init(&b);
-	for (size_t i = 0; i < COUNT_OF(event_cases); i++) {
-		struct chat_event e;
-
-		CHECK_INT(protocol_ollama.decode_event(&b.a, b.jp, slice_from(event_cases[i].line), &e, &b.err), 0);
-		if (e.type != event_cases[i].type)
-			printf("# %s\n", event_cases[i].line);
-		CHECK_INT(e.type, event_cases[i].type);
-		CHECK_SLICE(&b, e.text, event_cases[i].text);
-		CHECK_INT(e.end, event_cases[i].end);
-		CHECK_INT(e.finish, event_cases[i].finish);
-		CHECK_INT(e.channel, event_cases[i].channel);
-		CHECK_INT(e.usage.known, e.end && e.type != CHAT_EVENT_ERROR);
-	}
-	CHECK_INT(protocol_ollama.decode_event(&b.a, b.jp, SLICE_LIT("[]"), &(struct chat_event){0}, NULL), E_INVALID);
-	CHECK_INT(protocol_ollama.decode_event(&b.a, b.jp, SLICE_LIT("{\"mess"), &(struct chat_event){0}, NULL),
-		  E_INVALID);
+	for (size_t i = 0; i < COUNT_OF(event_cases); i++)
+		CHECK_STR(bench_stream(&b, &protocol_ollama, event_cases[i].lines), event_cases[i].events);
+	CHECK_INT(bench_event_fails(&b, &protocol_ollama, "[]"), E_INVALID);
+	CHECK_INT(bench_event_fails(&b, &protocol_ollama, "{\"mess"), E_INVALID);
 	CHECK_SLICE(&b, protocol_ollama.decode_error(&b.a, b.jp, SLICE_LIT("{\"error\":\"no\"}")), "no");
 	bench_done(&b);
 }

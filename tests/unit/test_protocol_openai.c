@@ -214,7 +214,7 @@ static const struct {
 	{"{\"choices\":[{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]},"
 	 "\"finish_reason\":"
 	 "\"tool_calls\"}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3}}",
-	 "", "\"\"", "", CHAT_FINISH_TOOL_CALLS, 1, 5},
+	 "", "", "", CHAT_FINISH_TOOL_CALLS, 1, 5},
 	{"{\"choices\":[{\"index\":1,\"message\":{\"content\":\"second\"}},{\"index\":0,\"message\":{\"content\":"
 	 "\"first\",\"reasoning\":"
 	 "\"why\",\"vendor\":{\"deep\":[\"words\"]}},\"finish_reason\":\"length\"}]}",
@@ -225,13 +225,21 @@ static const struct {
 	 "a", "\"a\"", "", CHAT_FINISH_NONE, 2, 0},
 	{"{\"choices\":[{\"message\":{\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":"
 	 "\"b\"}]}}]}",
-	 "ab", "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]", "", CHAT_FINISH_NONE, 2, 0},
+	 "ab", "", "", CHAT_FINISH_NONE, 2, 0},
 	{"{\"choices\":[{\"message\":{\"content\":null,\"audio\":{\"transcript\":\"said\"}}}],\"usage\":null}", "", "",
 	 "", CHAT_FINISH_NONE, 1, 0},
 	{"{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"end_turn\"}],\"usage\":{\"total_tokens\":-"
 	 "4}}",
 	 "x", "\"x\"", "", CHAT_FINISH_STOP, 1, 0},
 };
+
+static struct slice refusal_of(const struct chat_answer *answer)
+{
+	for (size_t i = 0; i < answer->n_parts; i++)
+		if (answer->parts[i].kind == CHAT_PART_REFUSAL)
+			return answer->parts[i].text;
+	return SLICE_LIT("");
+}
 
 TEST(an_answer_is_read_with_every_text_that_is_to_be_judged)
 {
@@ -246,7 +254,7 @@ TEST(an_answer_is_read_with_every_text_that_is_to_be_judged)
 		CHECK_SLICE(&b, answer.text, answer_cases[i].text);
 		CHECK_SLICE(&b, answer.text_raw, answer_cases[i].raw);
 		CHECK(!answer.text_raw.p || (answer.text_raw.p > body.p && answer.text_raw.p < body.p + body.n));
-		CHECK_SLICE(&b, answer.refusal, answer_cases[i].refusal);
+		CHECK_SLICE(&b, refusal_of(&answer), answer_cases[i].refusal);
 		CHECK_INT(answer.finish, answer_cases[i].finish);
 		CHECK_INT((long long)answer.n_judged, answer_cases[i].n_judged);
 		CHECK_INT(answer.usage.total_tokens, answer_cases[i].total);
@@ -288,44 +296,53 @@ TEST(what_is_no_answer_is_never_taken_for_one)
 
 #define DELTA(d) "{\"choices\":[{\"index\":0,\"delta\":{" d "},\"finish_reason\":null}],\"usage\":null}"
 
+#define CALL(i, more) DELTA("\"tool_calls\":[{\"index\":" #i "," more "}]")
+#define FINISH(why) "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" why "\"}]}"
+
 static const struct {
-	const char *payload;
-	enum chat_event_type type;
-	const char *text, *raw;
-	unsigned channel;
-	int n_judged;
+	const char *payloads[8];
+	const char *events;
 } event_cases[] = {
-	{"[DONE]", CHAT_EVENT_END, "", "", 0, 0},
-	{" [DONE] ", CHAT_EVENT_END, "", "", 0, 0},
-	{DELTA("\"role\":\"assistant\",\"content\":\"\""), CHAT_EVENT_NONE, "", "\"\"", 0, 0},
-	{DELTA("\"role\":\"assistant\""), CHAT_EVENT_NONE, "", "", 0, 0},
-	{DELTA(""), CHAT_EVENT_NONE, "", "", 0, 0},
-	{"{}", CHAT_EVENT_NONE, "", "", 0, 0},
-	{"{\"choices\":[],\"prompt_filter_results\":[]}", CHAT_EVENT_NONE, "", "", 0, 0},
-	{DELTA("\"content\":\"h\\\"i\""), CHAT_EVENT_TEXT, "h\"i", "\"h\\\"i\"", 0, 0},
-	{DELTA("\"content\":null,\"reasoning_content\":\"hm\""), CHAT_EVENT_OTHER, "hm", "\"hm\"", 1, 0},
-	{DELTA("\"content\":null,\"reasoning_content\":\"\""), CHAT_EVENT_NONE, "", "", 0, 0},
-	{DELTA("\"refusal\":\"no\""), CHAT_EVENT_OTHER, "no", "\"no\"", 2, 0},
-	{DELTA("\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]"),
-	 CHAT_EVENT_OTHER, "", "", 0, 0},
-	{DELTA("\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"{x\"}}]"), CHAT_EVENT_OTHER, "{x", "\"{x\"",
-	 6, 0},
-	{DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"a\"}},{\"index\":1,\"function\":{"
-	       "\"arguments\":\"b\"}}]"),
-	 CHAT_EVENT_OTHER, "a\nb", "", 5, 2},
-	{DELTA("\"content\":\"t\",\"reasoning\":\"r\""), CHAT_EVENT_TEXT, "t", "\"t\"", 0, 2},
-	{DELTA("\"content\":[{\"type\":\"text\",\"text\":\"2+2\"}]"), CHAT_EVENT_TEXT, "2+2", "\"2+2\"", 0, 0},
-	{DELTA("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]}]"),
-	 CHAT_EVENT_OTHER, "hm", "\"hm\"", 1, 0},
-	{"{\"choices\":[{\"index\":2,\"delta\":{\"content\":\"x\"}}]}", CHAT_EVENT_OTHER, "x", "\"x\"", 128, 0},
-	{"{\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}", CHAT_EVENT_FINISH, "", "", 0, 0},
-	{"{\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}", CHAT_EVENT_ERROR,
-	 "the upstream broke its answer off", "", 0, 0},
-	{"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}",
-	 CHAT_EVENT_USAGE, "", "", 0, 0},
-	{"{\"error\":{\"message\":\"gone\",\"code\":500}}", CHAT_EVENT_ERROR, "gone", "", 0, 0},
-	{"{\"error\":\"gone\"}", CHAT_EVENT_ERROR, "gone", "", 0, 0},
-	{"{\"object\":\"error\",\"message\":\"gone\"}", CHAT_EVENT_ERROR, "gone", "", 0, 0},
+	{{"[DONE]"}, "end"},
+	{{" [DONE] "}, "end"},
+	{{DELTA("\"role\":\"assistant\",\"content\":\"\"")}, ""},
+	{{DELTA("\"role\":\"assistant\""), DELTA(""), "{}", "{\"choices\":[],\"prompt_filter_results\":[]}"}, ""},
+	{{DELTA("\"content\":\"h\\\"i\"")}, "text 'h\"i'"},
+	{{DELTA("\"content\":null,\"reasoning_content\":\"\"")}, ""},
+	{{DELTA("\"reasoning_content\":\"hm\""), DELTA("\"reasoning\":\"m\""), DELTA("\"content\":\"so\""),
+	  FINISH("stop"), "[DONE]"},
+	 "reason 1 'hm'; reason 1 'm'; over 1; text 'so'; over; finish stop; end"},
+	{{DELTA("\"refusal\":\"no\""), FINISH("stop")}, "refusal 2 'no'; over 2; finish stop"},
+	{{CALL(0, "\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}"),
+	  CALL(0, "\"function\":{\"arguments\":\"{x\"}"), CALL(0, "\"function\":{\"arguments\":\"}\"}"),
+	  FINISH("tool_calls")},
+	 "call 5 id=c name=f; args 5 '{x'; args 5 '}'; over 5; finish tool_calls"},
+	{{CALL(1, "\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}"),
+	  CALL(2, "\"id\":\"d\",\"function\":{\"name\":\"g\"}"), CALL(1, "\"function\":{\"arguments\":\" \"}")},
+	 "call 6 id=c name=f; args 6 '{}'; over 6; call 7 id=d name=g; args 6 ' '"},
+	{{DELTA("\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"a\"}},"
+		"{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"b\"}}]")},
+	 "call 5 id=a name=f; args 5 'a'; over 5; call 6 id=b name=f; args 6 'b'"},
+	{{DELTA("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"a\"}}]"),
+	  DELTA("\"tool_calls\":[{\"function\":{\"arguments\":\"b\"}}]"),
+	  DELTA("\"tool_calls\":[{\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"c\"}}]")},
+	 "call 5 id=a name=f; args 5 'a'; args 5 'b'; over 5; call 6 id=b name=g; args 6 'c'"},
+	{{DELTA("\"function_call\":{\"name\":\"f\",\"arguments\":\"{\"}"),
+	  DELTA("\"function_call\":{\"arguments\":\"}\"}"), FINISH("function_call")},
+	 "call 5 name=f; args 5 '{'; args 5 '}'; over 5; finish tool_calls"},
+	{{DELTA("\"content\":\"t\",\"reasoning\":\"r\"")}, "text 't'; over; reason 1 'r'"},
+	{{DELTA("\"content\":[{\"type\":\"text\",\"text\":\"2+\"},{\"type\":\"text\",\"text\":\"2\"}]")},
+	 "text '2+'; text '2'"},
+	{{DELTA("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]}]")},
+	 "reason 1 'hm'"},
+	{{DELTA("\"vendor\":{\"a\":\"x\",\"b\":[\"y\"]}")}, "other 1048576 'x'; other 1048577 'y'"},
+	{{"{\"choices\":[{\"index\":2,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}"}, "other 128 'x'"},
+	{{FINISH("stop")}, "finish stop"},
+	{{FINISH("error")}, "error 'the upstream broke its answer off'"},
+	{{"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}"}, "usage 1+2"},
+	{{"{\"error\":{\"message\":\"gone\",\"code\":500}}"}, "error 'gone'"},
+	{{"{\"error\":\"gone\"}"}, "error 'gone'"},
+	{{"{\"object\":\"error\",\"message\":\"gone\"}"}, "error 'gone'"},
 };
 
 TEST(each_event_is_what_it_is)
@@ -333,24 +350,11 @@ TEST(each_event_is_what_it_is)
 	struct bench b;
 
 	bench_init(&b);
-	for (size_t i = 0; i < COUNT_OF(event_cases); i++) {
-		struct slice payload = bench_text(&b, event_cases[i].payload);
-		struct chat_event e;
-
-		CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, payload, &e, &b.err), 0);
-		if (e.type != event_cases[i].type)
-			printf("# %s\n", event_cases[i].payload);
-		CHECK_INT(e.type, event_cases[i].type);
-		CHECK_SLICE(&b, e.text, event_cases[i].text);
-		CHECK_SLICE(&b, e.text_raw, event_cases[i].raw);
-		CHECK_INT(e.channel, event_cases[i].channel);
-		CHECK_INT((long long)e.n_judged, event_cases[i].n_judged);
-		CHECK_INT(e.end, e.type == CHAT_EVENT_END);
-	}
-	CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, SLICE_LIT("{\"choices\":"), &(struct chat_event){0}, NULL),
-		  E_INVALID);
-	CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, SLICE_LIT("[1]"), &(struct chat_event){0}, NULL), E_INVALID);
-	CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, SLICE_LIT(""), &(struct chat_event){0}, NULL), E_INVALID);
+	for (size_t i = 0; i < COUNT_OF(event_cases); i++)
+		CHECK_STR(bench_stream(&b, &protocol_openai, event_cases[i].payloads), event_cases[i].events);
+	CHECK_INT(bench_event_fails(&b, &protocol_openai, "{\"choices\":"), E_INVALID);
+	CHECK_INT(bench_event_fails(&b, &protocol_openai, "[1]"), E_INVALID);
+	CHECK_INT(bench_event_fails(&b, &protocol_openai, ""), E_INVALID);
 	bench_done(&b);
 }
 
@@ -383,6 +387,15 @@ static const struct answer_meta meta = {
 
 TEST(an_answer_comes_out_complete)
 {
+	struct chat_part parts[] = {
+		{.kind = CHAT_PART_REASONING, .text = SLICE_LIT("hm")},
+		{.kind = CHAT_PART_REFUSAL, .text = SLICE_LIT("no")},
+		{.kind = CHAT_PART_TOOL_CALL,
+		 .id = SLICE_LIT("c"),
+		 .name = SLICE_LIT("f"),
+		 .text = SLICE_LIT("{\"a\":1}")},
+		{.kind = CHAT_PART_TOOL_CALL, .name = SLICE_LIT("g")},
+	};
 	struct chat_answer answer = {
 		.text = SLICE_LIT("h\"i"), .finish = CHAT_FINISH_LENGTH, .usage = {true, false, 1, 2, 3}};
 	struct bench b;
@@ -395,12 +408,14 @@ TEST(an_answer_comes_out_complete)
 		  "\"message\":{\"role\":\"assistant\",\"content\":\"h\\\"i\",\"refusal\":null},\"logprobs\":null,"
 		  "\"finish_reason\":"
 		  "\"length\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}");
-	answer = (struct chat_answer){
-		.id = SLICE_LIT("own"), .refusal = SLICE_LIT("no"), .tool_calls = SLICE_LIT("[{}]")};
+	answer = (struct chat_answer){.id = SLICE_LIT("own"), .parts = parts, .n_parts = COUNT_OF(parts)};
 	buf_clear(&b.out);
 	CHECK_INT(protocol_openai.encode_answer(&b.out, &answer, &meta), 0);
 	CHECK_HAS(buf_cstr(&b.out), "{\"id\":\"own\"");
-	CHECK_HAS(buf_cstr(&b.out), "\"content\":null,\"refusal\":\"no\",\"tool_calls\":[{}]");
+	CHECK_HAS(buf_cstr(&b.out),
+		  "\"content\":null,\"refusal\":\"no\",\"reasoning_content\":\"hm\",\"tool_calls\":[{\"id\":\"c\","
+		  "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}},{\"id\":"
+		  "\"call_chatcmpl-1_1\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]");
 	CHECK_HAS(buf_cstr(&b.out), "\"finish_reason\":\"stop\"");
 	bench_done(&b);
 }
@@ -409,43 +424,71 @@ TEST(an_answer_comes_out_complete)
 	"data: " \
 	"{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m@1\",\"choices\":["
 
+/* What the encoder makes of events. */
+static const char *encoded(struct bench *b, const struct answer_meta *m, const struct chat_event *e, size_t n)
+{
+	struct encode_state s = {0};
+
+	buf_clear(&b->out);
+	for (size_t i = 0; i < n; i++)
+		CHECK_INT(protocol_openai.encode_event(&s, &b->out, &e[i], m), 0);
+	encode_state_release(&s);
+	return buf_cstr(&b->out);
+}
+#define ENCODED(b, m, ...)                                          \
+	encoded((b), (m), (const struct chat_event[]){__VA_ARGS__}, \
+		sizeof((const struct chat_event[]){__VA_ARGS__}) / sizeof(struct chat_event))
+
 TEST(a_stream_has_its_role_first_its_finish_and_usage_last)
 {
-	struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("hi")};
-	struct chat_event finish = {.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_STOP};
-	struct chat_event usage = {.type = CHAT_EVENT_USAGE, .usage = {true, false, 1, 2, 3}};
-	struct chat_event end = {.type = CHAT_EVENT_END};
+	const struct chat_event text = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("hi")};
+	const struct chat_event finish = {.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_STOP};
+	const struct chat_event end = {.type = CHAT_EVENT_END, .usage = {true, false, 1, 2, 3}};
 	struct answer_meta quiet = meta;
 	struct bench b;
 
 	bench_init(&b);
 	quiet.include_usage = false;
-	protocol_openai.encode_event(&b.out, &text, &meta, true);
-	protocol_openai.encode_event(&b.out, &text, &meta, false);
-	protocol_openai.encode_event(&b.out, &finish, &meta, false);
-	protocol_openai.encode_event(&b.out, &usage, &meta, false);
-	CHECK_INT(protocol_openai.encode_event(&b.out, &end, &meta, false), 0);
-	CHECK_STR(buf_cstr(&b.out), TOP
+	CHECK_STR(ENCODED(&b, &meta, text, text, finish, end), TOP
 		  "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hi\"},\"logprobs\":null,\"finish_"
 		  "reason\":null}],\"usage\":null}\n\n" TOP "{\"index\":0,\"delta\":{\"content\":\"hi\"},\"logprobs\":"
 		  "null,\"finish_reason\":null}],\"usage\":null}\n\n" TOP
 		  "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":null}\n\n" TOP
 		  "],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\n\ndata: [DONE]\n\n");
-	buf_clear(&b.out);
-	protocol_openai.encode_event(&b.out, &usage, &quiet, false);
-	protocol_openai.encode_event(&b.out, &(struct chat_event){.type = CHAT_EVENT_NONE}, &quiet, true);
-	protocol_openai.encode_event(&b.out, &(struct chat_event){.type = CHAT_EVENT_OTHER}, &quiet, true);
-	CHECK_INT((long long)b.out.n, 0);
-	finish.usage = usage.usage;
-	protocol_openai.encode_event(&b.out, &finish, &quiet, true);
-	CHECK_STR(buf_cstr(&b.out), TOP "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":"
-					"null,\"finish_reason\":\"stop\"}]}\n\n");
-	buf_clear(&b.out);
-	text.finish = CHAT_FINISH_LENGTH;
-	text.usage = usage.usage;
-	protocol_openai.encode_event(&b.out, &text, &meta, false);
-	CHECK_HAS(buf_cstr(&b.out), "\"finish_reason\":\"length\"");
-	CHECK_HAS(buf_cstr(&b.out), "\"total_tokens\":3");
+	CHECK_STR(ENCODED(&b, &quiet, {.type = CHAT_EVENT_NONE}, {.type = CHAT_EVENT_OTHER}, {.type = CHAT_EVENT_USAGE},
+			  {.type = CHAT_EVENT_PART_END}),
+		  "");
+	CHECK_STR(ENCODED(&b, &quiet, finish, end),
+		  TOP "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":"
+		      "null,\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+	bench_done(&b);
+}
+
+TEST(calls_of_tools_are_numbered_and_named_in_their_first_chunk)
+{
+	struct answer_meta quiet = meta;
+	struct bench b;
+
+	bench_init(&b);
+	quiet.include_usage = false;
+	CHECK_STR(
+		ENCODED(&b, &quiet, {.type = CHAT_EVENT_REASONING, .text = SLICE_LIT("hm")},
+			{.type = CHAT_EVENT_REASONING, .opaque = SLICE_LIT("sig")},
+			{.type = CHAT_EVENT_TOOL_START, .index = 3, .id = SLICE_LIT("c"), .name = SLICE_LIT("f")},
+			{.type = CHAT_EVENT_TOOL_ARGS, .index = 3, .text = SLICE_LIT("{}")},
+			{.type = CHAT_EVENT_TOOL_START, .index = 4, .name = SLICE_LIT("g")},
+			{.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_TOOL_CALLS}),
+		TOP
+		"{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"hm\"},"
+		"\"logprobs\":null,\"finish_reason\":null}]}\n\n" TOP
+		"{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"type\":\"function\",\"function\":"
+		"{\"name\":\"f\",\"arguments\":\"\"}}]},\"logprobs\":null,\"finish_reason\":null}]}\n\n" TOP
+		"{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]},"
+		"\"logprobs\":null,\"finish_reason\":null}]}\n\n" TOP
+		"{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":1,\"id\":\"call_chatcmpl-1_1\",\"type\":"
+		"\"function\","
+		"\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]},\"logprobs\":null,\"finish_reason\":null}]}"
+		"\n\n" TOP "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}]}\n\n");
 	bench_done(&b);
 }
 
@@ -472,12 +515,13 @@ TEST(a_full_buffer_is_too_big)
 {
 	struct chat_answer answer = {.text = SLICE_LIT("0123456789")};
 	struct chat_event e = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("0123456789")};
+	struct encode_state state = {0};
 	struct buf small;
 
 	buf_init(&small, 40);
 	CHECK_INT(protocol_openai.encode_answer(&small, &answer, &meta), E_TOOBIG);
 	buf_clear(&small);
-	CHECK_INT(protocol_openai.encode_event(&small, &e, &meta, true), E_TOOBIG);
+	CHECK_INT(protocol_openai.encode_event(&state, &small, &e, &meta), E_TOOBIG);
 	buf_release(&small);
 }
 
@@ -490,10 +534,10 @@ TEST(a_translated_request_carries_what_it_can_and_names_what_it_cannot)
 
 	bench_init(&b);
 	p.parameters = bench_json(&b, "{\"temperature\":1,\"max_completion_tokens\":5,\"top_k\":4,\"model\":\"evil\"}");
-	CHECK_INT(bench_request(&b, &protocol_generate,
-				"{\"layer\":\"foundation\",\"prompt\":\"hi\",\"max_tokens\":9,\"colour\":\"red\","
-				"\"a\\r\\nb\":1,\"nothing\":null}",
-				&r),
+	CHECK_INT(bench_complete(&b, &protocol_generate,
+				 "{\"layer\":\"foundation\",\"prompt\":\"hi\",\"max_tokens\":9,\"colour\":\"red\","
+				 "\"a\\r\\nb\":1,\"nothing\":null}",
+				 &r),
 		  0);
 	CHECK_INT(protocol_openai.encode_request(&b.out, &r, &p, &dropped), 0);
 	CHECK_STR(buf_cstr(&b.out), "{\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
@@ -517,7 +561,8 @@ TEST(what_is_encoded_decodes_to_the_same)
 				     .finish = CHAT_FINISH_LENGTH,
 				     .usage = {true, false, 1, 2, 3}},
 			   back;
-	struct chat_event e = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("x\t\\y")}, e2;
+	struct chat_event e = {.type = CHAT_EVENT_TEXT, .text = SLICE_LIT("x\t\\y")};
+	struct encode_state state = {.begun = true};
 	struct bench b;
 	struct slice line;
 
@@ -526,9 +571,8 @@ TEST(what_is_encoded_decodes_to_the_same)
 	CHECK_INT(protocol_openai.decode_answer(&b.a, b.jp, buf_slice(&b.out), &back, &b.err), 0);
 	CHECK(slice_eq(answer.text, back.text) && back.finish == answer.finish && back.usage.total_tokens == 3);
 	buf_clear(&b.out);
-	protocol_openai.encode_event(&b.out, &e, &meta, false);
+	protocol_openai.encode_event(&state, &b.out, &e, &meta);
 	line = slice_sub(buf_slice(&b.out), 6, b.out.n - 8);
-	CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, line, &e2, &b.err), 0);
-	CHECK(e2.type == CHAT_EVENT_TEXT && slice_eq(e.text, e2.text));
+	CHECK_STR(bench_stream(&b, &protocol_openai, (const char *[]){bench_cstr(&b, line), NULL}), "text 'x\t\\y'");
 	bench_done(&b);
 }

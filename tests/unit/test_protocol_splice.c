@@ -170,6 +170,8 @@ TEST(a_place_outside_the_body_is_refused)
 
 TEST(a_masked_event_is_the_same_event_with_another_text)
 {
+	struct decode_state state = {0};
+	struct chat_events events = {0};
 	struct chat_event e;
 	struct slice payload;
 	struct bench b;
@@ -178,7 +180,9 @@ TEST(a_masked_event_is_the_same_event_with_another_text)
 	payload = bench_text(
 		&b,
 		"  {\"choices\":[{\"delta\":{\"content\" : \"card 4111\"},\"logprobs\":{\"content\":[]}}],\"x\":1e3}");
-	CHECK_INT(protocol_openai.decode_event(&b.a, b.jp, payload, &e, &b.err), 0);
+	CHECK_INT(protocol_openai.decode_event(&state, &b.a, b.jp, payload, &events, &b.err), 0);
+	CHECK_INT((long long)events.n, 1);
+	e = events.e[0];
 	CHECK_INT(protocol_splice_text(&b.out, payload, e.text_raw, SLICE_LIT("card \"[card]\"\n")), 0);
 	CHECK_STR(buf_cstr(&b.out), "  {\"choices\":[{\"delta\":{\"content\" : \"card "
 				    "\\\"[card]\\\"\\n\"},\"logprobs\":{\"content\":[]}}],\"x\":1e3}");

@@ -43,6 +43,7 @@ struct reply {
 	size_t at;	  /* bytes of text that were sent */
 	int64_t n_tokens; /* sent */
 	bool begun, fails, cuts;
+	struct encode_state stream;
 	struct timer timer;
 };
 
@@ -180,14 +181,14 @@ static void answer_whole(struct reply *r)
 	http_reply(r->x, 200, &h, 1, buf_slice(&out));
 }
 
-static void encode(struct reply *r, struct buf *out, const struct chat_event *e, bool first)
+static void encode(struct reply *r, struct buf *out, const struct chat_event *e)
 {
 	struct answer_meta m = {.answer_id = SLICE_LIT("chatcmpl-sim"),
 				.created_s = loop_wall_us(r->sim->loop) / 1000000,
 				.model = r->request.model,
 				.include_usage = r->request.include_usage};
 
-	r->front->encode_event(out, e, &m, first);
+	r->front->encode_event(&r->stream, out, e, &m);
 }
 
 static void end_stream(struct reply *r, struct buf *out)
@@ -198,10 +199,11 @@ static void end_stream(struct reply *r, struct buf *out)
 	struct chat_event end = {.type = CHAT_EVENT_END, .finish = finish.finish, .usage = finish.usage};
 	struct iovec piece;
 
-	encode(r, out, &finish, r->n_tokens == 0);
-	encode(r, out, &end, false);
+	encode(r, out, &finish);
+	encode(r, out, &end);
 	piece = (struct iovec){out->p, out->n};
 	http_stream_end(r->x, &piece, 1);
+	encode_state_release(&r->stream);
 }
 
 static bool is_last(const struct reply *r)
@@ -229,7 +231,7 @@ static void on_tick(void *arg)
 		}
 		e.text = next_token(r);
 		r->at += e.text.n;
-		encode(r, &out, &e, r->n_tokens == 0);
+		encode(r, &out, &e);
 		r->n_tokens++;
 		r->cuts = r->plan.cut_after > 0 && r->n_tokens >= r->plan.cut_after;
 	} while (r->plan.tokens_per_s <= 0 && !r->cuts);

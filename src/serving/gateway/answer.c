@@ -17,20 +17,47 @@ static int64_t estimate_tokens(size_t bytes)
 	return (int64_t)((bytes + 3) / 4);
 }
 
+int64_t exchange_estimate_prompt(const struct exchange *e)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < e->request.n_messages; i++)
+		bytes += e->request.messages[i].text.n;
+	return estimate_tokens(bytes);
+}
+
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes)
 {
 	struct chat_usage *u = &e->answer.usage;
-	size_t bytes = 0;
 
 	if (u->known)
 		return;
-	for (size_t i = 0; i < e->request.n_messages; i++)
-		bytes += e->request.messages[i].text.n;
 	*u = (struct chat_usage){.known = true,
 				 .estimated = true,
-				 .prompt_tokens = estimate_tokens(bytes),
+				 .prompt_tokens = exchange_estimate_prompt(e),
 				 .completion_tokens = estimate_tokens(answer_bytes)};
 	u->total_tokens = u->prompt_tokens + u->completion_tokens;
+}
+
+/* What the caller's protocol cannot carry of the answer. */
+static void drop_parts(struct exchange *e)
+{
+	static const struct slice names[] = {
+		[CHAT_PART_TEXT] = {"text", 4},
+		[CHAT_PART_REASONING] = {"reasoning", 9},
+		[CHAT_PART_REFUSAL] = {"refusal", 7},
+		[CHAT_PART_TOOL_CALL] = {"tool_calls", 10},
+		[CHAT_PART_TOOL_RESULT] = {"tool_result", 11},
+		[CHAT_PART_IMAGE] = {"image", 5},
+		[CHAT_PART_OTHER] = {"content", 7},
+	};
+
+	for (size_t i = 0; i < e->answer.n_parts; i++) {
+		enum chat_part_kind kind = e->answer.parts[i].kind;
+
+		if (!(e->front->answer_parts & 1u << kind) && e->dropped.n < DROPPED_MAX)
+			protocol_dropped(&e->dropped, names[kind]);
+	}
 }
 
 static enum next send_encoded(struct exchange *e)
@@ -39,6 +66,7 @@ static enum next send_encoded(struct exchange *e)
 	struct buf out;
 	enum next next;
 
+	drop_parts(e);
 	if (e->request.stream)
 		return stream_whole(e, &e->answer);
 	respond_meta(e, &m);
@@ -81,8 +109,10 @@ static enum next answer_withheld(struct exchange *e)
 
 	snprintf(e->error_text, sizeof(e->error_text), "%s", text ? text : "withheld");
 	e->answer.text = SLICE_LIT("");
-	e->answer.refusal = slice_from(text);
-	e->answer.tool_calls = (struct slice){0};
+	e->answer.parts = ARENA_NEW(&e->http->arena, struct chat_part);
+	e->answer.n_parts = e->answer.parts ? 1 : 0;
+	if (e->answer.parts)
+		*e->answer.parts = (struct chat_part){.kind = CHAT_PART_REFUSAL, .text = slice_from(text)};
 	e->answer.finish = CHAT_FINISH_CONTENT_FILTER;
 	record_exchange(e, RECORD_BLOCKED, 200);
 	return send_encoded(e);

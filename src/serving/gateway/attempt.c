@@ -244,6 +244,32 @@ static const struct http_call_ops call_ops = {.on_head = on_head, .on_body = on_
 
 /* --- the request --- */
 
+/* Same protocol in and out: the caller's bytes. */
+static bool leaves_as_it_came(const struct exchange *e, const struct target *t)
+{
+	return t->protocol == e->front && t->protocol->needs_model_splice;
+}
+
+/* Headers that belong to the protocol: the caller's word counts when it speaks the same. */
+static void add_pass_headers(struct exchange *e, const struct target *t, struct buf *head)
+{
+	for (size_t i = 0; i < PROTOCOL_MAX_PASS && t->protocol->pass[i].name; i++) {
+		const struct pass_header *h = &t->protocol->pass[i];
+		struct slice value = {NULL, 0};
+
+		if (t->protocol == e->front)
+			value = http_header(&e->http->head, h->name);
+		if (!value.n)
+			value = slice_from(h->value);
+		if (!value.n)
+			continue;
+		buf_adds(head, h->name);
+		buf_adds(head, ": ");
+		buf_add(head, value);
+		buf_adds(head, "\r\n");
+	}
+}
+
 static int encode_body(struct exchange *e, const struct target *t, struct iovec *iov, int max)
 {
 	struct upstream_params params = {.model = t->upstream_model,
@@ -253,7 +279,7 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 	struct buf out;
 
 	e->usage_asked = t->protocol == e->front && protocol_adds_usage(&e->request, &params, t->protocol);
-	if (t->protocol == e->front && t->protocol->needs_model_splice)
+	if (leaves_as_it_came(e, t))
 		return protocol_splice_request(&e->http->arena, &e->request, &params, t->protocol, iov, max);
 	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
 	if (t->protocol->encode_request(&out, &e->request, &params, &e->dropped) || buf_failed(&out))
@@ -275,6 +301,7 @@ static int build_request(struct exchange *e, const struct target *t)
 	buf_init_arena(&head, &e->http->arena, t->head.n + 512);
 	buf_reserve(&head, t->head.n + 256);
 	buf_add(&head, t->head);
+	add_pass_headers(e, t, &head);
 	buf_adds(&head, "x-request-id: ");
 	buf_add(&head, e->request_id);
 	buf_adds(&head, "\r\nContent-Length: ");
@@ -322,6 +349,8 @@ enum next exchange_attempt(struct exchange *e)
 		attempt_failed(e, CALL_NOT_COUNTED, why);
 		return NEXT;
 	}
+	if (!leaves_as_it_came(e, t) && exchange_complete_request(e) == FINISHED)
+		return FINISHED;
 	n = build_request(e, t);
 	if (n < 0) {
 		attempt_failed(e, CALL_NOT_COUNTED, "the request is too large to be sent on");

@@ -33,3 +33,12 @@ enum next exchange_decode(struct exchange *e)
 	e->step = STEP_ROUTE;
 	return NEXT;
 }
+
+enum next exchange_complete_request(struct exchange *e)
+{
+	const char *param = NULL;
+	struct err err = {0};
+	int rc = protocol_complete(e->front, &e->http->arena, &e->request, &param, &err);
+
+	return rc ? refuse(e, err.text[0] ? err.text : err_name(rc), param) : NEXT;
+}

@@ -11,9 +11,7 @@
 #define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 2) /* a deployment's in front, an endpoint behind */
 #define ATTEMPTS_JSON_MAX 4096
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
-#define CHANNELS_MAX 16
-/* Texts beside the first one in one event of a stream. */
-#define ASIDES_MAX 16
+#define CHANNELS_MAX 64
 #define STREAM_EVENT_MAX ((size_t)1024 * 1024)
 /* Of a text the log keeps the beginning, up to here: three such texts fit a record. */
 #define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
@@ -62,38 +60,31 @@ enum next {
 
 struct channel {
 	unsigned id; /* as the codec numbers it; the first is 0 */
-	bool used;
 	struct guard_stream *guard;
 	struct guard_result *hits; /* of this channel, that have not left yet */
 	size_t n_told;		   /* how many of them the exchange has noted */
+	uint64_t base;		   /* where this guard began: a channel that was over may go on */
 	uint64_t fed, safe, left;  /* bytes: received, decided, sent */
-};
-
-/* A text that stands beside the first one of its event, from event to event. */
-struct aside {
-	struct guard_stream *guard;
-	struct guard_result *hits;
-	uint64_t fed, safe, base; /* bytes: received, decided, received before this guard was opened */
-	bool stuck;		  /* holds what must not leave */
 };
 
 struct stream {
 	struct sse sse;
 	struct ndjson ndjson;
+	struct decode_state decode;
+	struct encode_state encode;
 	bool begun;	    /* head of the answer has been given to the server */
 	bool same_protocol; /* events leave as they came */
 	bool usage_injected;
 	bool ended; /* the terminator was seen */
 	bool finish_seen;
-	int64_t finish_ms; /* when; 0: not yet */
-	bool stopped;	   /* guardrails ended it */
-	bool first_sent;
-	bool says_something; /* more than roles and comments has left `held` */
-	struct channel channel[CHANNELS_MAX];
-	struct aside aside[ASIDES_MAX]; /* by their place in the event */
-	struct buf held;		/* events that wait, one entry after the other: hold.c */
-	struct buf out;			/* what leaves at the end of this turn */
-	struct buf text;		/* all text that has left, for the log */
+	int64_t finish_ms;	 /* when; 0: not yet */
+	bool stopped;		 /* guardrails ended it */
+	bool says_something;	 /* more than roles and comments has left `held` */
+	struct channel *channel; /* the first is the content's */
+	size_t n_channels;
+	struct buf held; /* events that wait, one entry after the other: hold.c */
+	struct buf out;	 /* what leaves at the end of this turn */
+	struct buf text; /* all text that has left, for the log */
 	bool text_cut;
 	struct timer flush; /* splits an event whose end is still undecided */
 };
@@ -163,6 +154,8 @@ const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: n
 
 /* decode.c */
 enum next exchange_decode(struct exchange *e);
+/* What a translation needs of the request. NEXT, or FINISHED: it was refused. */
+enum next exchange_complete_request(struct exchange *e);
 /* route.c */
 enum next exchange_route(struct exchange *e);
 /* judge.c */
@@ -180,6 +173,7 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result);
 /* The call failed or its answer is no good: goes on with the next candidate. */
 void attempt_failed(struct exchange *e, enum call_end end, const char *why);
 /* answer.c: a whole answer */
+int64_t exchange_estimate_prompt(const struct exchange *e);
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */
 enum next exchange_answer(struct exchange *e);
 struct slice answer_fallback_text(const struct exchange *e); /* the use case's, or the configuration file's */
@@ -194,10 +188,15 @@ void stream_release(struct exchange *e);
 void stream_encode(struct exchange *e, const struct chat_event *event);
 /* hold.c: events that wait until they are decided */
 struct hold_place {
-	unsigned channel; /* index into the stream's */
-	uint64_t start;	  /* of its text there */
+	const struct chat_event *event; /* that has the text */
+	unsigned channel;		/* index into the stream's */
+	uint64_t start;			/* of its text there */
 };
-int hold_event(struct exchange *e, const struct chat_event *event, struct slice raw, struct hold_place at);
+/* A payload that leaves as it came, and the texts in it. */
+int hold_payload(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
+		 size_t n);
+/* An event for a caller of another protocol; at NULL: it has no text. */
+int hold_event(struct exchange *e, const struct chat_event *event, const struct hold_place *at);
 /* Everything that is decided goes to `out`; split: the decided part of an event too. */
 void hold_release(struct exchange *e, bool split);
 /* A whole text as a stream of the caller's protocol. */

@@ -13,21 +13,48 @@
 #define MASKED_MAX ((size_t)2 * STREAM_EVENT_MAX)
 #define ESCAPED_MAX ((size_t)4 * STREAM_EVENT_MAX)
 
-/* One waiting event: this, then its bytes (same protocol) and its text. */
-struct held {
-	struct chat_event event; /* slices are not valid: they are rebuilt from the offsets */
-	unsigned channel;	 /* index into the stream's */
-	uint64_t start, end;	 /* of its text in its channel */
-	size_t n_bytes, n_text;
-	size_t raw_offset, n_raw;	    /* of the text's token in its bytes */
+/* A text of a waiting event: its copy stands behind the entry's bytes. */
+struct held_text {
+	unsigned channel;		    /* index into the stream's */
+	bool is_content;		    /* the log has it */
+	uint64_t start, end;		    /* in its channel */
+	size_t offset, n;		    /* of the copy, from the entry's beginning */
+	size_t raw_offset, n_raw;	    /* of its token in the entry's bytes */
 	size_t logprobs_offset, n_logprobs; /* they repeat the text */
-	bool split;			    /* part of its text has left */
-	bool has_asides;
-	uint64_t aside_end[ASIDES_MAX]; /* of the texts beside it */
-	size_t size;			/* of the whole entry: stays when the text is split */
 };
 
+/* One waiting event: this, its texts, then its bytes (same protocol), then copies of what its slices point to. */
+struct held {
+	size_t size; /* of the whole entry: stays when the text is split */
+	size_t n_texts, n_bytes;
+	unsigned types; /* same protocol: a bit for each type of event in the payload */
+	bool says, ends, may_split;
+	bool split;		 /* part of its text has left */
+	struct chat_event event; /* same protocol: the first of the payload, without its slices */
+};
+
+static struct held_text *texts_of(struct held *h)
+{
+	return (struct held_text *)(void *)(h + 1);
+}
+
+static char *bytes_of(struct held *h)
+{
+	return (char *)(texts_of(h) + h->n_texts);
+}
+
 /* --- what comes --- */
+
+static bool says_something(const struct chat_event *event)
+{
+	return event->type != CHAT_EVENT_NONE && event->type != CHAT_EVENT_START &&
+	       event->type != CHAT_EVENT_PART_START && event->type != CHAT_EVENT_PART_END;
+}
+
+static bool ends_something(const struct chat_event *event)
+{
+	return event->type == CHAT_EVENT_FINISH || event->type == CHAT_EVENT_USAGE || event->type == CHAT_EVENT_END;
+}
 
 /* The offset of a part within whole; *ret_n is 0 when it is none of it. */
 static size_t offset_in(struct slice whole, struct slice part, size_t *ret_n)
@@ -38,36 +65,115 @@ static size_t offset_in(struct slice whole, struct slice part, size_t *ret_n)
 	return inside ? (size_t)(part.p - whole.p) : 0;
 }
 
-int hold_event(struct exchange *e, const struct chat_event *event, struct slice raw, struct hold_place at)
+static struct held *reserve(struct exchange *e, size_t n_texts, size_t n_bytes)
 {
-	struct stream *s = e->stream;
-	struct held h = {.event = *event,
-			 .channel = at.channel,
-			 .start = at.start,
-			 .end = at.start + event->text.n,
-			 .n_text = event->text.n};
-	char *p;
+	struct buf *held = &e->stream->held;
+	size_t size = (sizeof(struct held) + n_texts * sizeof(struct held_text) + n_bytes + 15) & ~(size_t)15;
+	struct held *h = (struct held *)(void *)buf_reserve(held, size);
 
-	if (s->same_protocol) {
-		h.n_bytes = raw.n;
-		h.raw_offset = offset_in(raw, event->text_raw, &h.n_raw);
-		h.logprobs_offset = offset_in(raw, event->logprobs_raw, &h.n_logprobs);
+	if (!h) {
+		err_set(&e->call.err, E_TOOBIG, "more than %zu bytes of its answer wait for the guardrails", held->max);
+		return NULL;
 	}
-	h.has_asides = e->output_hits && event->n_judged > 1;
-	for (size_t i = 0; h.has_asides && i < ASIDES_MAX; i++)
-		h.aside_end[i] = s->aside[i].fed;
-	h.size = (sizeof(h) + h.n_bytes + h.n_text + 15) & ~(size_t)15;
-	p = buf_reserve(&s->held, h.size);
-	if (!p)
-		return err_set(&e->call.err, E_TOOBIG, "more than %zu bytes of its answer wait for the guardrails",
-			       s->held.max);
-	memcpy(p, &h, sizeof(h));
-	if (h.n_bytes)
-		memcpy(p + sizeof(h), raw.p, h.n_bytes);
-	if (h.n_text)
-		memcpy(p + sizeof(h) + h.n_bytes, event->text.p, h.n_text);
-	s->held.n += h.size;
+	*h = (struct held){.size = size, .n_texts = n_texts};
+	held->n += size;
+	return h;
+}
+
+/* A copy behind what the entry has: its offset. */
+static size_t keep(struct held *h, size_t *at, struct slice s)
+{
+	size_t offset = *at;
+
+	if (s.n)
+		memcpy((char *)h + offset, s.p, s.n);
+	*at += s.n;
+	return offset;
+}
+
+static void keep_held_text(struct held *h, struct held_text *t, const struct hold_place *at, size_t *end)
+{
+	struct slice text = at->event->text;
+
+	*t = (struct held_text){.channel = at->channel,
+				.is_content = at->event->type == CHAT_EVENT_TEXT,
+				.start = at->start,
+				.end = at->start + text.n,
+				.n = text.n};
+	t->offset = keep(h, end, text);
+}
+
+int hold_payload(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
+		 size_t n)
+{
+	size_t n_bytes = raw.n, end;
+	struct held *h;
+
+	for (size_t i = 0; i < n; i++)
+		n_bytes += at[i].event->text.n;
+	h = reserve(e, n, n_bytes);
+	if (!h)
+		return E_TOOBIG;
+	h->n_bytes = raw.n;
+	end = (size_t)(bytes_of(h) - (char *)h);
+	keep(h, &end, raw);
+	for (size_t i = 0; i < n; i++) {
+		struct held_text *t = &texts_of(h)[i];
+
+		keep_held_text(h, t, &at[i], &end);
+		t->raw_offset = offset_in(raw, at[i].event->text_raw, &t->n_raw);
+		t->logprobs_offset = offset_in(raw, at[i].event->logprobs_raw, &t->n_logprobs);
+	}
+	for (size_t i = 0; i < events->n; i++) {
+		h->types |= 1u << events->e[i].type;
+		h->says |= says_something(&events->e[i]);
+		h->ends |= ends_something(&events->e[i]);
+	}
+	if (events->n)
+		h->event = (struct chat_event){.channel = events->e[0].channel,
+					       .index = events->e[0].index,
+					       .part = events->e[0].part,
+					       .finish = events->e[0].finish};
+	h->may_split = n == 1 && events->n == 1;
 	return 0;
+}
+
+int hold_event(struct exchange *e, const struct chat_event *event, const struct hold_place *at)
+{
+	size_t n = event->text.n + event->id.n + event->name.n + event->opaque.n + event->stop_sequence.n, end;
+	struct held *h = reserve(e, at ? 1 : 0, n);
+
+	if (!h)
+		return E_TOOBIG;
+	h->event = *event;
+	h->says = says_something(event);
+	h->ends = ends_something(event);
+	h->may_split = at && !event->opaque.n;
+	end = (size_t)(bytes_of(h) - (char *)h);
+	keep(h, &end, event->id);
+	keep(h, &end, event->name);
+	keep(h, &end, event->opaque);
+	keep(h, &end, event->stop_sequence);
+	if (at)
+		keep_held_text(h, texts_of(h), at, &end);
+	return 0;
+}
+
+/* The event with its slices, without its text. */
+static struct chat_event event_of(struct held *h)
+{
+	struct chat_event e = h->event;
+	const char *at = bytes_of(h);
+
+	e.id.p = at;
+	at += e.id.n;
+	e.name.p = at;
+	at += e.name.n;
+	e.opaque.p = at;
+	at += e.opaque.n;
+	e.stop_sequence.p = at;
+	e.text = e.text_raw = e.logprobs_raw = (struct slice){NULL, 0};
+	return e;
 }
 
 /* --- what leaves --- */
@@ -108,127 +214,186 @@ static struct slice masked_part(struct exchange *e, const struct guard_result *r
 	return out.n && !buf_failed(&out) ? buf_slice(&out) : SLICE_LIT("");
 }
 
-/* The event's own bytes with another text in them. An event whose text has no single place cannot be mended: it is left
- * out. */
-static void splice_event(struct exchange *e, const struct held *h, struct slice text)
+static struct slice text_of(struct held *h, const struct held_text *t)
 {
-	const char *bytes = (const char *)(h + 1);
-	struct splice splices[2];
+	return (struct slice){(const char *)h + t->offset, t->n};
+}
+
+/* The text as it may leave. */
+static struct slice fit_text(struct exchange *e, struct held *h, const struct held_text *t, bool *ret_changed)
+{
+	const struct guard_result *hits = e->stream->channel[t->channel].hits;
+
+	if (!has_mask_in(e, t->start, t->start + t->n, hits))
+		return text_of(h, t);
+	*ret_changed = true;
+	return masked_part(e, hits, text_of(h, t), t->start);
+}
+
+static struct slice json_text(struct exchange *e, struct slice text)
+{
 	struct buf json;
 
-	if (!h->n_raw)
-		return;
 	buf_init_arena(&json, &e->g->turn, ESCAPED_MAX);
 	buf_addc(&json, '"');
 	json_escape(&json, text);
 	buf_addc(&json, '"');
-	splices[0] = (struct splice){{bytes + h->raw_offset, h->n_raw}, buf_slice(&json)};
-	splices[1] =
-		(struct splice){{h->n_logprobs ? bytes + h->logprobs_offset : NULL, h->n_logprobs}, SLICE_LIT("null")};
-	if (!buf_failed(&json))
-		protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, COUNT_OF(splices));
+	return buf_failed(&json) ? (struct slice){NULL, 0} : buf_slice(&json);
+}
+
+static bool add_splice(struct splice *list, size_t *n, struct slice raw, struct slice json)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (list[i].raw.p == raw.p)
+			return true; /* logprobs of a choice with two texts */
+	if (*n == PROTOCOL_MAX_SPLICES || !json.p)
+		return false;
+	list[(*n)++] = (struct splice){raw, json};
+	return true;
+}
+
+/* The event's own bytes with other texts in them.  An event that cannot be mended is left out. */
+static void splice_payload(struct exchange *e, struct held *h)
+{
+	const char *bytes = bytes_of(h);
+	struct splice splices[PROTOCOL_MAX_SPLICES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < h->n_texts; i++) {
+		const struct held_text *t = &texts_of(h)[i];
+		bool changed = h->split;
+		struct slice text = fit_text(e, h, t, &changed);
+
+		if (!changed)
+			continue;
+		if (!t->n_raw ||
+		    !add_splice(splices, &n, (struct slice){bytes + t->raw_offset, t->n_raw}, json_text(e, text)))
+			return;
+		if (t->n_logprobs && !add_splice(splices, &n, (struct slice){bytes + t->logprobs_offset, t->n_logprobs},
+						 SLICE_LIT("null")))
+			return;
+	}
+	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, n);
 }
 
 /* The log has what the caller gets. */
-static void keep_text(struct exchange *e, const struct held *h, struct slice text)
+static void keep_text(struct exchange *e, const struct held_text *t, struct slice text)
 {
 	struct stream *s = e->stream;
 
-	if (s->channel[h->channel].id || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
+	if (!t->is_content || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
 		return;
 	if (buf_add(&s->text, text))
 		s->text_cut = true;
 }
 
-/* Puts one event, or the first n bytes of its text, into `out`. */
-static void release_event(struct exchange *e, const struct held *h, size_t n)
+/* What has left as it came, for the codec to know. */
+static void tell_encoder(struct exchange *e, const struct held *h)
+{
+	struct chat_event event = h->event;
+
+	for (unsigned type = 0; h->types >> type; type++) {
+		if (!(h->types & 1u << type))
+			continue;
+		event.type = (enum chat_event_type)type;
+		(void)e->front->encode_event(&e->stream->encode, NULL, &event, NULL); /* writes nothing */
+	}
+	e->stream->encode.begun = true;
+}
+
+/* Puts one event into `out`. */
+static void release_event(struct exchange *e, struct held *h)
 {
 	struct stream *s = e->stream;
-	const char *bytes = (const char *)(h + 1);
-	struct slice text = {bytes + h->n_bytes, n};
-	struct chat_event event = h->event;
-	struct channel *c = &s->channel[h->channel];
-	bool changed = h->split || n < h->n_text;
+	struct chat_event event;
+	struct slice text = {NULL, 0};
+	bool changed = h->split;
 
-	if (has_mask_in(e, h->start, h->start + n, c->hits)) {
-		text = masked_part(e, c->hits, text, h->start);
-		changed = true;
+	for (size_t i = 0; i < h->n_texts; i++) {
+		const struct held_text *t = &texts_of(h)[i];
+
+		text = fit_text(e, h, t, &changed);
+		if (t->n)
+			s->channel[t->channel].left = t->start + t->n;
+		keep_text(e, t, text);
 	}
-	if (n) {
-		c->left = h->start + n;
-		keep_text(e, h, text);
-	}
-	s->says_something |= event.type != CHAT_EVENT_NONE;
+	s->says_something |= h->says;
 	if (!s->same_protocol) {
+		event = event_of(h);
 		event.text = text;
 		stream_encode(e, &event);
 		return;
 	}
-	s->first_sent = true;
 	if (changed)
-		splice_event(e, h, text);
+		splice_payload(e, h);
 	else
-		buf_append(&s->out, bytes, h->n_bytes);
+		buf_append(&s->out, bytes_of(h), h->n_bytes);
+	tell_encoder(e, h);
 }
 
 /* The decided part of an event leaves in an event of its own.  Not so where something else stands in it: that would be
  * there twice. */
 static void split_event(struct exchange *e, struct held *h)
 {
-	uint64_t safe = e->stream->channel[h->channel].safe;
-	char *text = (char *)(h + 1) + h->n_bytes;
-	size_t n;
+	struct held_text *t = texts_of(h);
+	uint64_t safe = h->n_texts ? e->stream->channel[t->channel].safe : 0;
+	size_t all = t->n, n;
 
-	if (h->event.type != CHAT_EVENT_TEXT || h->event.finish || h->has_asides || safe <= h->start)
+	if (!h->may_split || h->n_texts != 1 || safe <= t->start)
 		return;
-	n = (size_t)(safe - h->start);
-	if (n >= h->n_text)
+	n = (size_t)(safe - t->start);
+	if (n >= t->n)
 		return;
-	n -= utf8_partial_tail((struct slice){text, n});
+	n -= utf8_partial_tail((struct slice){text_of(h, t).p, n});
 	if (!n)
 		return;
-	release_event(e, h, n);
 	h->split = true;
-	h->start += n;
-	memmove(text, text + n, h->n_text - n);
-	h->n_text -= n;
+	t->n = n;
+	release_event(e, h);
+	t->start += n;
+	t->offset += n;
+	t->n = all - n;
 }
 
-static bool ends_something(const struct chat_event *event)
+static bool is_decided(const struct stream *s, struct held *h)
 {
-	return event->finish || event->end || event->type == CHAT_EVENT_FINISH || event->type == CHAT_EVENT_USAGE ||
-	       event->type == CHAT_EVENT_END;
-}
+	for (size_t i = 0; i < h->n_texts; i++) {
+		const struct held_text *t = &texts_of(h)[i];
 
-static bool is_decided(const struct stream *s, const struct held *h)
-{
-	if (h->n_text && h->end > s->channel[h->channel].safe)
-		return false;
-	for (size_t i = 0; h->has_asides && i < ASIDES_MAX; i++)
-		if (h->aside_end[i] > s->aside[i].safe)
+		if (t->n && t->end > s->channel[t->channel].safe)
 			return false;
+	}
 	return true;
+}
+
+static uint64_t channels_of(struct held *h)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < h->n_texts; i++)
+		bits |= texts_of(h)[i].n ? UINT64_C(1) << texts_of(h)[i].channel : 0;
+	return bits;
 }
 
 void hold_release(struct exchange *e, bool split)
 {
 	struct stream *s = e->stream;
-	unsigned waiting = 0; /* a bit for each channel */
+	uint64_t waiting = 0; /* a bit for each channel */
 	size_t kept = 0, size;
 
 	for (size_t at = 0; at < s->held.n; at += size) {
 		struct held *h = (struct held *)(void *)(s->held.p + at);
-		unsigned bit = 1u << h->channel;
-		bool behind = h->n_text && waiting & bit;
+		uint64_t bits = channels_of(h);
+		bool behind = bits & waiting || (kept && (h->ends || e->front->ordered));
 
 		size = h->size;
-		if (!behind && is_decided(s, h) && !(kept && ends_something(&h->event))) {
-			release_event(e, h, h->n_text);
+		if (!behind && is_decided(s, h)) {
+			release_event(e, h);
 			continue;
 		}
 		if (split && !behind)
 			split_event(e, h);
-		waiting |= h->n_text ? bit : 0;
+		waiting |= bits;
 		if (kept != at)
 			memmove(s->held.p + kept, h, size);
 		kept += size;

@@ -29,10 +29,10 @@ void stream_release(struct exchange *e)
 	if (!s)
 		return;
 	timer_cancel(e->g->loop, &s->flush);
-	for (size_t i = 0; i < CHANNELS_MAX; i++)
+	for (size_t i = 0; i < s->n_channels; i++)
 		guard_stream_free(s->channel[i].guard);
-	for (size_t i = 0; i < ASIDES_MAX; i++)
-		guard_stream_free(s->aside[i].guard);
+	free(s->channel);
+	encode_state_release(&s->encode);
 	sse_release(&s->sse);
 	ndjson_release(&s->ndjson);
 	buf_release(&s->held);
@@ -43,6 +43,23 @@ void stream_release(struct exchange *e)
 }
 
 static void on_flush_timer(void *arg);
+
+static struct channel *add_channel(struct stream *s, unsigned id)
+{
+	struct channel *c;
+
+	if (s->n_channels == CHANNELS_MAX)
+		return NULL;
+	if (s->n_channels % 4 == 0) { /* grown by four */
+		c = realloc(s->channel, (s->n_channels + 4) * sizeof(*c));
+		if (!c)
+			abort();
+		s->channel = c;
+	}
+	c = &s->channel[s->n_channels++];
+	*c = (struct channel){.id = id};
+	return c;
+}
 
 static struct stream *stream_new(struct exchange *e)
 {
@@ -56,6 +73,7 @@ static struct stream *stream_new(struct exchange *e)
 	buf_init(&s->out, OUT_MAX);
 	buf_init(&s->text, LOG_TEXT_MAX);
 	timer_init(&s->flush, on_flush_timer, e);
+	add_channel(s, 0);
 	return s;
 }
 
@@ -108,10 +126,12 @@ void stream_encode(struct exchange *e, const struct chat_event *event)
 	if (event->type == CHAT_EVENT_END) { /* some protocols tell there how it all went */
 		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
 		whole.finish = e->answer.finish ? e->answer.finish : CHAT_FINISH_STOP;
+		whole.stop_sequence = e->answer.stop_sequence;
 		whole.usage = e->answer.usage;
+	} else if (!e->stream->encode.begun) {
+		m.prompt_tokens = exchange_estimate_prompt(e);
 	}
-	e->front->encode_event(&e->stream->out, &whole, &m, !e->stream->first_sent);
-	e->stream->first_sent = true;
+	e->front->encode_event(&e->stream->encode, &e->stream->out, &whole, &m);
 }
 
 /* The only choice is finished; of several, the others may be under way. */
@@ -139,20 +159,10 @@ static void release_decided(struct exchange *e)
 /* Where a channel of the codec is kept; NULL when there are too many. */
 static struct channel *channel_of(struct stream *s, unsigned id)
 {
-	for (size_t i = 0; i < CHANNELS_MAX; i++) {
-		struct channel *c = &s->channel[i];
-
-		if (!c->used) {
-			/* The first place is the content's, which may come later. */
-			if (!i && id)
-				continue;
-			c->used = true;
-			c->id = id;
-		}
-		if (c->id == id)
-			return c;
-	}
-	return NULL;
+	for (size_t i = 0; i < s->n_channels; i++)
+		if (s->channel[i].id == id)
+			return &s->channel[i];
+	return add_channel(s, id);
 }
 
 /* By start, the longest first: a match that is certain late may begin before, or around, one that was certain early. */
@@ -179,6 +189,8 @@ static void note_hits(struct exchange *e, struct channel *c)
 	size_t kept = 0;
 
 	for (; c->n_told < r->n_hits; c->n_told++) {
+		r->hit[c->n_told].start += c->base;
+		r->hit[c->n_told].end += c->base;
 		if (all->n_hits < GUARD_MAX_HITS)
 			all->hit[all->n_hits++] = r->hit[c->n_told];
 		else
@@ -195,166 +207,173 @@ static void note_hits(struct exchange *e, struct channel *c)
 	r->n_hits = c->n_told = kept;
 }
 
-static int open_guard(struct exchange *e, struct guard_stream **ret, struct guard_result **hits)
+static int open_guard(struct exchange *e, struct channel *c)
 {
-	if (!*hits)
-		*hits = arena_alloc(&e->http->arena, sizeof(**hits));
-	*ret = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
-	if (!*hits || !*ret)
+	if (!c->hits) {
+		c->hits = arena_alloc(&e->http->arena, sizeof(*c->hits));
+		if (c->hits)
+			guard_result_init(c->hits);
+	}
+	c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
+	if (!c->hits || !c->guard)
 		return err_set(&e->call.err, E_TOOBIG, "its answer is too large to be judged");
-	guard_result_init(*hits);
+	c->base = c->fed;
 	return 0;
 }
 
-/* Hits in a text beside the first one: it cannot be mended by itself, so that what it holds stops the stream. */
-static void note_aside(struct exchange *e, struct aside *a, uint64_t safe)
-{
-	struct guard_result *all = e->output_hits, *r = a->hits;
-	enum guard_action action = r->action == GUARD_MASK || r->overflow ? GUARD_BLOCK : r->action;
-
-	for (size_t i = 0; i < r->n_hits; i++) {
-		if (all->n_hits < GUARD_MAX_HITS)
-			all->hit[all->n_hits++] = r->hit[i];
-		if (guard_rule(e->policy, r->hit[i].rule).action >= GUARD_MASK)
-			safe = min_size(safe, r->hit[i].start);
-	}
-	r->n_hits = 0;
-	if (!a->stuck)
-		a->safe = a->base + safe;
-	a->stuck |= action >= GUARD_FALLBACK;
-	if (r->failed && !all->failed)
-		counter_add(&e->g->stats.guard_failures, 1);
-	all->failed |= r->failed;
-	if (action > all->action)
-		all->action = action;
-}
-
-static int feed_aside(struct exchange *e, struct aside *a, struct slice text)
+/* A channel that is over: all of it is decided.  Should it go on, that is another text. */
+static void close_channel(struct exchange *e, struct channel *c)
 {
 	uint64_t safe = 0;
 
-	if (!a->guard) {
-		int rc = open_guard(e, &a->guard, &a->hits);
-
-		if (rc)
-			return rc;
-		a->base = a->fed;
-	}
-	a->fed += text.n;
-	guard_stream_feed(a->guard, text, a->hits, &safe);
-	note_aside(e, a, safe);
-	return 0;
-}
-
-static void end_aside(struct exchange *e, struct aside *a)
-{
-	uint64_t safe = 0;
-
-	if (!a->guard)
+	if (!c->guard) {
+		c->safe = c->fed;
 		return;
-	guard_stream_end(a->guard, a->hits, &safe);
-	note_aside(e, a, safe);
-	guard_stream_free(a->guard);
-	a->guard = NULL;
-}
-
-/*
- * Texts that stand beside the first one in one event.  Each continues the one that stood in its place in the event
- * before; where none stands any more it is over.
- */
-static int judge_others(struct exchange *e, const struct chat_event *event)
-{
-	size_t n = event->n_judged > 1 ? event->n_judged : 0;
-	int rc = 0;
-
-	if (n > ASIDES_MAX)
-		return err_set(&e->call.err, E_TOOBIG, "one event of its answer holds more than %d texts", ASIDES_MAX);
-	for (size_t i = 0; i < ASIDES_MAX && !rc; i++) {
-		if (i >= n)
-			end_aside(e, &e->stream->aside[i]);
-		else if (!event->judged[i].raw.p || event->judged[i].raw.p != event->text_raw.p)
-			rc = feed_aside(e, &e->stream->aside[i], event->judged[i].text);
 	}
-	return rc;
+	guard_stream_end(c->guard, c->hits, &safe);
+	c->safe = c->base + safe;
+	note_hits(e, c);
+	if (c->safe < c->fed)
+		return; /* what must not leave stays in front of whatever follows */
+	guard_stream_free(c->guard);
+	c->guard = NULL;
 }
 
-static int judge_event(struct exchange *e, struct channel *c, struct chat_event *event)
+static int take_text(struct exchange *e, struct channel *c, struct slice text)
 {
-	int rc = judge_others(e, event);
+	uint64_t safe = 0;
 
-	/* Without a text of its own an event repeats there those that are judged already. */
-	if (event->n_judged > 1 && !event->text_raw.p)
-		event->text = (struct slice){0};
-	if (rc || !event->text.n)
-		return rc;
-	if (!c->guard)
-		rc = open_guard(e, &c->guard, &c->hits);
-	if (rc)
-		return rc;
-	c->fed += event->text.n;
-	guard_stream_feed(c->guard, event->text, c->hits, &c->safe);
+	if (!text.n)
+		return 0;
+	if (e->first_token_ms < 0)
+		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
+	if (!e->output_hits) {
+		c->fed += text.n;
+		c->safe = c->fed;
+		return 0;
+	}
+	if (!c->guard && open_guard(e, c))
+		return E_TOOBIG;
+	c->fed += text.n;
+	guard_stream_feed(c->guard, text, c->hits, &safe);
+	c->safe = c->base + safe;
 	note_hits(e, c);
 	return 0;
 }
 
-static void take_result(struct exchange *e, const struct chat_event *event)
-{
-	if (event->finish)
-		e->answer.finish = event->finish;
-	if (event->finish || event->type == CHAT_EVENT_FINISH)
-		e->stream->finish_seen = true;
-	if (e->stream->finish_seen && !e->stream->finish_ms)
-		e->stream->finish_ms = loop_now_ms(e->g->loop);
-	if (event->usage.known)
-		e->answer.usage = event->usage;
-}
-
-/* Whether the caller gets this event at all. */
-static bool is_for_caller(const struct exchange *e, const struct chat_event *event)
-{
-	const struct stream *s = e->stream;
-
-	if (s->same_protocol)
-		return !(event->type == CHAT_EVENT_USAGE && s->usage_injected);
-	return event->type != CHAT_EVENT_NONE && event->type != CHAT_EVENT_OTHER &&
-	       !(event->type == CHAT_EVENT_USAGE && !e->request.include_usage);
-}
-
-static int take_text(struct exchange *e, struct channel *c, struct chat_event *event)
-{
-	if (!event->text.n)
-		return 0;
-	if (e->first_token_ms < 0)
-		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
-	if (e->output_hits)
-		return judge_event(e, c, event);
-	c->fed += event->text.n;
-	c->safe = c->fed;
-	return 0;
-}
-
-static int take_event(struct exchange *e, struct chat_event *event, struct slice raw)
+/* What the exchange learns from an event.  An error: the upstream gave up. */
+static int take_result(struct exchange *e, const struct chat_event *event)
 {
 	struct stream *s = e->stream;
-	struct chat_event end = {.type = CHAT_EVENT_END};
-	struct channel *c = channel_of(s, event->channel);
-	uint64_t start;
-	int rc;
 
-	if (!c)
-		return err_set(&e->call.err, E_TOOBIG, "its answer interleaves more than %d texts", CHANNELS_MAX);
-	take_result(e, event);
 	if (event->type == CHAT_EVENT_ERROR)
 		return err_set(&e->call.err, E_IO, "the model gave up: " SLICE_FMT, (int)min_size(event->text.n, 300),
 			       event->text.p ? event->text.p : "");
-	if (event->type == CHAT_EVENT_END || event->end)
-		s->ended = true;
-	start = c->fed;
-	rc = take_text(e, c, event);
-	if (!rc && is_for_caller(e, event))
-		rc = hold_event(e, event, raw, (struct hold_place){(unsigned)(c - s->channel), start});
-	if (!rc && event->end && event->type != CHAT_EVENT_END && !s->same_protocol)
-		rc = hold_event(e, &end, (struct slice){0}, (struct hold_place){0});
+	if (event->type == CHAT_EVENT_FINISH) {
+		s->finish_seen = true;
+		if (!s->finish_ms)
+			s->finish_ms = loop_now_ms(e->g->loop);
+		if (event->finish)
+			e->answer.finish = event->finish;
+		if (event->stop_sequence.n)
+			e->answer.stop_sequence = arena_slice(&e->http->arena, event->stop_sequence);
+	}
+	if (event->usage.known)
+		e->answer.usage = event->usage;
+	s->ended |= event->type == CHAT_EVENT_END;
+	return 0;
+}
+
+/* The text of an event into its channel; *ret says where. */
+static int place_text(struct exchange *e, const struct chat_event *event, struct hold_place *ret)
+{
+	struct channel *c = channel_of(e->stream, event->channel);
+
+	if (!c)
+		return err_set(&e->call.err, E_TOOBIG, "its answer interleaves more than %d texts", CHANNELS_MAX);
+	*ret = (struct hold_place){event, (unsigned)(c - e->stream->channel), c->fed};
+	return take_text(e, c, event->text);
+}
+
+/* A payload that leaves as it came. */
+static int take_payload(struct exchange *e, const struct chat_events *events, struct slice raw)
+{
+	struct stream *s = e->stream;
+	struct hold_place *at = ARENA_ARRAY(&e->g->turn, struct hold_place, events->n + 1);
+	size_t n = 0;
+	int rc = 0;
+
+	if (!at)
+		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");
+	for (size_t i = 0; i < events->n && !rc; i++) {
+		const struct chat_event *event = &events->e[i];
+
+		rc = take_result(e, event);
+		if (!rc && event->text.n && event->text_raw.p)
+			rc = place_text(e, event, &at[n++]);
+		if (!rc && event->type == CHAT_EVENT_PART_END && e->front->ordered)
+			close_channel(e, channel_of(s, event->channel));
+	}
+	if (rc || (s->usage_injected && events->n == 1 && events->e[0].type == CHAT_EVENT_USAGE))
+		return rc;
+	return hold_payload(e, events, raw, at, n);
+}
+
+/* Whether a caller of another protocol gets this event. */
+static bool is_carried(const struct exchange *e, const struct chat_event *event)
+{
+	unsigned parts = e->front->answer_parts;
+
+	switch (event->type) {
+	case CHAT_EVENT_NONE:
+	case CHAT_EVENT_START:
+	case CHAT_EVENT_PART_START:
+	case CHAT_EVENT_OTHER:
+	case CHAT_EVENT_USAGE: /* told at the end */
+	case CHAT_EVENT_ERROR:
+		return false;
+	case CHAT_EVENT_TEXT:
+		return parts & 1u << CHAT_PART_TEXT;
+	case CHAT_EVENT_REASONING:
+		return parts & 1u << CHAT_PART_REASONING;
+	case CHAT_EVENT_REFUSAL:
+		return parts & 1u << CHAT_PART_REFUSAL;
+	case CHAT_EVENT_TOOL_START:
+	case CHAT_EVENT_TOOL_ARGS:
+		return parts & 1u << CHAT_PART_TOOL_CALL;
+	case CHAT_EVENT_PART_END:
+	case CHAT_EVENT_FINISH:
+	case CHAT_EVENT_END:
+		break;
+	}
+	return true;
+}
+
+static int take_event(struct exchange *e, const struct chat_event *event)
+{
+	struct hold_place at;
+	int rc = take_result(e, event);
+
+	if (rc || !is_carried(e, event))
+		return rc;
+	if (event->type == CHAT_EVENT_PART_END)
+		close_channel(e, channel_of(e->stream, event->channel));
+	if (event->type == CHAT_EVENT_TOOL_START && e->first_token_ms < 0)
+		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
+	if (!event->text.n)
+		return hold_event(e, event, NULL);
+	rc = place_text(e, event, &at);
+	return rc ? rc : hold_event(e, event, &at);
+}
+
+static int take_events(struct exchange *e, const struct chat_events *events, struct slice raw)
+{
+	int rc = 0;
+
+	if (e->stream->same_protocol)
+		return take_payload(e, events, raw);
+	for (size_t i = 0; i < events->n && !rc; i++)
+		rc = take_event(e, &events->e[i]);
 	return rc;
 }
 
@@ -367,7 +386,8 @@ static void put_fallback_content(struct exchange *e)
 	attempt_note(e, CALL_OK, "stopped by guardrails");
 	buf_clear(&s->out);
 	buf_clear(&s->text);
-	s->first_sent = s->text_cut = false;
+	s->text_cut = false;
+	encode_state_release(&s->encode);
 	e->answer.text = text.text;
 	e->i_candidate = e->n_candidates;
 	e->have_answer = true;
@@ -408,7 +428,7 @@ static bool must_stop(const struct exchange *e)
 	if (!r || e->stream->stopped)
 		return false;
 	/* More matches at once than can be listed: not all could be replaced. */
-	for (size_t i = 0; i < CHANNELS_MAX; i++)
+	for (size_t i = 0; i < e->stream->n_channels; i++)
 		if (e->stream->channel[i].hits && e->stream->channel[i].hits->overflow && r->action == GUARD_MASK)
 			return true;
 	return r->action >= GUARD_FALLBACK;
@@ -417,16 +437,16 @@ static bool must_stop(const struct exchange *e)
 static int decode_block(struct exchange *e, struct slice payload, struct slice raw)
 {
 	const struct protocol *back = exchange_served_by(e)->target->protocol;
-	struct chat_event event = {0};
+	struct chat_events events = {0};
 	int rc;
 
 	arena_reset(&e->g->turn);
 	if (payload.p) {
-		rc = back->decode_event(&e->g->turn, e->g->json, payload, &event, &e->call.err);
+		rc = back->decode_event(&e->stream->decode, &e->g->turn, e->g->json, payload, &events, &e->call.err);
 		if (rc)
 			return rc;
 	}
-	rc = take_event(e, &event, raw);
+	rc = take_events(e, &events, raw);
 	if (rc)
 		return rc;
 	if (must_stop(e)) {
@@ -470,18 +490,8 @@ static int feed_ndjson(struct exchange *e, struct slice piece)
 
 static void finish_channels(struct exchange *e)
 {
-	for (size_t i = 0; i < CHANNELS_MAX; i++) {
-		struct channel *c = &e->stream->channel[i];
-
-		if (c->guard) {
-			guard_stream_end(c->guard, c->hits, &c->safe);
-			note_hits(e, c);
-		} else {
-			c->safe = c->fed;
-		}
-	}
-	for (size_t i = 0; i < ASIDES_MAX; i++)
-		end_aside(e, &e->stream->aside[i]);
+	for (size_t i = 0; i < e->stream->n_channels; i++)
+		close_channel(e, &e->stream->channel[i]);
 }
 
 /* The upstream said that this was all: decide the rest, record, and only then let the end leave. */
@@ -659,26 +669,19 @@ void stream_finish(struct exchange *e, int rc)
 
 enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 {
-	struct chat_event events[] = {
-		{.type = CHAT_EVENT_TEXT, .text = answer->text},
-		{.type = CHAT_EVENT_FINISH,
-		 .finish = answer->finish ? answer->finish : CHAT_FINISH_STOP,
-		 .usage = answer->usage},
-		{.type = CHAT_EVENT_USAGE, .usage = answer->usage},
-		{.type = CHAT_EVENT_END},
-	};
+	struct chat_events events = {0};
 
-	if (answer->tool_calls.n && e->dropped.n < DROPPED_MAX)
-		e->dropped.name[e->dropped.n++] = SLICE_LIT("tool_calls");
+	if (protocol_answer_events(&e->http->arena, answer, &events) < 0)
+		return respond_error(e, &(struct api_error){.status = 502,
+							    .message = SLICE_LIT("The answer is too large."),
+							    .type = "upstream_error"});
 	if (e->stream)
 		stream_release(e);
 	e->stream = stream_new(e);
 	e->stream->out.max = WHOLE_MAX;
-	for (size_t i = 0; i < COUNT_OF(events); i++) {
-		if (events[i].type == CHAT_EVENT_USAGE && !e->request.include_usage)
-			continue;
-		stream_encode(e, &events[i]);
-	}
+	for (size_t i = 0; i < events.n; i++)
+		if (is_carried(e, &events.e[i]))
+			stream_encode(e, &events.e[i]);
 	e->stream->ended = true;
 	end_answer(e);
 	return FINISHED;

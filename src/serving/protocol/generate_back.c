@@ -7,10 +7,8 @@
 #include "core/base/utf8.h"
 #include "serving/protocol/generate_internal.h"
 
-static const char *const carried[] = {
-	"model",       "messages", "stream",   "stream_options", "max_tokens", "max_completion_tokens",
-	"temperature", "layer",	   "use_case", "prompt",	 "context",
-};
+#define CARRIES (CHAT_CARRIES(CHAT_PARAM_MAX_TOKENS) | CHAT_CARRIES(CHAT_PARAM_TEMPERATURE))
+#define PARTS (1u << CHAT_PART_TEXT | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_RESULT)
 
 static bool is_ours(const struct json *v)
 {
@@ -63,7 +61,7 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 		jw_raw(&w, v->raw);
 	}
 	jw_object_end(&w);
-	dropped_of_request(r, carried, COUNT_OF(carried), dropped);
+	dropped_of_request(r, CARRIES, PARTS, dropped);
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
@@ -155,7 +153,9 @@ const struct protocol protocol_generate = {
 	.framing = FRAMING_NONE,
 	.stream_type = "text/event-stream",
 	.completes_text = true,
+	.answer_parts = 1u << CHAT_PART_TEXT | 1u << CHAT_PART_REFUSAL,
 	.decode_request = generate_decode_request,
+	.decode_details = generate_decode_details,
 	.encode_answer = generate_encode_answer,
 	.encode_event = generate_encode_event,
 	.encode_error = generate_encode_error,

@@ -187,6 +187,26 @@ int generate_decode_request(struct arena *a, const struct json *root, struct sli
 	return 0;
 }
 
+static const struct detail_member details[] = {
+	{"layer", CHAT_PARAMS, NULL},
+	{"use_case", CHAT_PARAMS, NULL},
+	{"model", CHAT_PARAMS, NULL},
+	{"prompt", CHAT_PARAMS, NULL},
+	{"context", CHAT_PARAMS, NULL},
+	{"stream", CHAT_PARAMS, NULL},
+	{"max_tokens", CHAT_PARAM_MAX_TOKENS, NULL},
+	{"temperature", CHAT_PARAM_TEMPERATURE, NULL},
+};
+
+/* Messages of the context are in OpenAI's form. */
+int generate_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err)
+{
+	struct front f = {.a = a, .r = r, .ret_param = ret_param, .err = err};
+	int rc = details_walk(&f, details, COUNT_OF(details));
+
+	return rc < 0 ? rc : openai_message_parts(&f, r->messages, r->n_messages);
+}
+
 static void write_optional(struct json_writer *w, const char *key, struct slice s)
 {
 	jw_key(w, key);
@@ -213,35 +233,50 @@ static void write_facts(struct json_writer *w, enum chat_finish finish, const st
 	wire_write_usage(w, usage);
 }
 
+static bool succeeded(enum chat_finish finish)
+{
+	return finish != CHAT_FINISH_CONTENT_FILTER && finish != CHAT_FINISH_REFUSAL;
+}
+
+/* A model that refuses says so in words: those are the text here. */
+static struct slice words_of(const struct chat_answer *answer)
+{
+	for (size_t i = 0; !answer->text.n && i < answer->n_parts; i++)
+		if (answer->parts[i].kind == CHAT_PART_REFUSAL)
+			return answer->parts[i].text;
+	return answer->text.p ? answer->text : SLICE_LIT("");
+}
+
 int generate_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m)
 {
 	struct json_writer w;
 
 	jw_init(&w, out);
 	jw_object(&w);
-	jw_kbool(&w, "success", answer->finish != CHAT_FINISH_CONTENT_FILTER);
-	/* a model that refuses says so in words: those are the text here */
-	jw_kstr(&w, "text", answer->text.n || !answer->refusal.n ? answer->text : answer->refusal);
+	jw_kbool(&w, "success", succeeded(answer->finish));
+	jw_kstr(&w, "text", words_of(answer));
 	write_facts(&w, answer->finish, &answer->usage, m);
 	jw_object_end(&w);
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
-int generate_encode_event(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first)
+/* A model that refuses says so in words: those are the text here. */
+int generate_encode_event(struct encode_state *s, struct buf *out, const struct chat_event *e,
+			  const struct answer_meta *m)
 {
 	struct json_writer w;
 
-	(void)first; /* no event of ours is special for being the first */
-	if (e->type != CHAT_EVENT_TEXT && e->type != CHAT_EVENT_END)
+	s->begun = true;
+	if (!out || (e->type != CHAT_EVENT_TEXT && e->type != CHAT_EVENT_REFUSAL && e->type != CHAT_EVENT_END))
 		return 0;
 	buf_adds(out, "data: ");
 	jw_init(&w, out);
 	jw_object(&w);
-	if (e->type == CHAT_EVENT_TEXT) {
+	if (e->type != CHAT_EVENT_END) {
 		jw_kstr(&w, "text", e->text);
 	} else {
 		jw_kbool(&w, "done", true);
-		jw_kbool(&w, "success", e->finish != CHAT_FINISH_CONTENT_FILTER);
+		jw_kbool(&w, "success", succeeded(e->finish));
 		write_facts(&w, e->finish, &e->usage, m);
 	}
 	jw_object_end(&w);

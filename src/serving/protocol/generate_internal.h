@@ -5,7 +5,9 @@
 
 int generate_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			    const char **ret_param, struct err *err);
+int generate_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
 int generate_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m);
-int generate_encode_event(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first);
+int generate_encode_event(struct encode_state *s, struct buf *out, const struct chat_event *e,
+			  const struct answer_meta *m);
 int generate_encode_error(struct buf *out, const struct api_error *e);
 int generate_encode_stream_error(struct buf *out, const struct api_error *e);

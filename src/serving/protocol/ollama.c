@@ -6,11 +6,10 @@
 #include "core/base/utf8.h"
 #include "serving/protocol/protocol_internal.h"
 
-static const char *const carried[] = {
-	"model",       "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
-	"temperature", "top_p",	   "stop",   "seed",	       "layer",	     "use_case",
-	"prompt",      "context",
-};
+#define CARRIES                                                                                                        \
+	(CHAT_CARRIES(CHAT_PARAM_MAX_TOKENS) | CHAT_CARRIES(CHAT_PARAM_TEMPERATURE) | CHAT_CARRIES(CHAT_PARAM_TOP_P) | \
+	 CHAT_CARRIES(CHAT_PARAM_SEED) | CHAT_CARRIES(CHAT_PARAM_STOP))
+#define PARTS (1u << CHAT_PART_TEXT | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_RESULT)
 
 static bool is_ours(const struct json *v)
 {
@@ -60,9 +59,13 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 	write_defaults(&w, r, json_get(p->parameters, "options"), false);
 	jw_object_end(&w);
 	jw_object_end(&w);
-	dropped_of_request(r, carried, COUNT_OF(carried), dropped);
+	dropped_of_request(r, CARRIES, PARTS, dropped);
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
+
+/* Channels of what has no name of its own. */
+#define CHANNEL_STRINGS (1u << 20)
+#define CALLS_MAX (64 - CHAT_CHANNEL_CALL)
 
 struct reply {
 	const struct json *model, *message, *done, *done_reason, *prompt_count, *count, *error;
@@ -136,23 +139,70 @@ static int finish_of(const struct reply *r, enum chat_finish *ret)
 	return wire_finish(r->done_reason->str, ret);
 }
 
-/* Everything it says, in the order of the body.  Arguments of tool calls are objects here: every string in them. */
-static int add_strings(struct arena *a, const struct wire_doc *d, const struct json *v, struct texts *ret)
+/* Arguments of tool calls are objects here: every string in them is judged by itself, where it stands. */
+static int add_strings(struct arena *a, const struct wire_doc *d, const struct json *v, struct chat_events *ret)
 {
-	int rc = wire_has_text(v) ? texts_add(a, ret, v->str, wire_raw(d, v)) : 0;
+	struct chat_event e = {.type = CHAT_EVENT_OTHER, .channel = CHANNEL_STRINGS + (unsigned)ret->n, .text = v->str};
+	int rc = 0;
 
+	if (wire_has_text(v)) {
+		e.text_raw = wire_raw(d, v);
+		rc = events_say(a, ret, &e);
+	}
 	for (const struct json *item = v->first; item && rc == 0; item = item->next)
 		rc = add_strings(a, d, item, ret);
 	return rc;
 }
 
-static int add_texts(struct arena *a, const struct wire_doc *d, const struct json *message, struct texts *ret)
+static int add_call(struct arena *a, const struct wire_doc *d, const struct json *call, unsigned index,
+		    struct chat_events *ret)
+{
+	const struct json *function = json_get(call, "function"), *name = json_get(function, "name");
+	const struct json *arguments = json_get(function, "arguments"), *id = json_get(call, "id");
+	struct chat_event e = {.type = CHAT_EVENT_TOOL_START, .channel = CHAT_CHANNEL_CALL + index, .index = index};
+	int rc;
+
+	if (wire_is_string(name))
+		e.name = name->str;
+	if (wire_is_string(id))
+		e.id = id->str;
+	rc = events_say(a, ret, &e);
+	e = (struct chat_event){.type = CHAT_EVENT_TOOL_ARGS, .channel = e.channel, .index = index};
+	if (rc == 0 && arguments && arguments->type == JSON_OBJECT) {
+		e.text = arguments->raw;
+		rc = events_say(a, ret, &e);
+	}
+	e = (struct chat_event){.type = CHAT_EVENT_PART_END, .channel = e.channel, .index = index};
+	if (rc == 0)
+		rc = events_say(a, ret, &e);
+	return rc < 0 ? rc : add_strings(a, d, call, ret);
+}
+
+static int add_text(struct arena *a, const struct wire_doc *d, const struct json *v, enum chat_event_type type,
+		    unsigned channel, struct chat_events *ret)
+{
+	struct chat_event e = {.type = type, .channel = channel, .text = v->str};
+
+	if (!wire_has_text(v))
+		return 0;
+	e.text_raw = wire_raw(d, v);
+	return events_say(a, ret, &e);
+}
+
+/* Everything it says, in the order of the body.  n_calls: those of the stream so far. */
+static int add_message(struct arena *a, const struct wire_doc *d, const struct json *message, unsigned *n_calls,
+		       struct chat_events *ret)
 {
 	int rc = 0;
 
 	for (const struct json *v = message ? message->first : NULL; v && rc == 0; v = v->next) {
-		if (KEY_IS(v, "content") || KEY_IS(v, "thinking") || KEY_IS(v, "tool_calls"))
-			rc = add_strings(a, d, v, ret);
+		if (KEY_IS(v, "content"))
+			rc = add_text(a, d, v, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT, ret);
+		else if (KEY_IS(v, "thinking"))
+			rc = add_text(a, d, v, CHAT_EVENT_REASONING, CHAT_CHANNEL_REASONING, ret);
+		else if (KEY_IS(v, "tool_calls"))
+			for (const struct json *call = v->first; call && rc == 0; call = call->next)
+				rc = add_call(a, d, call, (*n_calls)++ % CALLS_MAX, ret);
 	}
 	return rc;
 }
@@ -166,7 +216,8 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 			 struct err *err)
 {
 	struct chat_answer answer = {.text = SLICE_LIT(""), .n_choices = 1};
-	struct texts judged = {0};
+	struct chat_events events = {0};
+	unsigned n_calls = 0;
 	struct wire_doc doc;
 	struct reply r = {0};
 	int rc = wire_parse(a, jp, body, &doc, err);
@@ -182,53 +233,41 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		return err_set(err, E_INVALID, "the upstream's answer is no Ollama chat answer: it has no message");
 	if (!is_done(&r) || finish_of(&r, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off");
-	if (wire_is_string(r.content)) {
-		answer.text = r.content->str;
-		answer.text_raw = wire_raw(&doc, r.content);
-	}
+	if (add_message(a, &doc, r.message, &n_calls, &events) < 0 || answer_of_events(a, &events, &answer) < 0)
+		return too_big(err);
 	if (wire_is_string(r.model))
 		answer.model = r.model->str;
-	if (add_texts(a, &doc, r.message, &judged) < 0)
-		return too_big(err);
-	answer.judged = judged.t;
-	answer.n_judged = judged.n;
 	answer.usage = usage_of(&r);
 	*ret = answer;
 	return 0;
 }
 
-static enum chat_event_type type_of(const struct reply *r)
+static int say_error(struct arena *a, struct slice text, struct chat_events *ret)
 {
-	if (wire_has_text(r->content))
-		return CHAT_EVENT_TEXT;
-	if (r->tool_calls || wire_has_text(r->thinking))
-		return CHAT_EVENT_OTHER;
-	return is_done(r) ? CHAT_EVENT_FINISH : CHAT_EVENT_NONE;
+	return events_say(a, ret, &(struct chat_event){.type = CHAT_EVENT_ERROR, .text = text});
 }
 
-/* Thinking and calls have one channel: they do not come at once, and calls come whole. */
-static int fill_text(struct arena *a, const struct texts *judged, struct chat_event *e)
+/* The last object: how it ended, what it took, and the end. */
+static int say_end(struct decode_state *s, struct arena *a, const struct reply *r, struct chat_events *ret)
 {
-	if (judged->n > 1) {
-		e->judged = judged->t;
-		e->n_judged = judged->n;
-	}
-	if (e->text.n || !judged->n)
-		return 0;
-	e->channel = 1;
-	e->text = judged->t[0].text;
-	e->text_raw = judged->t[0].raw;
-	if (judged->n == 1)
-		return 0;
-	e->text_raw = (struct slice){NULL, 0};
-	return texts_join(a, judged, &e->text);
+	struct chat_event finish = {.type = CHAT_EVENT_FINISH}, usage = {.type = CHAT_EVENT_USAGE};
+	int rc = 0;
+
+	if (finish_of(r, &finish.finish) < 0)
+		return say_error(a, SLICE_LIT("the upstream broke its answer off"), ret);
+	if (s->n_calls && finish.finish == CHAT_FINISH_STOP)
+		finish.finish = CHAT_FINISH_TOOL_CALLS; /* they came in an object before */
+	rc = events_say(a, ret, &finish);
+	usage.usage = usage_of(r);
+	if (rc == 0 && usage.usage.known)
+		rc = events_say(a, ret, &usage);
+	finish = (struct chat_event){.type = CHAT_EVENT_END};
+	return rc < 0 ? rc : events_say(a, ret, &finish);
 }
 
-static int decode_event(struct arena *a, struct json_parser *jp, struct slice payload, struct chat_event *ret,
-			struct err *err)
+static int decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
+			struct chat_events *ret, struct err *err)
 {
-	struct chat_event e = {.type = CHAT_EVENT_NONE};
-	struct texts judged = {0};
 	struct wire_doc doc;
 	struct reply r = {0};
 	int rc = wire_parse(a, jp, payload, &doc, err);
@@ -239,26 +278,15 @@ static int decode_event(struct arena *a, struct json_parser *jp, struct slice pa
 		return err_set(err, E_INVALID, "the upstream's line is a %s, not an object",
 			       json_type_name(doc.root->type));
 	read_reply(doc.root, &r);
-	e.end = is_done(&r);
-	if (r.error || (e.end && finish_of(&r, &e.finish) < 0)) {
+	if (r.error) {
 		struct slice message = wire_error_message(doc.root);
 
-		*ret = (struct chat_event){.type = CHAT_EVENT_ERROR,
-					   .text = message.n ? message : SLICE_LIT("the upstream broke its answer off"),
-					   .end = true};
-		return 0;
+		return say_error(a, message.n ? message : SLICE_LIT("the upstream broke its answer off"), ret);
 	}
-	if (wire_is_string(r.content)) {
-		e.text = r.content->str;
-		e.text_raw = wire_raw(&doc, r.content);
-	}
-	if (add_texts(a, &doc, r.message, &judged) < 0 || fill_text(a, &judged, &e) < 0)
-		return too_big(err);
-	if (e.end)
-		e.usage = usage_of(&r);
-	e.type = type_of(&r);
-	*ret = e;
-	return 0;
+	rc = add_message(a, &doc, r.message, &s->n_calls, ret);
+	if (rc == 0 && is_done(&r))
+		rc = say_end(s, a, &r, ret);
+	return rc < 0 ? too_big(err) : 0;
 }
 
 const struct protocol protocol_ollama = {

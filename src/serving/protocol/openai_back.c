@@ -1,223 +1,253 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OpenAI chat completions, the side that faces upstreams: OpenAI itself and the many servers that speak like it.
- * Answers and events are walked once, member by member, because this runs for every answer.  Whatever a caller would
- * get to see and is not the text of the first choice goes into `others`: words that are not collected here are never
- * judged.
+ * What OpenAI, and the many servers that speak like it, answer.  Answers and events are walked once, member by member,
+ * because this runs for every answer.  Every string that a caller would get to see becomes an event with a text: words
+ * that are in none are never judged.
  */
 #include "core/base/utf8.h"
 #include "serving/protocol/protocol_internal.h"
 
-static const char *const carried[] = {
-	"model",       "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
-	"temperature", "top_p",	   "stop",   "seed",	       "layer",	     "use_case",
-	"prompt",      "context",
-};
-
-static bool is_ours(const struct json *v)
-{
-	return KEY_IS(v, "model") || KEY_IS(v, "messages") || KEY_IS(v, "stream") || KEY_IS(v, "stream_options");
-}
-
-static int encode_request(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
-			  struct dropped_params *dropped)
-{
-	struct json_writer w;
-
-	jw_init(&w, out);
-	jw_object(&w);
-	jw_kstr(&w, "model", p->model);
-	jw_key(&w, "messages");
-	messages_write(&w, r->messages, r->n_messages);
-	if (p->stream) {
-		jw_kbool(&w, "stream", true);
-		if (!p->leave_usage) {
-			jw_key(&w, "stream_options");
-			jw_object(&w);
-			jw_kbool(&w, "include_usage", true);
-			jw_object_end(&w);
-		}
-	}
-	request_write_parameters(&w, r, "max_tokens");
-	for (const struct json *v = p->parameters ? p->parameters->first : NULL; v; v = v->next) {
-		if (is_ours(v) || request_names(r, v->key))
-			continue;
-		jw_key_slice(&w, v->key);
-		jw_raw(&w, v->raw);
-	}
-	jw_object_end(&w);
-	dropped_of_request(r, carried, COUNT_OF(carried), dropped);
-	return buf_failed(out) ? E_TOOBIG : 0;
-}
-
-/* Kinds of text, each a channel of its own; calls of tools count on from the last; each further choice has a block of
- * channels. */
-enum { CONTENT, REASONING, REFUSAL, TRANSCRIPT, UNKNOWN, CALL };
+/* Each further choice has a block of channels; texts that we have no name for are numbered by their place. */
 #define CHANNELS_OF_CHOICE 64
+#define CHANNEL_UNKNOWN (1u << 20)
+#define CALLS_MAX (CHANNELS_OF_CHOICE - CHAT_CHANNEL_CALL)
 
-/* What one choice holds, of an answer (message) or an event (delta). */
-struct choice {
+/* A walk over an answer (message) or an event (delta). */
+struct walk {
 	struct arena *a;
 	const struct wire_doc *doc;
-	struct texts *judged;
-	unsigned *channel; /* of the first text that is judged */
-	unsigned index;
-	const struct json *refusal, *tool_calls, *logprobs, *finish;
-	const struct json *first_logprobs; /* of the choice that the first text stands in */
-	struct slice *other_logprobs;	   /* of the other choices */
+	struct chat_events *out;
+	struct decode_state *s; /* NULL: a whole answer */
+	unsigned choice;	/* that it is in */
+	unsigned n_unknown;
+	unsigned n_calls; /* in this message */
+	const struct json *finish, *logprobs;
+	struct slice first_logprobs, *other_logprobs;
 	size_t n_other_logprobs;
-	struct slice text, text_raw;
-	bool whole;	/* an answer, no event: what stands beside the message is judged as well */
-	bool has_other; /* something that only this protocol can carry */
 };
 
-static int add_text(struct choice *c, const struct json *string, unsigned kind)
+/* Only of the first choice other protocols get to see more than that it is there. */
+static int say(struct walk *w, struct chat_event *e)
 {
+	if (w->choice) {
+		e->type = CHAT_EVENT_OTHER;
+		e->channel += w->choice * CHANNELS_OF_CHOICE;
+	}
+	return events_say(w->a, w->out, e);
+}
+
+/* A stream goes over to another part: the one before it is over. */
+static int go_over(struct walk *w, enum chat_event_type type, unsigned channel, unsigned index)
+{
+	struct decode_state *s = w->s;
+	struct chat_event end = {.type = CHAT_EVENT_PART_END};
+	bool ends = s && !w->choice && s->open != CHAT_EVENT_NONE && s->channel != channel;
+
+	if (!s || w->choice)
+		return 0;
+	end.channel = s->channel;
+	end.index = s->index;
+	s->open = type;
+	s->channel = channel;
+	s->index = index;
+	return ends ? events_say(w->a, w->out, &end) : 0;
+}
+
+static int add_text(struct walk *w, const struct json *string, enum chat_event_type type, unsigned channel)
+{
+	struct chat_event e = {.type = type, .channel = channel};
+	int rc;
+
 	if (!wire_has_text(string))
 		return 0;
-	if (kind != CONTENT || c->index)
-		c->has_other = true;
-	if (!c->judged->n)
-		*c->channel =
-			(kind < CHANNELS_OF_CHOICE ? kind : CHANNELS_OF_CHOICE - 1) + c->index * CHANNELS_OF_CHOICE;
-	return texts_add(c->a, c->judged, string->str, wire_raw(c->doc, string));
+	e.text = string->str;
+	e.text_raw = wire_raw(w->doc, string);
+	rc = type == CHAT_EVENT_OTHER ? 0 : go_over(w, type, channel, 0);
+	return rc < 0 ? rc : say(w, &e);
+}
+
+/* A member that we do not know goes to the caller all the same: every string in it is judged. */
+static int add_strings(struct walk *w, const struct json *v)
+{
+	int rc = 0;
+
+	if (wire_has_text(v))
+		rc = add_text(w, v, CHAT_EVENT_OTHER, CHANNEL_UNKNOWN + w->n_unknown++);
+	for (const struct json *item = v->first; item && rc == 0; item = item->next)
+		rc = add_strings(w, item);
+	return rc;
+}
+
+static int add_reasoning(struct walk *w, const struct json *v)
+{
+	return add_text(w, v, CHAT_EVENT_REASONING, CHAT_CHANNEL_REASONING);
 }
 
 /* "thinking": [{"type": "text", "text": "..."}], or a string. */
-static int add_thinking(struct choice *c, const struct json *thinking)
+static int add_thinking(struct walk *w, const struct json *thinking)
 {
-	int rc = add_text(c, thinking, REASONING);
+	int rc = add_reasoning(w, thinking);
 
 	if (!thinking || thinking->type != JSON_ARRAY)
 		return rc;
 	for (const struct json *part = thinking->first; part && rc == 0; part = part->next)
-		rc = add_text(c, json_get(part, "text"), REASONING);
+		rc = add_reasoning(w, json_get(part, "text"));
 	return rc;
 }
 
-static int join(struct choice *c, struct slice more)
-{
-	char *to = arena_alloc(c->a, c->text.n + more.n + 1);
-
-	if (!to)
-		return E_TOOBIG;
-	memcpy(to, c->text.p, c->text.n);
-	memcpy(to + c->text.n, more.p, more.n);
-	c->text = (struct slice){to, c->text.n + more.n};
-	return 0;
-}
-
-/* Content as an array of parts.  One part with text is replaced by itself; several can only be replaced together. */
-static int read_parts(struct choice *c, const struct json *content)
+/* Content as an array of parts. */
+static int read_parts(struct walk *w, const struct json *content)
 {
 	int rc = 0;
 
 	for (const struct json *part = content->first; part && rc == 0; part = part->next) {
 		const struct json *text = json_get(part, "text");
 
-		if (!wire_has_text(text)) {
-			rc = add_thinking(c, json_get(part, "thinking"));
-			if (rc == 0)
-				rc = add_text(c, json_get(part, "refusal"), REFUSAL);
-			c->has_other = true;
+		if (wire_has_text(text)) {
+			rc = add_text(w, text, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT);
 			continue;
 		}
-		rc = add_text(c, text, CONTENT);
-		if (!c->text.n) {
-			c->text = text->str;
-			c->text_raw = wire_raw(c->doc, text);
-		} else if (rc == 0) {
-			rc = join(c, text->str);
-			c->text_raw = wire_raw(c->doc, content);
-		}
+		rc = add_thinking(w, json_get(part, "thinking"));
+		if (rc == 0)
+			rc = add_text(w, json_get(part, "refusal"), CHAT_EVENT_REFUSAL, CHAT_CHANNEL_REFUSAL);
 	}
 	return rc;
 }
 
-/* A member that we do not know goes to the caller all the same: every string in it is judged. */
-static int add_strings(struct choice *c, const struct json *v)
+static unsigned small_number(const struct json *v, unsigned absent, unsigned max)
 {
-	int rc = add_text(c, v, UNKNOWN);
-
-	for (const struct json *item = v->first; item && rc == 0; item = item->next)
-		rc = add_strings(c, item);
-	return rc;
+	if (!v || !v->is_integer || v->integer < 0)
+		return absent;
+	return (unsigned)min_size((size_t)v->integer, max);
 }
 
-static int read_function(struct choice *c, const struct json *function, unsigned call)
+/* Whether this is where the call begins: its index is new, or it has none but an id. */
+static bool begins_call(struct walk *w, const struct json *index, const struct json *id, unsigned *ret_index)
+{
+	struct decode_state *s = w->s;
+	bool numbered = index && index->is_integer;
+
+	if (!s || w->choice) {
+		*ret_index = w->s ? small_number(index, 0, CALLS_MAX - 1) : w->n_calls++;
+		*ret_index = (unsigned)min_size(*ret_index, CALLS_MAX - 1);
+		return true;
+	}
+	*ret_index = numbered ? small_number(index, 0, CALLS_MAX - 1) : s->n_calls;
+	if (!numbered && s->n_calls && !wire_has_text(id))
+		--*ret_index; /* more of the last one */
+	*ret_index = (unsigned)min_size(*ret_index, CALLS_MAX - 1);
+	if (s->tool_parts & (UINT64_C(1) << *ret_index))
+		return false;
+	s->tool_parts |= UINT64_C(1) << *ret_index;
+	s->n_calls++;
+	return true;
+}
+
+static int add_arguments(struct walk *w, const struct json *v, unsigned call)
+{
+	struct chat_event e = {.type = CHAT_EVENT_TOOL_ARGS, .channel = CHAT_CHANNEL_CALL + call, .index = call};
+
+	if (!wire_has_text(v))
+		return 0;
+	e.text = v->str;
+	e.text_raw = wire_raw(w->doc, v);
+	return say(w, &e);
+}
+
+static int read_function(struct walk *w, const struct json *function, unsigned call)
 {
 	int rc = 0;
 
-	c->has_other = true;
 	for (const struct json *v = function->first; v && rc == 0; v = v->next) {
 		if (KEY_IS(v, "arguments"))
-			rc = add_text(c, v, CALL + call);
+			rc = add_arguments(w, v, call);
 		else if (!KEY_IS(v, "name"))
-			rc = add_strings(c, v);
+			rc = add_strings(w, v);
 	}
 	return rc;
 }
 
-static unsigned small_index(const struct json *obj)
+static struct slice text_of(const struct json *v)
 {
-	const struct json *index = json_get(obj, "index");
-
-	return index && index->is_integer && index->integer > 0 ? (unsigned)min_size((size_t)index->integer, 1000) : 0;
+	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
 }
 
-static int read_calls(struct choice *c, const struct json *calls)
+static int start_call(struct walk *w, const struct json *id, const struct json *name, unsigned call)
+{
+	struct chat_event e = {.type = CHAT_EVENT_TOOL_START,
+			       .channel = CHAT_CHANNEL_CALL + call,
+			       .index = call,
+			       .id = text_of(id),
+			       .name = text_of(name)};
+	int rc = go_over(w, CHAT_EVENT_TOOL_START, e.channel, call);
+
+	return rc < 0 ? rc : say(w, &e);
+}
+
+static int read_call(struct walk *w, const struct json *call)
+{
+	const struct json *id = json_get(call, "id"), *function = json_get(call, "function");
+	unsigned index = 0;
+	int rc = 0;
+
+	if (begins_call(w, json_get(call, "index"), id, &index))
+		rc = start_call(w, id, json_get(function, "name"), index);
+	for (const struct json *v = call->first; v && rc == 0; v = v->next) {
+		if (KEY_IS(v, "function"))
+			rc = read_function(w, v, index);
+		else if (!KEY_IS(v, "id") && !KEY_IS(v, "type") && !KEY_IS(v, "index"))
+			rc = add_strings(w, v);
+	}
+	return rc;
+}
+
+static int read_calls(struct walk *w, const struct json *calls)
 {
 	int rc = 0;
 
-	for (const struct json *call = calls->first; call && rc == 0; call = call->next) {
-		c->has_other = true;
-		for (const struct json *v = call->first; v && rc == 0; v = v->next) {
-			if (KEY_IS(v, "function"))
-				rc = read_function(c, v, small_index(call));
-			else if (!KEY_IS(v, "id") && !KEY_IS(v, "type") && !KEY_IS(v, "index"))
-				rc = add_strings(c, v);
-		}
-	}
+	for (const struct json *call = calls->first; call && rc == 0; call = call->next)
+		rc = read_call(w, call);
 	return rc;
 }
 
-static int read_content(struct choice *c, const struct json *v)
+/* The older form: one call, without an id. */
+static int read_function_call(struct walk *w, const struct json *function)
 {
-	if (v->type == JSON_ARRAY)
-		return read_parts(c, v);
-	if (v->type != JSON_STRING)
-		return 0;
-	c->text = v->str;
-	c->text_raw = wire_raw(c->doc, v);
-	return add_text(c, v, CONTENT);
+	unsigned index = 0;
+	int rc = 0;
+
+	if (begins_call(w, NULL, NULL, &index))
+		rc = start_call(w, NULL, json_get(function, "name"), index);
+	return rc < 0 ? rc : read_function(w, function, index);
+}
+
+static int read_content(struct walk *w, const struct json *v)
+{
+	return v->type == JSON_ARRAY ? read_parts(w, v) : add_text(w, v, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT);
 }
 
 /* A message or a delta. */
-static int read_message(struct choice *c, const struct json *message)
+static int read_message(struct walk *w, const struct json *message)
 {
 	int rc = 0;
 
 	for (const struct json *v = message->first; v && rc == 0; v = v->next) {
 		if (v->type == JSON_NULL)
 			continue;
-		if (KEY_IS(v, "content")) {
-			rc = read_content(c, v);
-		} else if (KEY_IS(v, "refusal")) {
-			c->refusal = v;
-			rc = add_text(c, v, REFUSAL);
-		} else if (KEY_IS(v, "tool_calls")) {
-			c->tool_calls = v->first ? v : NULL;
-			rc = read_calls(c, v);
-		} else if (KEY_IS(v, "reasoning_content") || KEY_IS(v, "reasoning")) {
-			rc = add_text(c, v, REASONING);
-		} else if (KEY_IS(v, "function_call")) {
-			rc = read_function(c, v, 0);
-		} else if (KEY_IS(v, "audio")) {
-			c->has_other = true;
-			rc = add_text(c, json_get(v, "transcript"), TRANSCRIPT);
-		} else if (!KEY_IS(v, "role")) {
-			rc = add_strings(c, v);
-		}
+		if (KEY_IS(v, "content"))
+			rc = read_content(w, v);
+		else if (KEY_IS(v, "refusal"))
+			rc = add_text(w, v, CHAT_EVENT_REFUSAL, CHAT_CHANNEL_REFUSAL);
+		else if (KEY_IS(v, "tool_calls"))
+			rc = read_calls(w, v);
+		else if (KEY_IS(v, "reasoning_content") || KEY_IS(v, "reasoning"))
+			rc = v->type == JSON_STRING ? add_reasoning(w, v) : add_strings(w, v);
+		else if (KEY_IS(v, "function_call"))
+			rc = read_function_call(w, v);
+		else if (KEY_IS(v, "audio"))
+			rc = add_text(w, json_get(v, "transcript"), CHAT_EVENT_OTHER, CHAT_CHANNEL_TRANSCRIPT);
+		else if (!KEY_IS(v, "role"))
+			rc = add_strings(w, v);
 	}
 	return rc;
 }
@@ -247,7 +277,7 @@ static bool is_label(const struct json *v)
 	return false;
 }
 
-static int read_choice(struct choice *c, const struct json *choice)
+static int read_choice(struct walk *w, const struct json *choice)
 {
 	int rc = 0;
 
@@ -255,69 +285,62 @@ static int read_choice(struct choice *c, const struct json *choice)
 		if (v->type == JSON_NULL)
 			continue;
 		if (KEY_IS(v, "message") || KEY_IS(v, "delta"))
-			rc = read_message(c, v);
+			rc = read_message(w, v);
 		else if (KEY_IS(v, "finish_reason"))
-			c->finish = v;
+			w->finish = w->choice ? w->finish : v;
 		else if (KEY_IS(v, "logprobs"))
-			c->logprobs = v;
-		else if (c->whole && !is_label(v))
-			rc = add_strings(c, v);
+			w->logprobs = v;
+		else if (!w->s && !is_label(v))
+			rc = add_strings(w, v);
 	}
 	return rc;
 }
 
-/* Logprobs repeat the text of their choice: they have to go when it is replaced. */
-static int keep_logprobs(struct choice *c, const struct choice *from, const struct json *choices, bool has_first)
+/* Logprobs repeat the texts of their choice, which are the events from first on: they have to go when one is replaced.
+ */
+static int keep_logprobs(struct walk *w, const struct json *choices, size_t first)
 {
-	if (!from->logprobs)
+	struct slice raw;
+
+	if (!w->logprobs)
 		return 0;
-	if (has_first)
-		c->first_logprobs = from->logprobs;
-	if (from == c)
+	raw = wire_raw(w->doc, w->logprobs);
+	for (size_t i = first; i < w->out->n; i++)
+		w->out->e[i].logprobs_raw = raw;
+	if (w->s)
 		return 0;
-	if (!c->other_logprobs)
-		c->other_logprobs = ARENA_ARRAY(c->a, struct slice, choices->n_items);
-	if (!c->other_logprobs)
+	if (!w->choice) {
+		w->first_logprobs = raw;
+		return 0;
+	}
+	if (!w->other_logprobs)
+		w->other_logprobs = ARENA_ARRAY(w->a, struct slice, choices->n_items);
+	if (!w->other_logprobs)
 		return E_TOOBIG;
-	c->other_logprobs[c->n_other_logprobs++] = wire_raw(c->doc, from->logprobs);
+	w->other_logprobs[w->n_other_logprobs++] = raw;
 	return 0;
 }
 
-/* The first choice into *c; of the others only their texts, and that they are there. */
-static int read_choices(struct choice *c, const struct json *choices)
+static int read_choices(struct walk *w, const struct json *choices)
 {
 	bool found = false;
 	int rc = 0;
 
 	for (const struct json *v = choices->first; v && rc == 0; v = v->next) {
-		struct choice more = {
-			.a = c->a, .doc = c->doc, .judged = c->judged, .channel = c->channel, .whole = c->whole};
-		struct choice *to = &more;
-		bool none_before = !c->judged->n;
+		size_t first = w->out->n;
 
-		more.index = small_index(v);
-		if (!found && !more.index) {
-			found = true;
-			to = c;
-		} else {
-			more.index += more.index == 0; /* a second one that calls itself the first */
-			c->has_other = true;
-		}
-		rc = read_choice(to, v);
+		w->choice = small_number(json_get(v, "index"), 0, 1000);
+		if (!w->choice && found)
+			w->choice = 1; /* a second one that calls itself the first */
+		found |= !w->choice;
+		w->logprobs = NULL;
+		w->n_calls = 0;
+		rc = read_choice(w, v);
 		if (rc == 0)
-			rc = keep_logprobs(c, to, choices, none_before && c->judged->n);
+			rc = keep_logprobs(w, choices, first);
 	}
+	w->choice = 0;
 	return rc;
-}
-
-static struct slice raw_or_absent(const struct wire_doc *d, const struct json *v)
-{
-	return v ? wire_raw(d, v) : (struct slice){NULL, 0};
-}
-
-static int finish_of(const struct choice *c, enum chat_finish *ret)
-{
-	return wire_is_string(c->finish) ? wire_finish(c->finish->str, ret) : 0;
 }
 
 struct top {
@@ -342,38 +365,48 @@ static void read_top(const struct json *root, struct top *t)
 	}
 }
 
-static int fill_answer(const struct top *t, const struct choice *c, struct chat_answer *ret, struct err *err)
+/* A model thinks before it speaks, whatever the order of the members. */
+static void put_reasoning_first(struct chat_answer *answer)
 {
-	struct chat_answer answer = {
-		.text = c->text, .text_raw = c->text_raw, .judged = c->judged->t, .n_judged = c->judged->n};
+	for (size_t i = 1; i < answer->n_parts; i++) {
+		struct chat_part p = answer->parts[i];
+		size_t k = i;
 
-	if (finish_of(c, &answer.finish) < 0)
+		if (p.kind != CHAT_PART_REASONING)
+			continue;
+		for (; k && answer->parts[k - 1].kind != CHAT_PART_REASONING; k--)
+			answer->parts[k] = answer->parts[k - 1];
+		answer->parts[k] = p;
+	}
+}
+
+static int fill_answer(const struct top *t, const struct walk *w, struct chat_answer *ret, struct err *err)
+{
+	struct chat_answer answer = {0};
+
+	if (answer_of_events(w->a, w->out, &answer) < 0)
+		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
+	if (wire_is_string(w->finish) && wire_finish(w->finish->str, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (finish_reason '" SLICE_FMT "')",
-			       SLICE_ARG(c->finish->str));
-	if (wire_is_string(t->id))
-		answer.id = t->id->str;
-	if (wire_is_string(t->model))
-		answer.model = t->model->str;
-	if (wire_is_string(c->refusal))
-		answer.refusal = c->refusal->str;
-	if (c->tool_calls)
-		answer.tool_calls = c->tool_calls->raw;
-	answer.logprobs_raw = raw_or_absent(c->doc, c->logprobs);
-	answer.other_logprobs = c->other_logprobs;
-	answer.n_other_logprobs = c->n_other_logprobs;
+			       SLICE_ARG(w->finish->str));
+	put_reasoning_first(&answer);
+	answer.id = text_of(t->id);
+	answer.model = text_of(t->model);
+	answer.logprobs_raw = w->first_logprobs;
+	answer.other_logprobs = w->other_logprobs;
+	answer.n_other_logprobs = w->n_other_logprobs;
 	answer.n_choices = t->choices->n_items;
 	wire_read_usage(t->usage, &answer.usage);
 	*ret = answer;
 	return 0;
 }
 
-static int decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			 struct err *err)
 {
 	struct wire_doc doc;
-	struct texts judged = {0};
-	unsigned channel = 0;
-	struct choice c = {.a = a, .doc = &doc, .judged = &judged, .channel = &channel, .whole = true};
+	struct chat_events events = {0};
+	struct walk w = {.a = a, .doc = &doc, .out = &events};
 	struct top t = {0};
 	struct slice message;
 	int rc = wire_parse(a, jp, body, &doc, err);
@@ -389,79 +422,53 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 				       SLICE_ARG(utf8_truncate(message, 300)));
 		return err_set(err, E_INVALID, "the upstream's answer is no chat completion: it has no choices");
 	}
-	rc = read_choices(&c, t.choices);
-	for (const struct json *v = doc.root->first; v && rc == 0; v = v->next)
-		if (!is_label(v))
-			rc = add_strings(&c, v);
+	for (const struct json *v = doc.root->first; v && rc == 0; v = v->next) {
+		if (v == t.choices)
+			rc = read_choices(&w, v);
+		else if (!is_label(v))
+			rc = add_strings(&w, v);
+	}
 	if (rc < 0)
 		return err_set(err, rc, "the upstream's answer is more than an exchange may hold");
-	return fill_answer(&t, &c, ret, err);
+	return fill_answer(&t, &w, ret, err);
 }
 
-static enum chat_event_type type_of(const struct chat_event *e, const struct choice *c)
+/* --- streams --- */
+
+static int say_error(struct arena *a, struct slice text, struct chat_events *ret)
 {
-	if (c->text.n)
-		return CHAT_EVENT_TEXT;
-	if (c->has_other)
-		return CHAT_EVENT_OTHER;
-	if (e->finish != CHAT_FINISH_NONE)
-		return CHAT_EVENT_FINISH;
-	return e->usage.known ? CHAT_EVENT_USAGE : CHAT_EVENT_NONE;
+	return events_say(a, ret, &(struct chat_event){.type = CHAT_EVENT_ERROR, .text = text});
 }
 
-/* Which text speaks for the event. */
-static int fill_text(const struct choice *c, struct chat_event *e)
+static int say_finish(struct walk *w)
 {
-	const struct texts *t = c->judged;
-	int rc = 0;
+	struct chat_event e = {.type = CHAT_EVENT_FINISH};
+	int rc;
 
-	if (t->n > 1) {
-		e->judged = t->t;
-		e->n_judged = t->n;
-	}
-	if (c->text.n || !t->n) {
-		e->text = c->text;
-		e->text_raw = c->text_raw;
-		return 0;
-	}
-	e->channel = *c->channel;
-	e->text = t->t[0].text;
-	e->text_raw = t->t[0].raw;
-	if (t->n > 1)
-		rc = texts_join(c->a, t, &e->text);
-	if (t->n > 1)
-		e->text_raw = (struct slice){NULL, 0};
-	return rc;
+	if (wire_finish(w->finish->str, &e.finish) < 0)
+		return say_error(w->a, SLICE_LIT("the upstream broke its answer off"), w->out);
+	rc = go_over(w, CHAT_EVENT_NONE, CHANNEL_UNKNOWN, 0);
+	return rc < 0 ? rc : events_say(w->a, w->out, &e);
 }
 
-static int fill_event(const struct top *t, const struct choice *c, struct chat_event *e)
+static int say_usage(struct walk *w, const struct json *usage)
 {
-	e->logprobs_raw = raw_or_absent(c->doc, c->first_logprobs);
-	wire_read_usage(t->usage, &e->usage);
-	if (finish_of(c, &e->finish) < 0) {
-		e->type = CHAT_EVENT_ERROR;
-		e->text = SLICE_LIT("the upstream broke its answer off");
-		return 0;
-	}
-	e->type = type_of(e, c);
-	return fill_text(c, e);
+	struct chat_event e = {.type = CHAT_EVENT_USAGE};
+
+	wire_read_usage(usage, &e.usage);
+	return e.usage.known ? events_say(w->a, w->out, &e) : 0;
 }
 
-static int decode_event(struct arena *a, struct json_parser *jp, struct slice payload, struct chat_event *ret,
-			struct err *err)
+int openai_decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
+			struct chat_events *ret, struct err *err)
 {
 	struct wire_doc doc;
-	struct texts judged = {0};
-	unsigned channel = 0;
-	struct choice c = {.a = a, .doc = &doc, .judged = &judged, .channel = &channel};
-	struct chat_event e = {.type = CHAT_EVENT_NONE};
+	struct walk w = {.a = a, .doc = &doc, .out = ret, .s = s};
 	struct top t = {0};
 	int rc;
 
-	if (slice_eq_str(slice_trim(payload), "[DONE]")) {
-		*ret = (struct chat_event){.type = CHAT_EVENT_END, .end = true};
-		return 0;
-	}
+	if (slice_eq_str(slice_trim(payload), "[DONE]"))
+		return events_add(a, ret, CHAT_EVENT_END) ? 0 : E_TOOBIG;
 	rc = wire_parse(a, jp, payload, &doc, err);
 	if (rc < 0)
 		return rc;
@@ -469,17 +476,14 @@ static int decode_event(struct arena *a, struct json_parser *jp, struct slice pa
 		return err_set(err, E_INVALID, "the upstream's event is a %s, not an object",
 			       json_type_name(doc.root->type));
 	read_top(doc.root, &t);
-	if (!t.choices && (t.error || !t.usage) && wire_error_message(doc.root).n) {
-		*ret = (struct chat_event){.type = CHAT_EVENT_ERROR, .text = wire_error_message(doc.root)};
-		return 0;
-	}
-	rc = t.choices ? read_choices(&c, t.choices) : 0;
-	if (rc == 0)
-		rc = fill_event(&t, &c, &e);
-	if (rc < 0)
-		return err_set(err, rc, "the upstream's event is more than an exchange may hold");
-	*ret = e;
-	return 0;
+	if (!t.choices && (t.error || !t.usage) && wire_error_message(doc.root).n)
+		return say_error(a, wire_error_message(doc.root), ret);
+	rc = t.choices ? read_choices(&w, t.choices) : 0;
+	if (rc == 0 && wire_is_string(w.finish))
+		rc = say_finish(&w);
+	if (rc == 0 && t.usage)
+		rc = say_usage(&w, t.usage);
+	return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
 }
 
 const struct protocol protocol_openai = {
@@ -488,13 +492,16 @@ const struct protocol protocol_openai = {
 	.framing = FRAMING_SSE,
 	.stream_type = "text/event-stream",
 	.needs_model_splice = true,
+	.answer_parts =
+		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,
 	.decode_request = openai_decode_request,
+	.decode_details = openai_decode_details,
 	.encode_answer = openai_encode_answer,
 	.encode_event = openai_encode_event,
 	.encode_error = openai_encode_error,
 	.encode_stream_error = openai_encode_stream_error,
-	.encode_request = encode_request,
-	.decode_answer = decode_answer,
-	.decode_event = decode_event,
+	.encode_request = openai_encode_request,
+	.decode_answer = openai_decode_answer,
+	.decode_event = openai_decode_event,
 	.decode_error = wire_decode_error,
 };

@@ -33,6 +33,9 @@ struct dropped_params {
 	size_t n;
 };
 
+/* Adds a name of our own making. */
+void protocol_dropped(struct dropped_params *d, struct slice name);
+
 /* What an answer to a caller says beside the model's words. */
 struct answer_meta {
 	struct slice answer_id; /* "chatcmpl-..." when the upstream gave none */
@@ -44,41 +47,87 @@ struct answer_meta {
 	struct slice log_id;
 	int64_t latency_ms;
 	bool fallback_used;
-	bool include_usage; /* stream: the caller wants a usage event */
-};
-
-struct api_error {
-	int status;	      /* HTTP */
-	struct slice message; /* a sentence, and what to do */
-	const char *type;     /* "invalid_request_error", "not_found_error", "server_error", "upstream_error",
-				 "guardrail_violation", ... */
-	const char *param;    /* member that is wrong, or NULL */
-	const char *code;     /* "model_not_found", ... or NULL */
+	bool include_usage;    /* stream: the caller wants a usage event */
+	int64_t prompt_tokens; /* an estimate, for protocols that tell it before the answer; 0: none */
 };
 
 /*
- * What a NULL function means: this side is not spoken.  ollama has no front.  generate has no decode_event: its
- * upstreams do not stream.
+ * What a codec keeps of one stream between events: of the one that comes from the upstream, and of the one that goes to
+ * the caller.  Zeroed at the start; encode_state_release() at the end.
+ */
+struct decode_state {
+	bool begun;
+	enum chat_event_type open; /* the kind of the part that the events before are about; CHAT_EVENT_NONE: of none */
+	unsigned channel, index;   /* of that part */
+	unsigned n_calls;	   /* begun so far */
+	bool finished;		   /* a finish was seen */
+	uint64_t tool_parts;	   /* protocols that number parts: a bit for each of the first 64 that calls a tool */
+	struct chat_usage usage;   /* protocols that tell it in two halves: what is known */
+};
+
+struct encode_state {
+	bool begun; /* something has left */
+	bool finish_sent;
+	enum chat_event_type open;	/* the kind of the part that is open; CHAT_EVENT_NONE: of none */
+	unsigned channel, index;	/* of the open part */
+	unsigned n_parts, n_calls;	/* opened so far */
+	uint64_t sequence;		/* protocols that number their events */
+	enum chat_finish finish;	/* protocols that tell it with the usage */
+	unsigned char part_of_call[64]; /* protocols that number all parts: the number + 1 of each call's */
+	struct buf gathered; /* protocols that want a whole call, or the whole answer again at its end: what came so
+				far; made by the codec, with its maximum */
+};
+void encode_state_release(struct encode_state *s);
+
+struct api_error {
+	int status;		 /* HTTP */
+	struct slice message;	 /* a sentence, and what to do */
+	const char *type;	 /* "invalid_request_error", "not_found_error", "server_error", "upstream_error",
+				    "guardrail_violation", ... */
+	const char *param;	 /* member that is wrong, or NULL */
+	const char *code;	 /* "model_not_found", ... or NULL */
+	struct slice request_id; /* for protocols that repeat it in the body; may be absent */
+};
+
+/* A header that calls to an upstream carry: the caller's when it speaks the same protocol, else the default. */
+struct pass_header {
+	const char *name;
+	const char *value; /* or NULL: none */
+};
+#define PROTOCOL_MAX_PASS 4
+
+/*
+ * What a NULL function means: this side is not spoken.  generate has no decode_event: its upstreams do not stream.
  */
 struct protocol {
-	const char *name;	  /* "openai", "ollama", "generate" */
+	const char *name;	  /* "openai", "anthropic", "ollama", "generate" */
 	const char *default_path; /* of chat requests: "/v1/chat/completions" */
 	enum framing framing;	  /* how its upstream streams */
 	const char *stream_type;  /* Content-Type of its streams */
 	bool completes_text;	  /* a prompt is continued, rather than a chat: what metrics call it */
 	bool needs_model_splice;  /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
 				   * where callers and upstreams see different shapes, as with generate. */
+	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
+	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
+	struct pass_header pass[PROTOCOL_MAX_PASS];
 
 	/* Front.  ret->root, body and slices point into root's text and the arena.  E_INVALID: err->text says which
 	 * member, and *ret_param names it (a literal, or NULL). */
 	int (*decode_request)(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			      const char **ret_param, struct err *err);
+	/* What only translations need: r->details, and the parts of r's messages.  Call protocol_complete(). */
+	int (*decode_details)(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
 	int (*encode_answer)(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m);
-	/* Framed bytes of one event ("data: {...}\n\n"). Events that mean nothing in this protocol append nothing.
-	 * first: the first event of the answer (OpenAI puts the role there).
-	 * CHAT_EVENT_END, and nothing else, appends the terminator (e->end does not): once per stream, with e->finish
-	 * and e->usage of the whole answer, because /api/v1/generate tells them there. */
-	int (*encode_event)(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first);
+	/*
+	 * Framed bytes of one event ("data: {...}\n\n"). Events that mean nothing in this protocol append nothing; the
+	 * first that means something is preceded by whatever begins an answer.
+	 * CHAT_EVENT_END, and nothing else, appends the terminator: once per stream, with the finish and usage of the
+	 * whole answer, because some protocols tell them there; who wants usage gets it there.
+	 * out NULL: the event has left as it came from an upstream of the same protocol; only *s learns of it (such an
+	 * event has no slices).
+	 */
+	int (*encode_event)(struct encode_state *s, struct buf *out, const struct chat_event *e,
+			    const struct answer_meta *m);
 	int (*encode_error)(struct buf *out, const struct api_error *e);
 	/* The same inside a stream, framed. */
 	int (*encode_stream_error)(struct buf *out, const struct api_error *e);
@@ -86,24 +135,33 @@ struct protocol {
 	/*
 	 * Back.  What comes from an upstream is copied into the arena first, so that ret's texts live as long as the
 	 * arena; the *_raw slices point into the body or payload that was given.  E_INVALID: not this protocol, or a
-	 * 200 that reports a failure. An arena for decode_event may be reset as soon as the event has been used.
+	 * 200 that reports a failure. An arena for decode_event may be reset as soon as the events have been used.
 	 */
+	/* r is complete (protocol_complete) unless caller and upstream speak the same protocol. */
 	int (*encode_request)(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
 			      struct dropped_params *dropped);
 	int (*decode_answer)(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			     struct err *err);
-	/* payload: the data of one SSE event, or one NDJSON line; JSON_PADDING readable bytes need not follow. */
-	int (*decode_event)(struct arena *a, struct json_parser *jp, struct slice payload, struct chat_event *ret,
-			    struct err *err);
+	/* payload: the data of one SSE event, or one NDJSON line; JSON_PADDING readable bytes need not follow.  Appends
+	 * to *ret.  Every text that a caller of the same protocol would get to see is in one event, with its channel;
+	 * raws of one payload do not overlap and are in the order of the payload. */
+	int (*decode_event)(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
+			    struct chat_events *ret, struct err *err);
 	/* The message of an upstream's error body, or absent. */
 	struct slice (*decode_error)(struct arena *a, struct json_parser *jp, struct slice body);
 };
 
-extern const struct protocol protocol_openai, protocol_ollama, protocol_generate;
+extern const struct protocol protocol_openai, protocol_anthropic, protocol_ollama, protocol_generate;
+
+/* Fills in r->details and the parts of its messages, once.  E_INVALID as decode_request. */
+int protocol_complete(const struct protocol *front, struct arena *a, struct chat_request *r, const char **ret_param,
+		      struct err *err);
+/* The answer as events in order: its parts, finish, usage, END. */
+int protocol_answer_events(struct arena *a, const struct chat_answer *answer, struct chat_events *ret);
 
 const struct protocol *protocol_find(struct slice name); /* or NULL */
-/* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai; else
- * NULL. */
+/* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai,
+ * ".../messages" -> anthropic; else NULL. */
 const struct protocol *protocol_of_path(struct slice path);
 
 /*
@@ -117,7 +175,7 @@ int protocol_splice_request(struct arena *a, const struct chat_request *r, const
 			    const struct protocol *proto, struct iovec *pieces, int max);
 /*
  * Usage has to be known, so a streaming upstream is asked for it even when the caller did not ask.  True when
- * protocol_splice_request does so: then the caller must not see the CHAT_EVENT_USAGE event.
+ * protocol_splice_request does so: then the caller must not see an event that is usage alone.
  */
 bool protocol_adds_usage(const struct chat_request *r, const struct upstream_params *p, const struct protocol *proto);
 

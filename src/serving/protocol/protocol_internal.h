@@ -78,6 +78,9 @@ struct slice wire_decode_error(struct arena *a, struct json_parser *jp, struct s
 /* {"prompt_tokens","completion_tokens","total_tokens"} -> ret, when v is an object that says so. */
 void wire_read_usage(const struct json *v, struct chat_usage *ret);
 void wire_write_usage(struct json_writer *w, const struct chat_usage *u);
+/* The id of a tool call; one that is made when the upstream gave none: n is its number. */
+void wire_write_call_id(struct json_writer *w, const char *key, struct slice id, const struct answer_meta *m,
+			unsigned n);
 /* 0, or E_INVALID when the reason means that the upstream failed ("error", "abort"). */
 int wire_finish(struct slice reason, enum chat_finish *ret);
 
@@ -94,19 +97,71 @@ static inline bool wire_has_text(const struct json *v)
 }
 /* Whether the request says it, so that the model's default does not apply.  Both names of max_tokens are one. */
 bool request_names(const struct chat_request *r, struct slice parameter);
+/* Its details; empty ones when there are none. */
+const struct chat_details *request_details(const struct chat_request *r);
+bool request_says(const struct chat_request *r, enum chat_param param);
 /* The request's own sampling parameters, under OpenAI's names or Ollama's. */
 void request_write_parameters(struct json_writer *w, const struct chat_request *r, const char *max_tokens_name);
+/* "name": the value as the caller wrote it, when the caller says it.  For what has one form everywhere. */
+void request_write_said(struct json_writer *w, const struct chat_request *r, enum chat_param param, const char *name);
+/* The model's defaults for what the request does not say; members in ours (NULL at its end) are never taken. */
+void request_write_defaults(struct json_writer *w, const struct chat_request *r, const struct json *parameters,
+			    const char *const *ours);
 void dropped_add(struct dropped_params *d, struct slice name);
-/* Every member of the caller's body that is not null and does not stand in carried[], and every part of a message that
- * is not text. */
-void dropped_of_request(const struct chat_request *r, const char *const *carried, size_t n_carried,
-			struct dropped_params *d);
+void dropped_param(struct dropped_params *d, const struct chat_request *r, enum chat_param param);
+void dropped_part(struct dropped_params *d, const struct chat_part *p);
+/*
+ * All that a back cannot carry: members that nobody else knows, parameters outside of carries (CHAT_CARRIES), and parts
+ * of messages whose kind (1u << CHAT_PART_X) is not in parts.
+ */
+void dropped_of_request(const struct chat_request *r, unsigned carries, unsigned parts, struct dropped_params *d);
 
-/* --- openai, in two files --- */
+/* --- details of a request --- */
+
+/*
+ * A member of the caller's body, and what becomes of it.  param: what it says (CHAT_PARAMS: nothing that a back could
+ * drop).  read may be NULL: decode_request has read it, or its value is taken as it stands.
+ */
+struct detail_member {
+	const char *name;
+	enum chat_param param;
+	int (*read)(struct front *f, const struct json *v);
+};
+/* Makes f->r->details; members that are not in the table are named there as unknown. */
+int details_walk(struct front *f, const struct detail_member *table, size_t n);
+int details_unknown(struct front *f, struct slice name);
+void details_unsay(struct front *f, enum chat_param param);
+
+struct parts {
+	struct chat_part *p;
+	size_t n, cap;
+};
+struct chat_part *parts_add(struct arena *a, struct parts *list, enum chat_part_kind kind); /* NULL: too big */
+/* "data:image/png;base64,..." into media_type and data. */
+bool part_data_url(struct slice url, struct chat_part *p);
+
+/* --- events --- */
+
+struct chat_event *events_add(struct arena *a, struct chat_events *list, enum chat_event_type type); /* NULL: too big */
+int events_say(struct arena *a, struct chat_events *list, const struct chat_event *event);	     /* 0 or E_TOOBIG */
+/* Text, parts and judged of an answer from the events of its message. */
+int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret); /* 0 or E_TOOBIG */
+
+/* --- openai, in several files --- */
 
 int openai_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			  const char **ret_param, struct err *err);
 int openai_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m);
-int openai_encode_event(struct buf *out, const struct chat_event *e, const struct answer_meta *m, bool first);
+int openai_encode_event(struct encode_state *s, struct buf *out, const struct chat_event *e,
+			const struct answer_meta *m);
 int openai_encode_error(struct buf *out, const struct api_error *e);
 int openai_encode_stream_error(struct buf *out, const struct api_error *e);
+int openai_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
+/* The parts of messages that have a node in OpenAI's form. */
+int openai_message_parts(struct front *f, struct chat_message *messages, size_t n);
+int openai_encode_request(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
+			  struct dropped_params *dropped);
+int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+			 struct err *err);
+int openai_decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
+			struct chat_events *ret, struct err *err);

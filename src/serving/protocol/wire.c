@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading what upstreams send, and what a translation carries or drops.  Upstreams differ in small things, so reading
+ * Reading what upstreams send.  Upstreams differ in small things, so reading
  * is lenient where nothing is at stake (a missing total) and strict where it is: an answer that failed is never taken
  * for one that ended well.
  */
 #include "serving/protocol/protocol_internal.h"
-
-#define DROPPED_NAME_MAX 64
 
 int wire_parse(struct arena *a, struct json_parser *jp, struct slice text, struct wire_doc *ret, struct err *err)
 {
@@ -98,6 +96,15 @@ struct slice wire_decode_error(struct arena *a, struct json_parser *jp, struct s
 	return wire_error_message(d.root);
 }
 
+/* "prompt_tokens_details": {"cached_tokens"}, "completion_tokens_details": {"reasoning_tokens"}. */
+static void read_usage_details(const struct json *m, struct chat_usage *ret)
+{
+	if (KEY_IS(m, "prompt_tokens_details"))
+		ret->cached_tokens = wire_count(json_get(m, "cached_tokens"));
+	else if (KEY_IS(m, "completion_tokens_details"))
+		ret->reasoning_tokens = wire_count(json_get(m, "reasoning_tokens"));
+}
+
 void wire_read_usage(const struct json *v, struct chat_usage *ret)
 {
 	bool says = false;
@@ -106,6 +113,8 @@ void wire_read_usage(const struct json *v, struct chat_usage *ret)
 		return;
 	*ret = (struct chat_usage){0};
 	for (const struct json *m = v->first; m; m = m->next) {
+		if (m->type == JSON_OBJECT)
+			read_usage_details(m, ret);
 		if (m->type != JSON_NUMBER)
 			continue;
 		if (KEY_IS(m, "prompt_tokens"))
@@ -129,6 +138,18 @@ void wire_write_usage(struct json_writer *w, const struct chat_usage *u)
 	jw_ki64(w, "prompt_tokens", u->prompt_tokens);
 	jw_ki64(w, "completion_tokens", u->completion_tokens);
 	jw_ki64(w, "total_tokens", u->total_tokens);
+	if (u->cached_tokens) {
+		jw_key(w, "prompt_tokens_details");
+		jw_object(w);
+		jw_ki64(w, "cached_tokens", u->cached_tokens);
+		jw_object_end(w);
+	}
+	if (u->reasoning_tokens) {
+		jw_key(w, "completion_tokens_details");
+		jw_object(w);
+		jw_ki64(w, "reasoning_tokens", u->reasoning_tokens);
+		jw_object_end(w);
+	}
 	jw_object_end(w);
 }
 
@@ -162,22 +183,6 @@ int wire_finish(struct slice reason, enum chat_finish *ret)
 	return 0;
 }
 
-bool request_names(const struct chat_request *r, struct slice parameter)
-{
-	if (slice_eq_str(parameter, "max_tokens") || slice_eq_str(parameter, "max_completion_tokens") ||
-	    slice_eq_str(parameter, "num_predict"))
-		return r->has_max_tokens;
-	if (slice_eq_str(parameter, "temperature"))
-		return r->has_temperature;
-	if (slice_eq_str(parameter, "top_p"))
-		return r->has_top_p;
-	if (slice_eq_str(parameter, "seed"))
-		return r->has_seed;
-	if (slice_eq_str(parameter, "stop"))
-		return r->n_stop > 0;
-	return false;
-}
-
 void request_write_parameters(struct json_writer *w, const struct chat_request *r, const char *max_tokens_name)
 {
 	if (r->has_max_tokens)
@@ -197,97 +202,14 @@ void request_write_parameters(struct json_writer *w, const struct chat_request *
 	jw_array_end(w);
 }
 
-static bool is_plain_name(struct slice s)
+void wire_write_call_id(struct json_writer *w, const char *key, struct slice id, const struct answer_meta *m,
+			unsigned n)
 {
-	if (!s.n || s.n > DROPPED_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
+	char made[96];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-		      c == '-' || c == '.' || c == '[' || c == ']'))
-			return false;
+	if (!id.n) {
+		snprintf(made, sizeof(made), "call_%.*s_%u", (int)min_size(m->answer_id.n, 64), m->answer_id.p, n);
+		id = slice_from(made);
 	}
-	return true;
-}
-
-void dropped_add(struct dropped_params *d, struct slice name)
-{
-	if (!is_plain_name(name))
-		name = SLICE_LIT("other");
-	for (size_t i = 0; i < d->n; i++) {
-		if (slice_eq(d->name[i], name))
-			return;
-	}
-	if (d->n < DROPPED_MAX)
-		d->name[d->n++] = name;
-}
-
-/* Kinds of parts and members that a message of text cannot carry, and how they are called to the caller. */
-static const struct {
-	const char *name;
-	struct slice shown;
-} message_extras[] = {
-	{"image_url", {"messages[].image_url", 20}},
-	{"input_audio", {"messages[].input_audio", 22}},
-	{"file", {"messages[].file", 15}},
-	{"tool_calls", {"messages[].tool_calls", 21}},
-	{"function_call", {"messages[].function_call", 24}},
-	{"audio", {"messages[].audio", 16}},
-	{"images", {"messages[].images", 17}},
-};
-
-static struct slice shown_extra(struct slice name)
-{
-	for (size_t i = 0; i < COUNT_OF(message_extras); i++) {
-		if (slice_eq_str(name, message_extras[i].name))
-			return message_extras[i].shown;
-	}
-	return (struct slice){NULL, 0};
-}
-
-static void dropped_of_message(const struct json *node, struct dropped_params *d)
-{
-	for (const struct json *v = node->first; v; v = v->next) {
-		struct slice shown = shown_extra(v->key);
-
-		if (shown.n && v->type != JSON_NULL)
-			dropped_add(d, shown);
-		if (!KEY_IS(v, "content") || v->type != JSON_ARRAY)
-			continue;
-		for (const struct json *part = v->first; part; part = part->next) {
-			const struct json *type = json_get(part, "type");
-
-			if (!wire_is_string(type) || slice_eq_str(type->str, "text") ||
-			    slice_eq_str(type->str, "refusal"))
-				continue;
-			shown = shown_extra(type->str);
-			dropped_add(d, shown.n ? shown : SLICE_LIT("messages[].content"));
-		}
-	}
-}
-
-static bool is_carried(const struct json *v, const char *const *carried, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (slice_eq_str(v->key, carried[i]))
-			return true;
-	}
-	/* one choice is what everyone gives */
-	return KEY_IS(v, "n") && v->is_integer && v->integer == 1;
-}
-
-void dropped_of_request(const struct chat_request *r, const char *const *carried, size_t n_carried,
-			struct dropped_params *d)
-{
-	if (r->root && r->root->type == JSON_OBJECT) {
-		for (const struct json *v = r->root->first; v; v = v->next) {
-			if (v->type != JSON_NULL && !is_carried(v, carried, n_carried))
-				dropped_add(d, v->key);
-		}
-	}
-	for (size_t i = 0; i < r->n_messages; i++) {
-		if (r->messages[i].has_other && r->messages[i].node)
-			dropped_of_message(r->messages[i].node, d);
-	}
+	jw_kstr(w, key, id);
 }

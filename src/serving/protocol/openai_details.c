@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenAI chat completions: what only a translation reads of a request, the parts of its messages and everything about
+ * tools, formats and reasoning.  A thing that is understood wrongly here would be sent on wrongly, so that what does
+ * not have the documented shape is refused by name; what is merely unknown is named as dropped.
+ */
+#include "serving/protocol/protocol_internal.h"
+
+static int bad(struct front *f, const char *what)
+{
+	return err_set(f->err, E_INVALID, "%s %s", *f->ret_param, what);
+}
+
+static const struct json *string_in(const struct json *obj, const char *name)
+{
+	const struct json *v = json_get(obj, name);
+
+	return wire_is_string(v) ? v : NULL;
+}
+
+static struct slice text_in(const struct json *obj, const char *name)
+{
+	const struct json *v = string_in(obj, name);
+
+	return v ? v->str : (struct slice){NULL, 0};
+}
+
+static struct slice raw_object_in(const struct json *obj, const char *name)
+{
+	const struct json *v = json_get(obj, name);
+
+	return v && v->type == JSON_OBJECT ? v->raw : (struct slice){NULL, 0};
+}
+
+/* --- messages --- */
+
+static int add_part(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
+{
+	struct chat_part *p = parts_add(f->a, list, kind);
+
+	if (!p)
+		return front_too_big(f);
+	part.kind = kind;
+	if (!part.text.p)
+		part.text = SLICE_LIT("");
+	*p = part;
+	return 0;
+}
+
+static int read_image(struct front *f, const struct json *part, struct parts *list)
+{
+	const struct json *image = json_get(part, "image_url");
+	struct chat_part p = {.label = SLICE_LIT("messages[].image_url")};
+	struct slice url = wire_is_string(image) ? image->str : text_in(image, "url");
+
+	if (!url.n) {
+		*f->ret_param = "messages";
+		return err_set(f->err, E_INVALID, "an image_url part must have image_url.url");
+	}
+	if (!part_data_url(url, &p))
+		p.url = url;
+	return add_part(f, list, CHAT_PART_IMAGE, p);
+}
+
+/* Types of parts that only this protocol has. */
+static const struct {
+	const char *type;
+	struct slice label;
+} others[] = {
+	{"input_audio", {"messages[].input_audio", 22}},
+	{"file", {"messages[].file", 15}},
+};
+
+static int read_other(struct front *f, const struct json *part, struct parts *list)
+{
+	struct slice type = text_in(part, "type"), text = text_in(part, "text");
+	struct chat_part p = {.label = SLICE_LIT("messages[].content")};
+
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		if (slice_eq_str(type, others[i].type))
+			p.label = others[i].label;
+	if (text.n) /* it was judged as text, and is text */
+		return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text});
+	return add_part(f, list, CHAT_PART_OTHER, p);
+}
+
+static int read_content(struct front *f, const struct json *content, struct parts *list)
+{
+	int rc = 0;
+
+	if (wire_has_text(content))
+		return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = content->str});
+	if (!content || content->type != JSON_ARRAY)
+		return 0;
+	for (const struct json *part = content->first; part && rc == 0; part = part->next) {
+		struct slice type = text_in(part, "type");
+
+		if (slice_eq_str(type, "text"))
+			rc = add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text_in(part, "text")});
+		else if (slice_eq_str(type, "refusal"))
+			rc = add_part(f, list, CHAT_PART_REFUSAL, (struct chat_part){.text = text_in(part, "refusal")});
+		else if (slice_eq_str(type, "image_url"))
+			rc = read_image(f, part, list);
+		else
+			rc = read_other(f, part, list);
+	}
+	return rc;
+}
+
+static int read_call(struct front *f, const struct json *call, struct slice id, struct parts *list)
+{
+	struct chat_part p = {.id = id, .name = text_in(call, "name"), .label = SLICE_LIT("messages[].tool_calls")};
+
+	if (!p.name.n) {
+		*f->ret_param = "messages";
+		return err_set(f->err, E_INVALID, "a tool call in messages must have function.name");
+	}
+	p.text = text_in(call, "arguments");
+	return add_part(f, list, CHAT_PART_TOOL_CALL, p);
+}
+
+static int read_calls(struct front *f, const struct json *message, struct parts *list)
+{
+	const struct json *calls = json_get(message, "tool_calls"), *old = json_get(message, "function_call");
+	int rc = 0;
+
+	for (const struct json *v = calls ? calls->first : NULL; v && rc == 0; v = v->next) {
+		const struct json *function = json_get(v, "function");
+
+		if (function)
+			rc = read_call(f, function, text_in(v, "id"), list);
+		else
+			rc = add_part(f, list, CHAT_PART_OTHER,
+				      (struct chat_part){.label = SLICE_LIT("messages[].tool_calls")});
+	}
+	if (rc == 0 && old && old->type == JSON_OBJECT)
+		rc = read_call(f, old, text_in(old, "name"), list); /* it has no id: its name stands for it */
+	return rc;
+}
+
+/* The result of a tool: one part, which has the others when there is more than text. */
+static int make_result(struct front *f, struct chat_message *m, struct parts *content)
+{
+	struct chat_part *p = ARENA_NEW(f->a, struct chat_part);
+	bool more = false;
+
+	if (!p)
+		return front_too_big(f);
+	for (size_t i = 0; i < content->n; i++)
+		more |= content->p[i].kind != CHAT_PART_TEXT;
+	*p = (struct chat_part){.kind = CHAT_PART_TOOL_RESULT,
+				.text = m->text,
+				.id = text_in(m->node, "tool_call_id"),
+				.name = text_in(m->node, "name"),
+				.label = SLICE_LIT("messages[].tool")};
+	if (!p->id.n)
+		p->id = p->name;
+	if (more) {
+		p->parts = content->p;
+		p->n_parts = content->n;
+	}
+	m->parts = p;
+	m->n_parts = 1;
+	return 0;
+}
+
+static int read_assistant(struct front *f, const struct json *node, struct parts *list)
+{
+	struct slice reasoning = text_in(node, "reasoning_content"), refusal = text_in(node, "refusal");
+	int rc = 0;
+
+	if (!reasoning.n)
+		reasoning = text_in(node, "reasoning");
+	if (reasoning.n)
+		rc = add_part(
+			f, list, CHAT_PART_REASONING,
+			(struct chat_part){.text = reasoning, .label = SLICE_LIT("messages[].reasoning_content")});
+	if (rc == 0)
+		rc = read_content(f, json_get(node, "content"), list);
+	if (rc == 0 && refusal.n)
+		rc = add_part(f, list, CHAT_PART_REFUSAL, (struct chat_part){.text = refusal});
+	if (rc == 0)
+		rc = read_calls(f, node, list);
+	if (rc == 0 && json_get(node, "audio") && json_get(node, "audio")->type != JSON_NULL)
+		rc = add_part(f, list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].audio")});
+	return rc;
+}
+
+static int read_message(struct front *f, struct chat_message *m)
+{
+	struct parts list = {0};
+	const struct json *images = json_get(m->node, "images");
+	int rc = m->role == CHAT_ASSISTANT ? read_assistant(f, m->node, &list)
+					   : read_content(f, json_get(m->node, "content"), &list);
+
+	if (rc == 0 && images && images->type == JSON_ARRAY && images->first)
+		rc = add_part(f, &list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].images")});
+	if (rc < 0)
+		return rc;
+	if (m->role == CHAT_TOOL)
+		return make_result(f, m, &list);
+	m->parts = list.p;
+	m->n_parts = list.n;
+	return 0;
+}
+
+int openai_message_parts(struct front *f, struct chat_message *messages, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		/* nothing but text is all there already */
+		if (messages[i].node &&
+		    (messages[i].has_other || messages[i].role == CHAT_TOOL || messages[i].role == CHAT_ASSISTANT))
+			rc = read_message(f, &messages[i]);
+	}
+	return rc;
+}
+
+/* --- tools --- */
+
+static int read_tool(struct front *f, const struct json *function, struct chat_tool *t)
+{
+	const struct json *strict = json_get(function, "strict");
+
+	t->name = text_in(function, "name");
+	if (!t->name.n)
+		return bad(f, "must name each function (tools[].function.name)");
+	t->description = text_in(function, "description");
+	t->schema = raw_object_in(function, "parameters");
+	t->has_strict = strict && strict->type == JSON_BOOL;
+	t->strict = t->has_strict && strict->boolean;
+	return 0;
+}
+
+static int read_tools(struct front *f, const struct json *v)
+{
+	struct chat_details *d = f->r->details;
+	bool old = !strcmp(*f->ret_param, "functions");
+	int rc = 0;
+
+	if (v->type != JSON_ARRAY)
+		return front_wrong_type(f, v, "an array of tools");
+	d->tools = ARENA_ARRAY(f->a, struct chat_tool, v->n_items + 1);
+	if (!d->tools)
+		return front_too_big(f);
+	for (const struct json *t = v->first; t && rc == 0; t = t->next) {
+		const struct json *function = old ? t : json_get(t, "function");
+
+		if (function)
+			rc = read_tool(f, function, &d->tools[d->n_tools++]);
+		else /* one that only this provider can run */
+			rc = details_unknown(f, SLICE_LIT("tools[].type"));
+	}
+	if (!d->n_tools)
+		details_unsay(f, CHAT_PARAM_TOOLS);
+	return rc;
+}
+
+static int read_tool_choice(struct front *f, const struct json *v)
+{
+	static const struct {
+		const char *name;
+		enum chat_tool_choice choice;
+	} names[] = {
+		{"auto", CHAT_TOOLS_AUTO},
+		{"none", CHAT_TOOLS_NONE},
+		{"required", CHAT_TOOLS_REQUIRED},
+		{"any", CHAT_TOOLS_REQUIRED},
+	};
+	struct chat_details *d = f->r->details;
+	const struct json *function = json_get(v, "function");
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (v->type == JSON_STRING && slice_eq_str(v->str, names[i].name)) {
+			d->tool_choice = names[i].choice;
+			return 0;
+		}
+	}
+	d->tool_name = text_in(function ? function : v, "name");
+	if (d->tool_name.n) {
+		d->tool_choice = CHAT_TOOLS_NAMED;
+		return 0;
+	}
+	if (v->type != JSON_OBJECT)
+		return bad(f, "must be auto, none, required, or name a function");
+	details_unsay(f, CHAT_PARAM_TOOL_CHOICE);
+	return details_unknown(f, slice_from(*f->ret_param));
+}
+
+static int read_parallel(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_BOOL)
+		return front_wrong_type(f, v, "true or false");
+	f->r->details->parallel = v->boolean;
+	return 0;
+}
+
+/* --- the rest --- */
+
+static int read_format(struct front *f, const struct json *v)
+{
+	struct chat_details *d = f->r->details;
+	struct slice type = text_in(v, "type");
+	const struct json *schema = json_get(v, "json_schema"), *strict = json_get(schema, "strict");
+
+	if (slice_eq_str(type, "text")) {
+		d->format = CHAT_FORMAT_TEXT;
+		details_unsay(f, CHAT_PARAM_FORMAT); /* as everywhere */
+	} else if (slice_eq_str(type, "json_object")) {
+		d->format = CHAT_FORMAT_JSON;
+	} else if (slice_eq_str(type, "json_schema")) {
+		d->format = CHAT_FORMAT_SCHEMA;
+		d->schema_name = text_in(schema, "name");
+		d->schema = raw_object_in(schema, "schema");
+		d->schema_strict = strict && strict->type == JSON_BOOL && strict->boolean;
+		if (!d->schema.n)
+			return bad(f, "of type json_schema must have json_schema.schema");
+	} else {
+		return bad(f, "must have the type text, json_object or json_schema");
+	}
+	return 0;
+}
+
+static int set_effort(struct front *f, struct slice name)
+{
+	static const struct {
+		const char *name;
+		enum chat_effort effort;
+	} efforts[] = {
+		{"none", CHAT_EFFORT_NONE},	{"minimal", CHAT_EFFORT_MINIMAL}, {"low", CHAT_EFFORT_LOW},
+		{"medium", CHAT_EFFORT_MEDIUM}, {"high", CHAT_EFFORT_HIGH},	  {"xhigh", CHAT_EFFORT_MAX},
+		{"max", CHAT_EFFORT_MAX},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(efforts); i++) {
+		if (slice_eq_str(name, efforts[i].name)) {
+			f->r->details->effort = efforts[i].effort;
+			return 0;
+		}
+	}
+	return bad(f, "must be none, minimal, low, medium, high or xhigh");
+}
+
+static int read_effort(struct front *f, const struct json *v)
+{
+	return v->type == JSON_STRING ? set_effort(f, v->str) : front_wrong_type(f, v, "a string");
+}
+
+/* {"effort", "max_tokens"}: as OpenRouter has it. */
+static int read_reasoning(struct front *f, const struct json *v)
+{
+	struct slice effort = text_in(v, "effort");
+
+	f->r->details->reasoning_budget = wire_count(json_get(v, "max_tokens"));
+	return effort.n ? set_effort(f, effort) : 0;
+}
+
+static int read_user(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_STRING)
+		return front_wrong_type(f, v, "a string");
+	f->r->details->user = v->str;
+	return 0;
+}
+
+static int read_number(struct front *f, const struct json *v)
+{
+	return v->type == JSON_NUMBER ? 0 : front_wrong_type(f, v, "a number");
+}
+
+static const struct detail_member members[] = {
+	{"model", CHAT_PARAMS, NULL},
+	{"messages", CHAT_PARAMS, NULL},
+	{"stream", CHAT_PARAMS, NULL},
+	{"stream_options", CHAT_PARAMS, NULL},
+	{"max_tokens", CHAT_PARAM_MAX_TOKENS, NULL},
+	{"max_completion_tokens", CHAT_PARAM_MAX_TOKENS, NULL},
+	{"temperature", CHAT_PARAM_TEMPERATURE, NULL},
+	{"top_p", CHAT_PARAM_TOP_P, NULL},
+	{"top_k", CHAT_PARAM_TOP_K, read_number},
+	{"min_p", CHAT_PARAM_MIN_P, read_number},
+	{"seed", CHAT_PARAM_SEED, NULL},
+	{"stop", CHAT_PARAM_STOP, NULL},
+	{"frequency_penalty", CHAT_PARAM_FREQUENCY_PENALTY, read_number},
+	{"presence_penalty", CHAT_PARAM_PRESENCE_PENALTY, read_number},
+	{"n", CHAT_PARAM_CHOICES, NULL},
+	{"tools", CHAT_PARAM_TOOLS, read_tools},
+	{"functions", CHAT_PARAM_TOOLS, read_tools},
+	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
+	{"function_call", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
+	{"parallel_tool_calls", CHAT_PARAM_PARALLEL, read_parallel},
+	{"response_format", CHAT_PARAM_FORMAT, read_format},
+	{"reasoning_effort", CHAT_PARAM_REASONING, read_effort},
+	{"reasoning", CHAT_PARAM_REASONING, read_reasoning},
+	{"user", CHAT_PARAM_USER, read_user},
+	{"logprobs", CHAT_PARAM_LOGPROBS, NULL},
+	{"top_logprobs", CHAT_PARAM_TOP_LOGPROBS, NULL},
+	{"logit_bias", CHAT_PARAM_LOGIT_BIAS, NULL},
+};
+
+int openai_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err)
+{
+	struct front f = {.a = a, .r = r, .ret_param = ret_param, .err = err};
+	int rc = details_walk(&f, members, COUNT_OF(members));
+
+	return rc < 0 ? rc : openai_message_parts(&f, r->messages, r->n_messages);
+}
