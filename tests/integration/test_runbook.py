@@ -4,10 +4,7 @@ same for the page that it comes from, where that is there."""
 import os
 import re
 import socket
-import stat
-import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,13 +12,14 @@ import blocks
 import control
 import muster as m
 import postgres
+from test_python_client import generate_server
 
 PORT, USER, PASSWORD, DATABASE = 5443, "postgres", "your_password", "gaming_system"
 RUNBOOK = os.path.join(m.ROOT, "docs", "RUNBOOK.md")
-SEED = os.path.join(m.ROOT, "..", "shared", "runbook-seed.md")
+ORIGIN = os.path.join(m.ROOT, "..", "shared", "runbook-seed.md")
 CLIENT = os.path.join(m.ROOT, "clients", "python")
 TURN_S = 300  # how long another run on this machine may hold the port
-BLOCK_S = 60
+BLOCK_S = 120  # a hung block; the slowest takes two
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +111,94 @@ def test_every_block_of_the_runbook_runs_and_prints_what_it_shows(server, progra
             print("--- line %d, %.2f s\n%s" % (block.line, run.took[-1][0], said))
     finally:
         run.close()
+
+
+def test_links_of_the_runbook_lead_somewhere():
+    with open(RUNBOOK, encoding="utf-8") as f:
+        page = f.read()
+    anchors = {re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", page, re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", page):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        else:
+            assert os.path.exists(os.path.join(os.path.dirname(RUNBOOK), target.partition("#")[0])), target
+
+
+# --- the page that it comes from, in clients/python ---
+
+WHAT_ITS_READER_HAS = """
+from uuid import uuid4
+from services.model_management.guardrails_monitor import GuardrailsMonitor
+from services.model_management.historical_log_processor import HistoricalLogProcessor
+processor, monitor = HistoricalLogProcessor(), GuardrailsMonitor()
+"""
+A_FAILED_DEPLOYMENT = """
+old_model_id = foundation_id
+new_model_id = await registry.register_model("foundation-model-v2", "self_hosted", "sim", "foundation_layer", "2.0", {})
+await registry.update_model_status(new_model_id, "current")
+"""
+
+
+def as_typed(text):
+    """Without comments, which are for the reader; where psql is started, what follows is said to it."""
+    lines = [l for l in text.splitlines() if l and not l.startswith("#")]
+    if not lines or not lines[0].startswith("psql"):
+        return text
+    return "%s <<'END'\n%s\nEND\n" % (lines[0], "\n".join(lines[1:]))
+
+
+def run_origin(run, page):
+    """What each block printed, by a word of it."""
+    said = []
+    for block in page:
+        if block.language == "bash":
+            block.text = as_typed(block.text)
+        said.append((block.text, run.run(block)))
+        if "registry = ModelRegistry()" in block.text:
+            run.python.run(WHAT_ITS_READER_HAS)
+        if "Stop all services" in block.text:
+            run.python.run(A_FAILED_DEPLOYMENT)
+    run.python.run("for c in (registry.client, monitor.client, processor):\n    await c.close()")
+    return said
+
+
+def printed(said, word):
+    return "\n".join(out for text, out in said if word in text)
+
+
+@pytest.fixture
+def foundation_model():
+    """A model on the port that the page says, or on another one when that is taken."""
+    try:
+        with generate_server(8001) as port:
+            yield port
+    except OSError:
+        with generate_server(0) as port:
+            yield port
+
+
+def test_every_block_of_the_page_it_comes_from_runs_as_it_stands(server, programs, tmp_path, foundation_model):
+    if not os.path.exists(ORIGIN):
+        pytest.skip("there is no %s" % os.path.normpath(ORIGIN))
+    with open(ORIGIN, encoding="utf-8") as f:
+        page = blocks.of(f.read().replace("localhost:8001", "localhost:%d" % foundation_model))
+    assert [b.language for b in page].count("python") == 7 and [b.language for b in page].count("bash") == 5
+    database = {"POSTGRES_HOST": "localhost", "POSTGRES_PORT": str(PORT), "POSTGRES_DB": DATABASE,
+                "POSTGRES_USER": USER, "POSTGRES_PASSWORD": PASSWORD}
+    daemon = m.Muster(tmp_path / "daemon", args=["--demo"], env=database)
+    (tmp_path / "shell").mkdir()
+    run = blocks.Page(tmp_path / "shell", environment(programs, MUSTER_URL=daemon.url, PGPASSWORD=PASSWORD), CLIENT,
+                      CLIENT, BLOCK_S)
+    try:
+        said = run_origin(run, page)
+    finally:
+        run.close()
+        daemon.stop()
+    tables = printed(said, "\\dt")
+    assert all(re.search(r"\b%s\b" % t, tables) for t in ("model_registry", "model_historical_logs", "model_deployments"))
+    ready = printed(said, "validate-production-readiness.py")
+    assert ready.count(" 0 fail, ") == 2 and len(re.findall(r" ready$", ready, re.M)) == 2, ready
+    assert "34 passed" in printed(said, "pytest")
+    checks = server.sql("select count(*) from model_historical_logs where use_case = 'health_check' and output = 'OK'",
+                        DATABASE)
+    assert int(checks[0][0]) == 3  # two of the script, one of the daily checks

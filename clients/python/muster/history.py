@@ -63,7 +63,7 @@ class HistoricalLogProcessor:
 
     @property
     def pending(self) -> int:
-        """Records that wait."""
+        """Records that wait, the one on its way included: never more than max_records."""
         return len(self._waiting)
 
     async def log_inference(self, model_id: object, use_case: str, prompt: str, context: Optional[Mapping[str, Any]],
@@ -139,19 +139,26 @@ class HistoricalLogProcessor:
             self._task = loop.create_task(self._deliver_all())
         return self._task
 
-    def _push(self, record: _Record, first: bool = False) -> None:
-        (self._waiting.appendleft if first else self._waiting.append)(record)
+    def _push(self, record: _Record) -> None:
+        self._waiting.append(record)
         self._bytes += len(record.body)
 
+    def _pop(self) -> None:
+        self._bytes -= len(self._waiting.popleft().body)
+
     async def _deliver_all(self) -> None:
+        """Takes a record out of the queue when its fate is known, so that the limits hold for the one on its way."""
         backoff_s = 0.1
         while self._waiting:
-            record = self._waiting.popleft()
-            self._bytes -= len(record.body)
-            if await self._deliver(record):
+            try:
+                delivered = await self._deliver(self._waiting[0])
+            except asyncio.CancelledError:
+                self._pop()
+                raise
+            if delivered:
+                self._pop()
                 backoff_s = 0.1
                 continue
-            self._push(record, first=True)
             for other in self._waiting:
                 other.settle(other.id)
             await asyncio.sleep(backoff_s)
