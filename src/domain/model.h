@@ -47,6 +47,12 @@ int use_case_check(struct slice use_case, struct err *err);
 /* "name@version": version is absent when there is no '@'. */
 void model_ref_split(struct slice ref, struct slice *ret_name, struct slice *ret_version);
 
+enum model_balance {
+	BALANCE_LEAST_OUTSTANDING, /* of two chosen at random, the one with fewer requests under way */
+	BALANCE_PREFIX,		   /* the one that had this beginning of a prompt before, unless it is much busier */
+};
+#define MODEL_MAX_ENDPOINTS 16
+
 /* What `configuration` says, checked.  Unknown members are kept in the registry and ignored here. */
 struct model_config {
 	struct slice endpoint;	       /* URL; may be absent for provider sim */
@@ -57,6 +63,10 @@ struct model_config {
 	const struct json *headers;    /* object of strings to send, or NULL */
 	const struct json *parameters; /* defaults for what the caller leaves out: object, or NULL */
 	const struct json *sim;	       /* for provider sim: object, or NULL */
+	const struct json *endpoints;  /* array of URLs: the same model behind more endpoints, or NULL */
+	enum model_balance balance;    /* how one of them is chosen */
+	bool no_circuit_breaker;       /* it is asked however often it failed */
+	int64_t context_tokens;	       /* how long prompt and answer together may be; 0: not said */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the use case's */
 };
 

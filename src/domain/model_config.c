@@ -152,6 +152,73 @@ static int object_get(const struct json *root, const char *name, const struct js
 	return 0;
 }
 
+/* More endpoints of the same model. */
+static int endpoints_get(const struct json *root, struct model_config *c, struct err *err)
+{
+	const struct json *list = json_get(root, "endpoints");
+	size_t n = 0;
+	int rc;
+
+	if (!list || list->type == JSON_NULL)
+		return 0;
+	if (list->type != JSON_ARRAY)
+		return err_set(err, E_INVALID, "configuration.endpoints has to be an array of URLs, not a %s",
+			       json_type_name(list->type));
+	for (const struct json *v = list->first; v; v = v->next, n++) {
+		if (v->type != JSON_STRING || !v->str.n)
+			return err_set(err, E_INVALID, "configuration.endpoints has to hold URLs, not a %s",
+				       v->type == JSON_STRING ? "text that is empty" : json_type_name(v->type));
+		if (n == MODEL_MAX_ENDPOINTS - 1)
+			return err_set(err, E_INVALID, "configuration.endpoints names more than %d beside endpoint",
+				       MODEL_MAX_ENDPOINTS - 1);
+		rc = endpoint_check(v->str, err);
+		if (rc)
+			return rc;
+	}
+	if (n && !c->endpoint.n)
+		return err_set(err, E_INVALID,
+			       "configuration.endpoints needs configuration.endpoint too: it is the first of them");
+	c->endpoints = n ? list : NULL;
+	return 0;
+}
+
+static int balance_get(const struct json *root, struct model_config *c, struct err *err)
+{
+	struct slice s = {NULL, 0};
+	int rc = text_get(root, "balance", &s, err);
+
+	if (rc || !s.p)
+		return rc;
+	c->balance = slice_eq_str(s, "prefix") ? BALANCE_PREFIX : BALANCE_LEAST_OUTSTANDING;
+	if (c->balance == BALANCE_LEAST_OUTSTANDING && !slice_eq_str(s, "least_outstanding"))
+		return err_set(err, E_INVALID,
+			       "configuration.balance has to be least_outstanding or prefix, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(s, 0, 64)));
+	return 0;
+}
+
+static int breaker_get(const struct json *root, struct model_config *c, struct err *err)
+{
+	const struct json *v = json_get(root, "circuit_breaker");
+
+	if (v && v->type != JSON_NULL && v->type != JSON_BOOL)
+		return err_set(err, E_INVALID, "configuration.circuit_breaker has to be true or false, not a %s",
+			       json_type_name(v->type));
+	c->no_circuit_breaker = v && v->type == JSON_BOOL && !v->boolean;
+	return 0;
+}
+
+static int context_get(const struct json *root, struct model_config *c, struct err *err)
+{
+	struct err why = {0};
+
+	if (json_get_i64(root, "context_tokens", &c->context_tokens, &why))
+		return err_set(err, E_INVALID, "configuration: %s", why.text);
+	if (c->context_tokens < 0 || c->context_tokens > INT64_C(1000000000))
+		return err_set(err, E_INVALID, "configuration.context_tokens has to be from 1 to 1000000000");
+	return 0;
+}
+
 static int members_get(const struct json *root, struct model_config *c, struct err *err)
 {
 	int rc;
@@ -162,9 +229,11 @@ static int members_get(const struct json *root, struct model_config *c, struct e
 	    (rc = text_get(root, "api_key_env", &c->api_key_env, err)) ||
 	    (rc = text_get(root, "api_key_file", &c->api_key_file, err)) ||
 	    (rc = object_get(root, "headers", &c->headers, err)) ||
-	    (rc = object_get(root, "parameters", &c->parameters, err)) || (rc = object_get(root, "sim", &c->sim, err)))
+	    (rc = object_get(root, "parameters", &c->parameters, err)) ||
+	    (rc = object_get(root, "sim", &c->sim, err)) || (rc = balance_get(root, c, err)) ||
+	    (rc = breaker_get(root, c, err)))
 		return rc;
-	return 0;
+	return context_get(root, c, err);
 }
 
 int model_config_parse(const struct json *root, struct model_config *ret, struct err *err)
@@ -181,7 +250,8 @@ int model_config_parse(const struct json *root, struct model_config *ret, struct
 		return err_set(err, E_INVALID, "configuration has to be an object, not a %s",
 			       json_type_name(root->type));
 	if ((rc = secrets_refuse(root, err)) || (rc = members_get(root, &c, err)) ||
-	    (rc = endpoint_check(c.endpoint, err)) || (rc = headers_check(c.headers, err)))
+	    (rc = endpoint_check(c.endpoint, err)) || (rc = endpoints_get(root, &c, err)) ||
+	    (rc = headers_check(c.headers, err)))
 		return rc;
 	rc = timeouts_parse(json_get(root, "timeouts"), &t, err);
 	if (rc) {

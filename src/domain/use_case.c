@@ -11,8 +11,8 @@
 
 #define FALLBACK_CONTENT_MAX 65536
 
-static const char *const members[] = {"fallback", "fallback_content", "policy",	    "log",
-				      "timeouts", "use_case",	      "created_at", "updated_at"};
+static const char *const members[] = {"fallback", "fallback_content", "policy",	    "log",     "timeouts",
+				      "use_case", "created_at",	      "updated_at", "retries", "answer_mode"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -37,6 +37,31 @@ static int log_mode_parse(struct slice s, enum log_mode *ret, struct err *err)
 	}
 	return err_set(err, E_INVALID, "log has to be full, metadata or none, not '" SLICE_FMT "'",
 		       SLICE_ARG(slice_sub(s, 0, 64)));
+}
+
+const char *answer_mode_name(enum answer_mode m)
+{
+	return m == ANSWER_BUFFER ? "buffer" : "error";
+}
+
+static int failing_parse(const struct json *root, struct use_case *u, struct err *err)
+{
+	struct slice mode = {NULL, 0};
+	int64_t retries = -1;
+	int rc;
+
+	if ((rc = json_get_i64(root, "retries", &retries, err)) || (rc = json_get_str(root, "answer_mode", &mode, err)))
+		return rc;
+	if (retries < -1 || retries > USE_CASE_MAX_RETRIES)
+		return err_set(err, E_INVALID, "retries has to be from 0 to %d, not %lld", USE_CASE_MAX_RETRIES,
+			       (long long)retries);
+	if (mode.p && !slice_eq_str(mode, "error") && !slice_eq_str(mode, "buffer"))
+		return err_set(err, E_INVALID, "answer_mode has to be error or buffer, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(mode, 0, 64)));
+	u->has_retries = retries >= 0;
+	u->retries = retries >= 0 ? (unsigned)retries : 0;
+	u->answer_mode = mode.p && slice_eq_str(mode, "buffer") ? ANSWER_BUFFER : ANSWER_ERROR;
+	return 0;
 }
 
 static int keep(struct arena *a, struct slice s, struct slice *ret, struct err *err)
@@ -153,7 +178,8 @@ int use_case_parse(struct arena *a, struct slice name, const struct json *settin
 			       json_type_name(settings->type));
 	if ((rc = written_parse(settings, name, &u, err)) ||
 	    (rc = fallbacks_parse(a, json_get(settings, "fallback"), &u, err)) ||
-	    (rc = texts_parse(a, settings, &u, err)) || (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)))
+	    (rc = texts_parse(a, settings, &u, err)) ||
+	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)))
 		return rc;
 	u.connect_timeout_ms = t.connect_ms;
 	u.first_byte_timeout_ms = t.first_byte_ms;
@@ -190,6 +216,12 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 	jw_kcstr(w, "log", log_mode_name(u->log));
 	jw_key(w, "timeouts");
 	timeouts_write(w, &t);
+	jw_key(w, "retries");
+	if (u->has_retries)
+		jw_i64(w, u->retries);
+	else
+		jw_null(w);
+	jw_kcstr(w, "answer_mode", answer_mode_name(u->answer_mode));
 	if (u->created_us)
 		jw_kcstr(w, "created_at", clock_iso(u->created_us, at));
 	if (u->updated_us)

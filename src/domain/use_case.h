@@ -11,6 +11,13 @@ enum log_mode {
 	LOG_NONE,     /* nothing */
 };
 
+/* What is done when a streamed answer breaks off. */
+enum answer_mode {
+	ANSWER_ERROR,  /* what came has left; an error of the caller's protocol follows */
+	ANSWER_BUFFER, /* nothing leaves before the answer is whole: another model may take over up to its end */
+};
+#define USE_CASE_MAX_RETRIES 5
+
 struct use_case {
 	struct slice name;
 	struct slice fallback[USE_CASE_MAX_FALLBACKS]; /* "name@version", tried in order after the current model */
@@ -18,6 +25,9 @@ struct use_case {
 	struct slice fallback_content; /* what is answered when nothing serves; absent: the configuration file's */
 	struct slice policy;	       /* name of the guardrail policy; absent: "default"; "none": no checks */
 	enum log_mode log;
+	enum answer_mode answer_mode;
+	bool has_retries;
+	unsigned retries; /* of one request, at a model that failed it */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
 		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
@@ -26,7 +36,8 @@ struct use_case {
 /*
  * The settings as a JSON object, every member optional:
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
- * "none", "timeouts": {"connect_ms", "first_byte_ms", "between_ms", "total_ms"}} and use_case, created_at, updated_at,
+ * "none", "timeouts": {"connect_ms", "first_byte_ms", "between_ms", "total_ms"}, "retries": 0 to 5 (default 1),
+ * "answer_mode": "error" | "buffer"} and use_case, created_at, updated_at,
  * which use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the
  * store keeps.
  */
@@ -38,6 +49,7 @@ void use_case_write(struct json_writer *w, const struct use_case *u); /* one obj
  * write: what is stored may come from a newer binary, and is read without this. */
 int use_case_settings_check(const struct json *settings, struct err *err);
 const char *log_mode_name(enum log_mode m);
+const char *answer_mode_name(enum answer_mode m);
 /* "foundation" and "foundation_layer" both give the use case foundation_layer: writes into ret (USE_CASE_MAX + 1 bytes
  * or more). */
 struct slice use_case_of_layer(struct slice layer, char ret[USE_CASE_MAX + 8]);

@@ -51,6 +51,7 @@ def test_a_request_into_a_closing_connection_is_sent_once_more(daemon, upstream,
 
 
 def test_it_is_not_sent_again_once_a_byte_of_an_answer_came(daemon, upstream, case):
+    daemon.use_case(case, policy="none", fallback_content="", retries=0)
     assert daemon.chat(case).status == 200
 
     def begin_and_go(c, r):
@@ -63,6 +64,7 @@ def test_it_is_not_sent_again_once_a_byte_of_an_answer_came(daemon, upstream, ca
 
 
 def test_it_is_not_sent_again_on_a_fresh_connection(daemon, upstream, case):
+    daemon.use_case(case, policy="none", fallback_content="", retries=0)
     upstream.script = [m.close, m.close]
     assert daemon.chat(case).status == 502
     assert len(upstream.requests) == 1

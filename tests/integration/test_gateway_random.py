@@ -120,7 +120,7 @@ def world(tmp_path_factory):
                        "side": "output", "values": ["forbidden fruit"], "anywhere": True})
     for protocol in ("openai", "ollama", "generate"):
         d.use_case("use_" + protocol, policy="fruit", fallback_content="")
-        d.register("use_" + protocol, w.upstream, protocol=protocol)
+        d.register("use_" + protocol, w.upstream, protocol=protocol, circuit_breaker=False)
     yield w
     w.upstream.close()
     d.stop()

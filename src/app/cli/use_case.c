@@ -179,13 +179,16 @@ static void write_fallback(struct json_writer *w, const char *list)
 /* The settings as they stand, but for those that an option changes: PUT takes them whole. */
 static void write_settings(struct cli *c, struct json_writer *w, const struct json *now)
 {
-	static const char *const texts[][2] = {
-		{"fallback-content", "fallback_content"}, {"policy", "policy"}, {"log", "log"}};
+	static const char *const texts[][2] = {{"fallback-content", "fallback_content"},
+					       {"policy", "policy"},
+					       {"log", "log"},
+					       {"answer-mode", "answer_mode"}};
 	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts"};
-	const char *fallback = args_get(&c->args, "fallback");
+	const char *fallback = args_get(&c->args, "fallback"), *retries = args_get(&c->args, "retries");
 
 	for (const struct json *v = now && now->type == JSON_OBJECT ? now->first : NULL; v; v = v->next) {
-		bool skip = fallback && slice_eq_str(v->key, "fallback");
+		bool skip =
+			(fallback && slice_eq_str(v->key, "fallback")) || (retries && slice_eq_str(v->key, "retries"));
 
 		for (size_t i = 0; i < COUNT_OF(texts); i++)
 			skip |= slice_eq_str(v->key, texts[i][1]) && args_has(&c->args, texts[i][0]);
@@ -198,6 +201,8 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 	}
 	if (fallback)
 		write_fallback(w, fallback);
+	if (retries)
+		jw_ki64(w, "retries", args_integer(&c->args, "retries", 0));
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {
 		const char *value = args_get(&c->args, texts[i][0]);
 

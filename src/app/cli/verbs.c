@@ -123,6 +123,12 @@ static const struct option use_case_set_options[] = {
 	{"log", OPTION_CHOICE, OPTIONAL, "MODE",
 	 "What the historical log keeps: everything, all but the texts, or nothing. Default full.",
 	 "full|metadata|none"},
+	{"retries", OPTION_INTEGER, OPTIONAL, "N",
+	 "How often the last model of the chain is asked again after a fault, 0 to 5. Default 1."},
+	{"answer-mode", OPTION_CHOICE, OPTIONAL, "MODE",
+	 "When a stream breaks off: an error in the caller's protocol, or nothing leaves before it is whole. Default "
+	 "error.",
+	 "error|buffer"},
 	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time to connect to a model. 0: the configuration file's."},
 	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",

@@ -104,6 +104,10 @@ void daemon_on_control(struct http_exchange *x, const struct gateway_caller *cal
 void daemon_update_health(struct daemon *d);
 /* metrics.c */
 int daemon_write_metrics(struct daemon *d, struct buf *out);
+/* observe_upstreams.c; s may be NULL */
+struct prom_writer;
+void daemon_write_upstreams(struct prom_writer *w, const struct snapshot *s);
+size_t daemon_count_shut(const struct snapshot *s, size_t *ret_all); /* endpoints that are not asked */
 /* rollout.c */
 int daemon_make_rollout(struct daemon *d, struct err *err);
 void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deployments move by themselves */

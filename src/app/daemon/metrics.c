@@ -77,6 +77,10 @@ static void write_gateway(struct prom_writer *w, const struct daemon *d)
 	} rows[] = {
 		{"muster_upstream_errors_total", "Attempts at a model that failed.",
 		 offsetof(struct gateway_stats, upstream_errors)},
+		{"muster_retries_total", "Attempts at a model that had failed the same request before.",
+		 offsetof(struct gateway_stats, retries)},
+		{"muster_retries_denied_total", "Retries that the budget of their use case did not allow.",
+		 offsetof(struct gateway_stats, retries_denied)},
 		{"muster_guardrail_failures_total", "Checks that failed themselves.",
 		 offsetof(struct gateway_stats, guard_failures)},
 		{"muster_unauthorized_total", "Requests without a valid key.",
@@ -411,6 +415,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	write_spool(&w, d);
 	write_leader(&w, d);
 	write_gateway(&w, d);
+	daemon_write_upstreams(&w, s);
 	write_lookups(&w, d);
 	write_deployments(&w, d, s);
 	write_use_case_counters(&w, d, &names);

@@ -235,6 +235,7 @@ static int start_sim(struct daemon *d, struct err *err)
 	d->prepare.cache = gateway_policy_cache_new();
 	d->prepare.limits = gateway_limits_new();
 	d->prepare.series = gateway_series_new();
+	d->prepare.memory = gateway_memory_new();
 	return sim_start(&d->sim, &d->prepare.sim_port, err);
 }
 

@@ -30,6 +30,14 @@ bool slice_eq_nocase(struct slice a, struct slice b)
 	return true;
 }
 
+bool slice_has_nocase(struct slice s, struct slice part)
+{
+	for (size_t i = 0; i + part.n <= s.n; i++)
+		if (slice_eq_nocase((struct slice){s.p + i, part.n}, part))
+			return true;
+	return false;
+}
+
 bool slice_starts(struct slice s, struct slice prefix)
 {
 	return s.n >= prefix.n && (prefix.n == 0 || !memcmp(s.p, prefix.p, prefix.n));

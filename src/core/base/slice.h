@@ -32,6 +32,7 @@ static inline bool slice_eq_str(struct slice a, const char *s)
 
 /* ASCII only. */
 bool slice_eq_nocase(struct slice a, struct slice b);
+bool slice_has_nocase(struct slice s, struct slice part); /* ASCII */
 bool slice_starts(struct slice s, struct slice prefix);
 bool slice_ends(struct slice s, struct slice suffix);
 /* Index of the first occurrence, or -1. */

@@ -121,7 +121,7 @@ static enum next answer_withheld(struct exchange *e)
 static enum next next_candidate(struct exchange *e, const char *why)
 {
 	e->error_status = 502;
-	attempt_failed(e, CALL_FAILED, why);
+	attempt_failed(e, OUTCOME_FAULT, why);
 	return NEXT;
 }
 
@@ -138,6 +138,7 @@ enum next exchange_answer(struct exchange *e)
 			return next_candidate(e, err.text[0] ? err.text : "its answer cannot be read");
 	}
 	e->have_answer = true;
+	failover_settle(e, OUTCOME_GOOD);
 	attempt_note(e, CALL_OK, "ok");
 	action = exchange_judge_answer(e);
 	if (action == GUARD_BLOCK)

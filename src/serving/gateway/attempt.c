@@ -17,6 +17,14 @@ static int64_t first_set(int64_t a, int64_t b, int64_t c)
 	return a ? a : b ? b : c;
 }
 
+/* What is left of the caller's time bounds all of it. */
+static int64_t total_of(const struct exchange *e, int64_t total_ms)
+{
+	int64_t left = e->deadline_ms ? e->deadline_ms - loop_now_ms(e->g->loop) : 0;
+
+	return e->deadline_ms && (!total_ms || left < total_ms) ? (left > 0 ? left : 1) : total_ms;
+}
+
 static struct http_timeouts timeouts_of(const struct exchange *e, const struct target *t)
 {
 	static const struct use_case none;
@@ -27,7 +35,7 @@ static struct http_timeouts timeouts_of(const struct exchange *e, const struct t
 		.connect_ms = first_set(t->timeouts.connect_ms, u->connect_timeout_ms, d->connect_ms),
 		.first_byte_ms = first_set(t->timeouts.first_byte_ms, u->first_byte_timeout_ms, d->first_byte_ms),
 		.between_ms = first_set(t->timeouts.between_ms, u->between_timeout_ms, d->between_ms),
-		.total_ms = first_set(t->timeouts.total_ms, u->total_timeout_ms, d->total_ms),
+		.total_ms = total_of(e, first_set(t->timeouts.total_ms, u->total_timeout_ms, d->total_ms)),
 	};
 }
 
@@ -66,15 +74,38 @@ static void forget_attempt(struct exchange *e)
 	e->dropped.n = 0;
 }
 
-void attempt_failed(struct exchange *e, enum call_end end, const char *why)
+/* As what it is counted. */
+static enum call_end end_of(enum outcome outcome)
 {
+	switch (outcome) {
+	case OUTCOME_GOOD:
+		return CALL_OK;
+	case OUTCOME_SILENT:
+	case OUTCOME_DEADLINE:
+		return CALL_TIMEOUT;
+	case OUTCOME_REFUSED:
+		return CALL_NOT_COUNTED;
+	case OUTCOME_FAULT:
+	case OUTCOME_BROKEN:
+	case OUTCOME_BUSY:
+		return CALL_FAILED;
+	}
+	return CALL_FAILED;
+}
+
+void attempt_failed(struct exchange *e, enum outcome outcome, const char *why)
+{
+	if (failover_deadline_passed(e)) { /* what came too late for the caller may be nobody's fault */
+		outcome = OUTCOME_DEADLINE;
+		why = "the caller's time (x-request-timeout-ms) was over";
+		e->error_status = 504;
+	}
 	counter_add(&e->g->stats.upstream_errors, 1);
-	attempt_note(e, end, why);
+	failover_settle(e, outcome);
+	attempt_note(e, end_of(outcome), why);
 	snprintf(e->error_text, sizeof(e->error_text), "%s", why);
 	forget_attempt(e);
-	e->arm_failed |= e->i_candidate == 0;
-	e->i_candidate++;
-	e->step = STEP_ATTEMPT;
+	failover_go_on(e, outcome);
 }
 
 static const char *upstream_name(struct exchange *e)
@@ -84,11 +115,51 @@ static const char *upstream_name(struct exchange *e)
 	return s ? s : "the model";
 }
 
-/* Whether another model might do better. 400, 413, 415, 422: the request itself is the matter. */
-static bool is_worth_next(int status)
+/* What a status that is no success says.  OUTCOME_GOOD: the request itself is the matter (400, 413, 415, 422), which no
+ * other model would see otherwise. */
+static enum outcome outcome_of(int status)
 {
-	return status >= 500 || status == 429 || status == 408 || status == 409 || status == 401 || status == 402 ||
-	       status == 403 || status == 404 || status == 405 || status < 200 || (status >= 300 && status < 400);
+	switch (status) {
+	case 429:
+		return OUTCOME_BUSY;
+	case 408:
+		return OUTCOME_FAULT;
+	case 401:
+	case 402:
+	case 403:
+	case 404:
+	case 405:
+		return OUTCOME_BROKEN;
+	case 409:
+		return OUTCOME_REFUSED;
+	default:
+		return status >= 500 ? OUTCOME_FAULT : status < 400 ? OUTCOME_BROKEN : OUTCOME_GOOD;
+	}
+}
+
+/* Words by which providers say that a request is longer than the model takes. */
+static bool says_too_long(struct slice body)
+{
+	static const char *const words[] = {
+		"context_length_exceeded", "context length",	    "context window",
+		"exceed_context_size",	   "prompt is too long",    "maximum number of tokens",
+		"input is too long",	   "maximum prompt length", "too many tokens"};
+
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		if (slice_has_nocase(body, slice_from(words[i])))
+			return true;
+	return false;
+}
+
+/* A provider that will not answer for what is asked, and says so with a status that others use for a bad key. */
+static bool says_unsafe(struct slice body)
+{
+	static const char *const words[] = {"content_filter", "content_policy", "moderation", "flagged"};
+
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		if (slice_has_nocase(body, slice_from(words[i])))
+			return true;
+	return false;
 }
 
 /* An upstream's error may quote anything: it is judged as an answer is. */
@@ -136,22 +207,38 @@ static enum next pass_refusal(struct exchange *e)
 	return respond_error(e, &error);
 }
 
+/* A model that takes longer requests may take this one; whatever else it was refused for is passed to the caller. */
+static enum next refused(struct exchange *e)
+{
+	bool too_long = e->upstream_status == 413 || says_too_long(buf_slice(&e->body));
+
+	if (too_long && !e->pinned && failover_to_larger(e)) {
+		forget_attempt(e);
+		return NEXT;
+	}
+	return pass_refusal(e);
+}
+
 static enum next answer_arrived(struct exchange *e)
 {
+	enum outcome outcome;
 	char why[64];
 
 	if (e->upstream_status >= 200 && e->upstream_status < 300) {
 		e->step = STEP_ANSWER;
 		return NEXT;
 	}
-	if (!is_worth_next(e->upstream_status)) {
-		snprintf(why, sizeof(why), "http %d", e->upstream_status);
-		attempt_note(e, CALL_FAILED, why);
-		return pass_refusal(e);
-	}
+	outcome = outcome_of(e->upstream_status);
+	if (e->upstream_status == 403 && says_unsafe(buf_slice(&e->body)))
+		outcome = OUTCOME_GOOD;
 	snprintf(why, sizeof(why), "http %d", e->upstream_status);
+	if (outcome == OUTCOME_GOOD) {
+		failover_settle(e, outcome);
+		attempt_note(e, CALL_FAILED, why);
+		return refused(e);
+	}
 	e->error_status = e->upstream_status == 429 ? 429 : 502;
-	attempt_failed(e, CALL_FAILED, why);
+	attempt_failed(e, outcome, why);
 	return NEXT;
 }
 
@@ -183,9 +270,15 @@ static int on_head(struct http_call *c, const struct http_head *head)
 	bool asked = e->request.stream && exchange_served_by(e)->target->protocol->framing != FRAMING_NONE;
 
 	e->upstream_status = head->status;
-	e->upstream_retry_after = head->status == 429 || head->status == 503
-					  ? arena_slice(&e->http->arena, http_header(head, "retry-after"))
-					  : (struct slice){0};
+	e->upstream_retry_after = (struct slice){0};
+	if (!ok) {
+		struct slice after = http_header(head, "retry-after");
+
+		e->retry_after_ms =
+			retry_after_ms(http_header(head, "retry-after-ms"), after, loop_wall_us(e->g->loop));
+		if (head->status == 429 || head->status == 503 || head->status == 529)
+			e->upstream_retry_after = arena_slice(&e->http->arena, after);
+	}
 	buf_clear(&e->body);
 	e->body_max = ok ? e->settings->max_answer_bytes : ERROR_BODY_MAX;
 	e->upstream_is_stream = ok && (is_type(type, SLICE_LIT("text/event-stream")) ||
@@ -214,6 +307,12 @@ static int on_body(struct http_call *c, struct slice piece, bool last)
 	return 0;
 }
 
+/* Our own limits are no fault of an upstream. */
+static enum outcome outcome_of_call(int rc)
+{
+	return rc == E_TIMEOUT ? OUTCOME_SILENT : rc == E_BUSY || rc == E_TOOBIG ? OUTCOME_REFUSED : OUTCOME_FAULT;
+}
+
 static void on_done(struct http_call *c, int rc)
 {
 	struct exchange *e = c->user;
@@ -229,7 +328,7 @@ static void on_done(struct http_call *c, int rc)
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
-	attempt_failed(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, c->err.text[0] ? c->err.text : err_name(rc));
+	attempt_failed(e, outcome_of_call(rc), c->err.text[0] ? c->err.text : err_name(rc));
 	exchange_run(e);
 }
 
@@ -336,24 +435,28 @@ static enum next nothing_left(struct exchange *e)
 enum next exchange_attempt(struct exchange *e)
 {
 	const struct target *t;
+	enum next next;
 	char why[560];
 	int n;
 
-	if (e->i_candidate >= e->n_candidates)
-		return nothing_left(e);
-	t = e->candidate[e->i_candidate].target;
+	next = failover_choose(e);
+	if (next != NEXT)
+		return next == WAIT ? WAIT : nothing_left(e);
+	t = exchange_served_by(e)->target;
 	e->attempt_ms = loop_now_ms(e->g->loop);
-	e->n_attempts++;
+	e->retry_after_ms = -1;
+	if (!e->n_attempts++ && e->use_case)
+		route_deposit(e->use_case->memory, e->attempt_ms);
 	if (t->missing.n) {
 		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
-		attempt_failed(e, CALL_NOT_COUNTED, why);
+		attempt_failed(e, OUTCOME_REFUSED, why);
 		return NEXT;
 	}
 	if (!leaves_as_it_came(e, t) && exchange_complete_request(e) == FINISHED)
 		return FINISHED;
 	n = build_request(e, t);
 	if (n < 0) {
-		attempt_failed(e, CALL_NOT_COUNTED, "the request is too large to be sent on");
+		attempt_failed(e, OUTCOME_REFUSED, "the request is too large to be sent on");
 		return NEXT;
 	}
 	if (!e->body.max)

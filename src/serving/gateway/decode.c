@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the caller's bytes to a chat request. */
+#include "domain/timeouts.h"
 #include "serving/gateway/exchange.h"
 
 static enum next refuse(struct exchange *e, const char *text, const char *param)
@@ -11,6 +12,20 @@ static enum next refuse(struct exchange *e, const char *text, const char *param)
 	return respond_error(e, &error);
 }
 
+/* How long the caller waits, from now. */
+static bool read_deadline(struct exchange *e)
+{
+	struct slice s = http_header(&e->http->head, "x-request-timeout-ms");
+	int64_t ms;
+
+	if (!s.p)
+		return true;
+	if (slice_to_i64(s, &ms) || ms < 1 || ms > TIMEOUT_MAX_MS)
+		return false;
+	e->deadline_ms = e->start_ms + ms;
+	return true;
+}
+
 enum next exchange_decode(struct exchange *e)
 {
 	struct http_exchange *x = e->http;
@@ -18,6 +33,10 @@ enum next exchange_decode(struct exchange *e)
 	struct err err = {0};
 	int rc;
 
+	if (!read_deadline(e))
+		return refuse(e,
+			      "The header x-request-timeout-ms has to be a number of milliseconds from 1 to 86400000.",
+			      "x-request-timeout-ms");
 	if (!x->body.n)
 		return refuse(e, "The request has no body: send a JSON object.", NULL);
 	rc = json_parse(e->g->json, &x->arena, x->body, NULL, &e->root, &err);

@@ -54,6 +54,8 @@ static void on_abort(struct http_exchange *x)
 	struct exchange *e = x->user;
 
 	timer_cancel(e->g->loop, &e->given_up);
+	timer_cancel(e->g->loop, &e->pause);
+	failover_settle(e, OUTCOME_REFUSED);
 	if (e->call_active) {
 		e->call_active = false;
 		http_call_cancel(&e->call);
@@ -103,6 +105,7 @@ struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const 
 		e->request_id = slice_from(e->log_id_text);
 	e->first_token_ms = -1;
 	e->error_status = 502;
+	e->retry_after_ms = -1;
 	buf_init_arena(&e->attempts, &x->arena, ATTEMPTS_JSON_MAX);
 	x->user = e;
 	x->ops = &exchange_ops;
@@ -114,6 +117,8 @@ void exchange_release(struct exchange *e)
 	if (e->stream)
 		stream_release(e);
 	timer_cancel(e->g->loop, &e->given_up);
+	timer_cancel(e->g->loop, &e->pause);
+	failover_settle(e, OUTCOME_REFUSED);
 	buf_release(&e->body);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
@@ -129,6 +134,7 @@ const struct candidate *exchange_served_by(const struct exchange *e)
 struct gateway *gateway_new(const struct gateway_options *o)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
+	uint64_t seed;
 
 	if (!g)
 		abort();
@@ -142,6 +148,8 @@ struct gateway *gateway_new(const struct gateway_options *o)
 	g->json = json_parser_new();
 	arena_init(&g->turn, TURN_BYTES, TURN_MAX_BYTES);
 	uuid_gen_init(&g->ids);
+	rand_bytes(&seed, sizeof(seed));
+	rng_seed(&g->rng, seed);
 	return g;
 }
 

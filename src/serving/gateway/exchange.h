@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One caller request and all the upstream attempts made for it.  Private to the gateway. */
 #pragma once
+#include "core/base/rand.h"
 #include "core/http/ndjson.h"
 #include "core/http/sse.h"
 #include "domain/record.h"
 #include "serving/gateway/gateway.h"
+#include "serving/gateway/memory.h"
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
 
@@ -28,6 +30,7 @@ struct gateway {
 	struct json_parser *json;
 	struct arena turn; /* scratch of one callback; empty between them */
 	struct uuid_gen ids;
+	struct rng rng; /* who is asked, and how long is waited */
 	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
 	void *control_arg;
 	struct gateway_stats stats;
@@ -35,7 +38,9 @@ struct gateway {
 
 /* Something that may serve this exchange, in the order of trying. */
 struct candidate {
-	const struct target *target;
+	const struct targets *targets;	  /* its endpoints */
+	const struct target *target;	  /* the one that was chosen last; at first the first */
+	uint32_t tried;			  /* endpoints, a bit each */
 	struct slice full_name, name, id; /* id is empty for a hardcoded endpoint */
 	struct slice provider;
 	enum record_fallback kind;
@@ -50,6 +55,17 @@ enum exchange_step { /* exchange.c has the table */
 		     STEP_ATTEMPT,
 		     STEP_ANSWER,
 		     STEP_DONE,
+};
+
+enum outcome { /* of a call */
+	       OUTCOME_GOOD,
+	       OUTCOME_FAULT,	/* its endpoint failed: once more may help */
+	       OUTCOME_BROKEN,	/* its endpoint failed, and will again: a key that is refused, a model that is not there
+				 */
+	       OUTCOME_SILENT,	/* its endpoint said nothing in its time */
+	       OUTCOME_BUSY,	/* its endpoint asks to be left alone for a while */
+	       OUTCOME_REFUSED, /* by no fault of its endpoint */
+	       OUTCOME_DEADLINE, /* the caller's time was over */
 };
 
 enum next {
@@ -122,12 +138,22 @@ struct exchange {
 
 	struct http_call call;
 	bool call_active;
+	struct upstream_memory
+		*upstream;	/* of the call that is not settled yet; NULL: none, or nothing is kept of it */
+	enum breaker_pass pass; /* as what it was let through */
+	bool judged;		/* how it ends is told to its breaker */
+	bool counted_in;	/* among the calls that its endpoint has */
+	unsigned n_repeats;	/* attempts at a model that had failed already */
+	int64_t deadline_ms;	/* the caller's; loop clock; 0: it gave none */
+	int64_t pause_ms;	/* before the next attempt */
+	struct timer pause;
 	struct timer given_up; /* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
 	int given_up_rc;
 	struct iovec request_iov[24];
 	int64_t attempt_ms;
 	int upstream_status;
-	struct slice upstream_retry_after;
+	struct slice upstream_retry_after; /* as it goes to the caller */
+	int64_t retry_after_ms;		   /* what it says; -1: nothing */
 	bool upstream_is_stream;
 	bool usage_asked; /* by us: the caller did not, and does not get it */
 	struct buf body;  /* of an answer that is held whole, or of an error */
@@ -170,8 +196,19 @@ struct slice exchange_blocking_rule(const struct exchange *e, const struct guard
 /* attempt.c */
 enum next exchange_attempt(struct exchange *e);
 void attempt_note(struct exchange *e, enum call_end end, const char *result);
-/* The call failed or its answer is no good: goes on with the next candidate. */
-void attempt_failed(struct exchange *e, enum call_end end, const char *why);
+/* The call failed or its answer is no good: goes on as failover.c says. */
+void attempt_failed(struct exchange *e, enum outcome outcome, const char *why);
+/* failover.c: who is asked, and who is asked next */
+/* Chooses an endpoint of the candidate whose turn it is, or passes it over.  NEXT: e->candidate[e->i_candidate].target
+ * is to be called; FINISHED: nobody is left; WAIT: later. */
+enum next failover_choose(struct exchange *e);
+/* How the call ended, for those who choose its endpoint; a second time has no effect. */
+void failover_settle(struct exchange *e, enum outcome outcome);
+/* After a failure: the same model once more, or the next. */
+void failover_go_on(struct exchange *e, enum outcome outcome);
+/* Moves on to a model that takes longer requests; false: the chain has none. */
+bool failover_to_larger(struct exchange *e);
+bool failover_deadline_passed(const struct exchange *e);
 /* answer.c: a whole answer */
 int64_t exchange_estimate_prompt(const struct exchange *e);
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */

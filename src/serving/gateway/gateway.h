@@ -51,7 +51,10 @@ struct gateway_prepare_arg {
 	struct gateway_policy_cache *cache; /* or NULL */
 	struct gateway_series *series;	    /* or NULL: all models are counted together */
 	struct gateway_limits *limits;	    /* or NULL: every snapshot begins with full rates */
+	struct gateway_memory *memory;	    /* or NULL: every snapshot begins without knowing its upstreams */
 };
+struct gateway_memory *gateway_memory_new(void); /* of upstreams, from one snapshot to the next */
+void gateway_memory_free(struct gateway_memory *m);
 struct gateway_limits *gateway_limits_new(void); /* rates of keys, from one snapshot to the next */
 void gateway_limits_free(struct gateway_limits *l);
 struct gateway_series *gateway_series_new(void); /* which model is counted where: serving/gateway/series.h */

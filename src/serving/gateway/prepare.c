@@ -7,6 +7,7 @@
 #include "core/json/writer.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/limits.h"
+#include "serving/gateway/memory.h"
 #include "serving/gateway/prepared.h"
 #include "serving/gateway/series.h"
 #include "serving/gateway/target.h"
@@ -121,6 +122,31 @@ static void free_prepared(struct snapshot *s)
 		policy_unref(s->policies[i].compiled);
 	for (size_t i = 0; i < s->n_keys; i++)
 		limits_unref(s->keys[i].limits);
+	for (size_t i = 0; i < s->n_use_cases; i++)
+		memory_unref(s->use_cases[i].memory);
+	for (size_t i = 0; i < s->n_models; i++) {
+		const struct targets *t = s->models[i].target;
+
+		for (size_t k = 0; t && k < t->n; k++)
+			memory_unref(t->list[k].memory);
+	}
+}
+
+/* What is remembered of an endpoint rests on all that its model is configured to be. */
+static void remember(struct snapshot_model *m, struct target *t, size_t at, const struct gateway_prepare_arg *arg)
+{
+	char key[65], place[24];
+	struct buf b;
+
+	buf_init(&b, DOCUMENT_MAX);
+	buf_add(&b, m->id_text);
+	buf_add(&b, m->model.provider);
+	buf_add(&b, m->model.configuration);
+	snprintf(place, sizeof(place), " %zu", at);
+	buf_adds(&b, place);
+	sha256_hex(buf_slice(&b), key);
+	buf_release(&b);
+	t->memory = memory_of_upstream(arg->memory, key);
 }
 
 static struct slice otel_provider(struct slice name)
@@ -133,22 +159,40 @@ static struct slice otel_provider(struct slice name)
 static int prepare_model(struct snapshot *s, struct snapshot_model *m, const struct gateway_prepare_arg *arg,
 			 struct err *err)
 {
-	struct target *t = ARENA_NEW(&s->arena, struct target);
-	int rc;
+	struct targets *all = ARENA_NEW(&s->arena, struct targets);
+	struct model_config config = m->config;
+	const struct json *more = config.endpoints ? config.endpoints->first : NULL;
+	size_t n = 1;
+	int rc = 0;
 
-	if (!t)
+	for (const struct json *v = more; v; v = v->next)
+		n++;
+	if (all)
+		all->list = ARENA_ARRAY(&s->arena, struct target, n);
+	if (!all || !all->list)
 		return err_set(err, E_TOOBIG, "the registry is too large for a snapshot");
-	rc = target_init(&s->arena, t, &(struct target_source){m->model.provider, &m->config, m->model.name, arg}, err);
-	if (rc) {
-		err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
-		return rc;
+	all->balance = config.balance;
+	all->no_breaker = config.no_circuit_breaker;
+	all->context_tokens = config.context_tokens;
+	m->target = all;
+	for (; all->n < n; more = more->next) {
+		rc = target_init(&s->arena, &all->list[all->n],
+				 &(struct target_source){m->model.provider, &config, m->model.name, arg}, err);
+		if (rc)
+			break;
+		remember(m, &all->list[all->n], all->n, arg);
+		all->list[all->n].slot = gateway_series_slot(
+			arg->series, &(struct gateway_series_labels){m->model.use_case, m->full_name,
+								     otel_provider(m->model.provider),
+								     all->list[all->n].upstream_model,
+								     gateway_operation_of(all->list[all->n].protocol)});
+		all->n++;
+		if (!more)
+			return 0;
+		config.endpoint = more->str;
 	}
-	t->slot = gateway_series_slot(arg->series, &(struct gateway_series_labels){m->model.use_case, m->full_name,
-										   otel_provider(m->model.provider),
-										   t->upstream_model,
-										   gateway_operation_of(t->protocol)});
-	m->target = t;
-	return 0;
+	err_prefix(err, "model " SLICE_FMT, SLICE_ARG(m->full_name));
+	return rc;
 }
 
 int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
@@ -158,9 +202,16 @@ int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
 
 	s->free_prepared = free_prepared;
 	limits_prepare(arg->limits, s);
+	for (size_t i = 0; i < s->n_use_cases; i++) {
+		char key[65];
+
+		sha256_hex(s->use_cases[i].settings.name, key);
+		s->use_cases[i].memory = memory_of_route(arg->memory, key);
+	}
 	for (size_t i = 0; i < s->n_policies && !rc; i++)
 		rc = prepare_policy(&s->policies[i], arg->cache, err);
 	for (size_t i = 0; i < s->n_models && !rc; i++)
 		rc = prepare_model(s, &s->models[i], arg, err);
+	memory_tidy(arg->memory);
 	return rc;
 }

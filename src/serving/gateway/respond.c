@@ -37,7 +37,6 @@ static struct slice dropped_list(struct exchange *e)
 size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type)
 {
 	const struct candidate *c = exchange_served_by(e);
-	static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"};
 	size_t n = 0;
 
 	put(h, &n, SLICE_LIT("Content-Type"), content_type);
@@ -52,7 +51,7 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	}
 	put(h, &n, SLICE_LIT("x-muster-guardrail"),
 	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
-	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(digits[min_size(e->n_attempts, COUNT_OF(digits) - 1)]));
+	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(arena_printf(&e->http->arena, "%u", e->n_attempts)));
 	put(h, &n, SLICE_LIT("x-muster-dropped-params"), dropped_list(e));
 	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	if (e->stream)

@@ -4,6 +4,7 @@
 
 #include "core/base/utf8.h"
 #include "serving/gateway/prepared.h"
+#include "serving/gateway/target.h"
 
 static void add_model(struct exchange *e, const struct snapshot_model *m, enum record_fallback kind)
 {
@@ -12,9 +13,10 @@ static void add_model(struct exchange *e, const struct snapshot_model *m, enum r
 	if (e->n_candidates == CANDIDATES_MAX || !m->target)
 		return;
 	for (size_t i = 0; i < e->n_candidates; i++)
-		if (e->candidate[i].target == m->target) /* a deployment's may be in the chain too */
+		if (e->candidate[i].targets == m->target) /* a deployment's may be in the chain too */
 			return;
-	*c = (struct candidate){.target = m->target,
+	*c = (struct candidate){.targets = m->target,
+				.target = ((const struct targets *)m->target)->list,
 				.full_name = m->full_name,
 				.name = m->model.name,
 				.id = m->id_text,
@@ -29,7 +31,8 @@ static void add_endpoint(struct exchange *e)
 
 	if (!endpoint || e->n_candidates == CANDIDATES_MAX)
 		return;
-	e->candidate[e->n_candidates++] = (struct candidate){.target = &endpoint->target,
+	e->candidate[e->n_candidates++] = (struct candidate){.targets = &endpoint->targets,
+							     .target = &endpoint->target,
 							     .full_name = endpoint->url,
 							     .name = endpoint->url,
 							     .provider = SLICE_LIT("endpoint"),

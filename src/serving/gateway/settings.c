@@ -33,6 +33,7 @@ static int copy_endpoints(struct gateway_settings *s, const struct gateway_setti
 			src->series,
 			&(struct gateway_series_labels){e->use_case, SLICE_LIT("endpoint"), SLICE_LIT("endpoint"),
 							SLICE_LIT(""), gateway_operation_of(e->target.protocol)});
+		e->targets = (struct targets){.list = &e->target, .n = 1};
 		s->n_endpoints++;
 	}
 	return 0;

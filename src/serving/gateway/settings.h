@@ -10,6 +10,7 @@
 struct settings_endpoint {
 	struct slice use_case, url;
 	struct target target;
+	struct targets targets; /* it alone */
 };
 
 struct settings_key {

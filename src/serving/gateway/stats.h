@@ -53,6 +53,8 @@ struct gateway_stats {
 	struct counter violations[4];	/* by enum guard_severity */
 	struct counter guard_failures;	/* checks that failed themselves */
 	struct counter upstream_errors; /* attempts that failed */
+	struct counter retries;		/* attempts at a model that had failed the same request before */
+	struct counter retries_denied;	/* for lack of budget */
 	struct counter unauthorized;	/* no valid key */
 	struct counter forbidden;	/* one that may not do this */
 	struct counter rate_limited;	/* one that has used up its minute */

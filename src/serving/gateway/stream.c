@@ -97,13 +97,18 @@ int stream_begin(struct exchange *e)
 
 /* --- what leaves --- */
 
+static bool waits_for_the_whole(const struct exchange *e)
+{
+	return e->use_case && e->use_case->settings.answer_mode == ANSWER_BUFFER;
+}
+
 static void send_out(struct exchange *e)
 {
 	struct stream *s = e->stream;
 	struct http_header h[RESPOND_MAX_HEADERS];
 	struct iovec piece = {s->out.p, s->out.n};
 
-	if (!s->out.n || !(s->begun || s->says_something))
+	if (!s->out.n || !(s->begun || s->says_something) || (waits_for_the_whole(e) && !s->ended))
 		return;
 	if (!s->begun) {
 		s->begun = true;
@@ -514,6 +519,7 @@ static void conclude(struct exchange *e)
 	e->have_answer = true;
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
+	failover_settle(e, OUTCOME_GOOD);
 	attempt_note(e, CALL_OK, s->stopped ? "stopped by guardrails" : "ok");
 	record_exchange(e, s->stopped ? RECORD_BLOCKED : RECORD_OK, 200);
 }
@@ -604,6 +610,7 @@ static void truncated(struct exchange *e, int rc)
 	error.message = slice_from(text);
 	e->front->encode_stream_error(&s->out, &error);
 	counter_add(&e->g->stats.upstream_errors, 1);
+	failover_settle(e, failover_deadline_passed(e) ? OUTCOME_DEADLINE : OUTCOME_FAULT);
 	attempt_note(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, text);
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
@@ -660,7 +667,7 @@ void stream_finish(struct exchange *e, int rc)
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
-	attempt_failed(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED,
+	attempt_failed(e, rc == E_TIMEOUT ? OUTCOME_SILENT : OUTCOME_FAULT,
 		       e->call.err.text[0] ? e->call.err.text : "it closed the stream before its end");
 	exchange_run(e);
 }

@@ -5,15 +5,27 @@
 #include "core/http/client.h"
 #include "serving/provider/provider.h"
 
+struct upstream_memory;
+
 struct target {
 	struct http_origin origin;
 	const struct protocol *protocol;
 	struct slice upstream_model;
 	const struct json *parameters;
-	struct slice head;	       /* request line and every header but Content-Length and those of the request */
-	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
-	unsigned slot;		       /* in the counters: series.h */
-	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
+	struct slice head;		/* request line and every header but Content-Length and those of the request */
+	struct http_timeouts timeouts;	/* 0: the use case's, or the settings' */
+	unsigned slot;			/* in the counters: series.h */
+	struct slice missing;		/* why it cannot be called ("environment variable X is not set"), or absent */
+	struct upstream_memory *memory; /* how it answered lately; NULL: not kept */
+};
+
+/* The endpoints of one model: what snapshot_model.target points to. */
+struct targets {
+	struct target *list;
+	size_t n;
+	enum model_balance balance;
+	bool no_breaker;
+	int64_t context_tokens; /* 0: not known */
 };
 
 struct gateway_prepare_arg;

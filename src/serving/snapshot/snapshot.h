@@ -18,7 +18,8 @@ struct snapshot_model {
 	struct model_config config;
 	struct slice id_text;	/* canonical UUID */
 	struct slice full_name; /* name@version */
-	void *target; /* what the gateway made of it (gateway_prepare); freed through snapshot->free_prepared */
+	void *target; /* what the gateway made of it (gateway_prepare): struct targets; its parts are freed through
+			 snapshot->free_prepared */
 };
 
 #define SNAPSHOT_MAX_CHAIN (1 + USE_CASE_MAX_FALLBACKS)
@@ -40,6 +41,7 @@ struct snapshot_use_case {
 	uint64_t split_seed;		/* another for each deployment: not always the same callers go first */
 	struct snapshot_policy *policy; /* NULL: "none" */
 	unsigned slot;			/* index for metrics: stable while the process lives */
+	void *memory;			/* struct route_memory, by gateway_prepare */
 	struct slice current_json;	/* the body that answers GET .../current; absent when none */
 };
 
