@@ -11,8 +11,9 @@
 
 #define FALLBACK_CONTENT_MAX 65536
 
-static const char *const members[] = {"fallback", "fallback_content", "policy",	    "log",     "timeouts",
-				      "use_case", "created_at",	      "updated_at", "retries", "answer_mode"};
+static const char *const members[] = {"fallback", "fallback_content", "policy",	       "log",
+				      "timeouts", "use_case",	      "created_at",    "updated_at",
+				      "retries",  "answer_mode",      "log_durability"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -61,6 +62,17 @@ static int failing_parse(const struct json *root, struct use_case *u, struct err
 	u->has_retries = retries >= 0;
 	u->retries = retries >= 0 ? (unsigned)retries : 0;
 	u->answer_mode = mode.p && slice_eq_str(mode, "buffer") ? ANSWER_BUFFER : ANSWER_ERROR;
+	return 0;
+}
+
+static int durability_parse(struct slice s, bool *ret_required, struct err *err)
+{
+	bool required = slice_eq_str(s, "required");
+
+	if (!required && !slice_eq_str(s, "best_effort"))
+		return err_set(err, E_INVALID, "log_durability has to be best_effort or required, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(s, 0, 64)));
+	*ret_required = required;
 	return 0;
 }
 
@@ -115,11 +127,12 @@ static int fallbacks_parse(struct arena *a, const struct json *list, struct use_
 
 static int texts_parse(struct arena *a, const struct json *root, struct use_case *u, struct err *err)
 {
-	struct slice content = {NULL, 0}, policy = {NULL, 0}, log = {NULL, 0};
+	struct slice content = {NULL, 0}, policy = {NULL, 0}, log = {NULL, 0}, durability = {NULL, 0};
 	int rc;
 
 	if ((rc = json_get_str(root, "fallback_content", &content, err)) ||
-	    (rc = json_get_str(root, "policy", &policy, err)) || (rc = json_get_str(root, "log", &log, err)))
+	    (rc = json_get_str(root, "policy", &policy, err)) || (rc = json_get_str(root, "log", &log, err)) ||
+	    (rc = json_get_str(root, "log_durability", &durability, err)))
 		return rc;
 	if (content.n > FALLBACK_CONTENT_MAX)
 		return err_set(err, E_INVALID, "fallback_content is %zu bytes long: at most %d are taken", content.n,
@@ -131,6 +144,8 @@ static int texts_parse(struct arena *a, const struct json *root, struct use_case
 			"'",
 			SLICE_ARG(slice_sub(policy, 0, 64)));
 	if (log.p && (rc = log_mode_parse(log, &u->log, err)))
+		return rc;
+	if (durability.p && (rc = durability_parse(durability, &u->log_required, err)))
 		return rc;
 	rc = keep(a, content, &u->fallback_content, err);
 	return rc ? rc : keep(a, policy, &u->policy, err);
@@ -214,6 +229,7 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 	text_write(w, "fallback_content", u->fallback_content);
 	text_write(w, "policy", u->policy);
 	jw_kcstr(w, "log", log_mode_name(u->log));
+	jw_kcstr(w, "log_durability", u->log_required ? "required" : "best_effort");
 	jw_key(w, "timeouts");
 	timeouts_write(w, &t);
 	jw_key(w, "retries");

@@ -27,7 +27,8 @@ struct use_case {
 	enum log_mode log;
 	enum answer_mode answer_mode;
 	bool has_retries;
-	unsigned retries; /* of one request, at a model that failed it */
+	unsigned retries;  /* of one request, at a model that failed it */
+	bool log_required; /* what cannot be recorded is not answered */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
 		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
@@ -36,8 +37,8 @@ struct use_case {
 /*
  * The settings as a JSON object, every member optional:
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
- * "none", "timeouts": {"connect_ms", "first_byte_ms", "between_ms", "total_ms"}, "retries": 0 to 5 (default 1),
- * "answer_mode": "error" | "buffer"} and use_case, created_at, updated_at,
+ * "none", "log_durability": "best_effort" | "required", "timeouts": {"connect_ms", "first_byte_ms", "between_ms",
+ * "total_ms"}, "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer"} and use_case, created_at, updated_at,
  * which use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the
  * store keeps.
  */

@@ -285,6 +285,29 @@ TEST(past_max_bytes_appending_fails_is_counted_and_recovers)
 	fixture_release(&f);
 }
 
+TEST(the_last_room_is_used_again_when_the_database_has_all_of_it)
+{
+	struct fixture f;
+	int prepared = 0, n;
+
+	fixture_init(&f);
+	CHECK_INT(fixture_open(&f, 1, FIXTURE_MIB), 0);
+	for (int round = 0; round < 3; round++) {
+		CHECK(spool_has_room(f.spool, 0, 1000));
+		n = fill_until_it_fails(&f, &prepared);
+		CHECK(n > 500);
+		CHECK_INT(prepared, E_IO);
+		CHECK(!spool_has_room(f.spool, 0, 1000));
+		CHECK_INT(spool_prepare(f.spool, NULL), E_IO); /* it holds what the database lacks */
+		CHECK_INT(read_all(&f, true), n);
+		CHECK(!spool_has_room(f.spool, 0, 1000));
+		CHECK_INT(read_all(&f, true), 0);
+		CHECK_INT(spool_prepare(f.spool, NULL), 0);
+	}
+	CHECK_INT(counter_get(&spool_stats(f.spool)->segments), 1);
+	fixture_release(&f);
+}
+
 TEST(a_disk_that_is_full_is_met_when_preparing_and_recovers)
 {
 	struct rlimit old, tiny;

@@ -48,13 +48,13 @@ TEST(settings_are_read)
 	struct fixture f;
 
 	setup(&f);
-	CHECK_INT(
-		use_case_parse(
-			&f.arena, SLICE_LIT("npc"),
-			parse(&f, "{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
-				  "\"log\":\"metadata\",\"timeouts\":{\"total_ms\":9}}"),
-			&u, &f.err),
-		0);
+	CHECK_INT(use_case_parse(
+			  &f.arena, SLICE_LIT("npc"),
+			  parse(&f,
+				"{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
+				"\"log\":\"metadata\",\"log_durability\":\"required\",\"timeouts\":{\"total_ms\":9}}"),
+			  &u, &f.err),
+		  0);
 	CHECK(slice_eq_str(u.name, "npc"));
 	CHECK_INT(u.n_fallback, 2);
 	CHECK(slice_eq_str(u.fallback[0], "a@1") && slice_eq_str(u.fallback[1], "b"));
@@ -97,6 +97,8 @@ static const struct {
 	{"{\"policy\":\"No Such\"}", "policy"},
 	{"{\"policy\":7}", "policy"},
 	{"{\"log\":\"some\"}", "full, metadata or none"},
+	{"{\"log_durability\":\"sure\"}", "best_effort or required"},
+	{"{\"log_durability\":true}", "log_durability"},
 	{"{\"timeouts\":{\"all\":1}}", "all"},
 	{"{\"use_case\":\"other\"}", "other"},
 	{"{\"created_at\":\"soon\"}", "created_at"},

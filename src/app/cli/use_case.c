@@ -182,7 +182,8 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 	static const char *const texts[][2] = {{"fallback-content", "fallback_content"},
 					       {"policy", "policy"},
 					       {"log", "log"},
-					       {"answer-mode", "answer_mode"}};
+					       {"answer-mode", "answer_mode"},
+					       {"log-durability", "log_durability"}};
 	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts"};
 	const char *fallback = args_get(&c->args, "fallback"), *retries = args_get(&c->args, "retries");
 

@@ -129,6 +129,8 @@ static const struct option use_case_set_options[] = {
 	 "When a stream breaks off: an error in the caller's protocol, or nothing leaves before it is whole. Default "
 	 "error.",
 	 "error|buffer"},
+	{"log-durability", OPTION_CHOICE, OPTIONAL, "MODE",
+	 "When the log has no room: answer all the same, or refuse. Default best_effort.", "best_effort|required"},
 	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time to connect to a model. 0: the configuration file's."},
 	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",

@@ -78,8 +78,9 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	{KEY("spool.directory", CONF_STR, spool_directory), "",
 	 "Directory of records on their way to the database. Empty: spool below data."},
 	{KEY("spool.max_bytes", CONF_BYTES, spool_max_bytes), "4GiB",
-	 "Most that may wait for a database that is away; records past it are lost, and counted.", .min = MIB,
-	 .max = 1024 * GIB},
+	 "Most that may wait for a database that is away. Past it records are lost, and counted; use cases whose "
+	 "log_durability is required refuse.",
+	 .min = MIB, .max = 1024 * GIB},
 	{KEY("shutdown.limit", CONF_MSEC, shutdown_limit_ms), "30s",
 	 "How long exchanges that have begun may go on after SIGTERM.", .max = HOUR},
 	{KEY("tls.ca_file", CONF_STR, tls_ca_file), "",

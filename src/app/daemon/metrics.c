@@ -95,6 +95,8 @@ static void write_gateway(struct prom_writer *w, const struct daemon *d)
 		 offsetof(struct gateway_stats, checks)},
 		{"muster_application_logs_total", "Log records taken from applications.",
 		 offsetof(struct gateway_stats, app_logs)},
+		{"muster_log_refusals_total", "Requests refused because the log, which is required, had no room.",
+		 offsetof(struct gateway_stats, log_refusals)},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -66,6 +66,8 @@ static enum next send_encoded(struct exchange *e)
 	struct buf out;
 	enum next next;
 
+	if (e->is_unlogged)
+		return respond_unlogged(e);
 	drop_parts(e);
 	if (e->request.stream)
 		return stream_whole(e, &e->answer);
@@ -148,7 +150,7 @@ enum next exchange_answer(struct exchange *e)
 	if (e->log != LOG_NONE || back != e->front)
 		exchange_complete_usage(e, e->answer.text.n);
 	record_exchange(e, RECORD_OK, 200);
-	if (back == e->front && !e->request.stream && back->needs_model_splice)
+	if (!e->is_unlogged && back == e->front && !e->request.stream && back->needs_model_splice)
 		return respond_whole(e, buf_slice(&e->body));
 	return send_encoded(e);
 }

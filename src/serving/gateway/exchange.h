@@ -16,6 +16,7 @@
 #define CHANNELS_MAX 64
 #define STREAM_EVENT_MAX ((size_t)1024 * 1024)
 /* Of a text the log keeps the beginning, up to here: three such texts fit a record. */
+#define LOG_ROOM_MIN ((size_t)64 * 1024)
 #define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
 
@@ -125,6 +126,8 @@ struct exchange {
 	struct slice use_case_name;
 	const struct guard_policy *policy; /* NULL: nothing is checked */
 	enum log_mode log;
+	bool log_required;    /* what cannot be recorded is not answered */
+	bool is_unlogged;     /* it could not: only an error may leave */
 	bool pinned;	      /* the caller named a model, not a use case */
 	enum gateway_arm arm; /* of the deployment that is under way */
 	bool arm_failed;      /* its model did, and the next was asked */
@@ -244,6 +247,9 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 void respond_meta(const struct exchange *e, struct answer_meta *m);
 enum next respond_error(struct exchange *e, const struct api_error *error);
 enum next respond_whole(struct exchange *e, struct slice body);
+/* Instead of an answer that the log, which is required, cannot take. */
+enum next respond_unlogged(struct exchange *e);
+struct api_error respond_unlogged_error(void);
 /* The caller's, or absent when it sent none that is fit. */
 struct slice respond_callers_request_id(const struct http_head *head);
 /* The same outside of an exchange, where one is made when there is none. */

@@ -156,6 +156,17 @@ static void charge(struct exchange *e, const struct log_record *r)
 	limits_charge_tokens(e->caller.key, out > INT64_MAX - in ? INT64_MAX : in + out, loop_now_ms(e->g->loop));
 }
 
+/* A failure is counted by the spool as lost, and shown by /health. */
+static void keep(struct exchange *e, struct log_record *r)
+{
+	if (e->log == LOG_NONE || !e->use_case_name.n)
+		return;
+	add_texts(e, r);
+	r->parameters = parameters_of(e);
+	if (spool_append(e->g->spool, e->g->writer, r))
+		e->is_unlogged = e->log_required && r->status != RECORD_CLIENT_DISCONNECT;
+}
+
 void record_exchange(struct exchange *e, enum record_status status, int http_status)
 {
 	struct log_record r;
@@ -173,13 +184,10 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	add_violations(e, &r, e->input_hits, GUARD_INPUT);
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
 	count_violations(e, &r);
+	keep(e, &r);
+	if (e->is_unlogged) /* respond_unlogged counts it, and the model is not at fault */
+		return;
 	count(e, &r);
 	measure_exchange(e, &r);
 	count_arm(e, &r);
-	if (e->log == LOG_NONE || !e->use_case_name.n)
-		return;
-	add_texts(e, &r);
-	r.parameters = parameters_of(e);
-	(void)spool_append(e->g->spool, e->g->writer,
-			   &r); /* a failure is counted there as lost, and shown by /health */
 }

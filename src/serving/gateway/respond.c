@@ -88,6 +88,15 @@ enum next respond_whole(struct exchange *e, struct slice body)
 	return FINISHED;
 }
 
+struct api_error respond_unlogged_error(void)
+{
+	return (struct api_error){.status = 503,
+				  .message = SLICE_LIT("The log cannot take a record now, and this use case answers "
+						       "nothing that is not recorded. Try again."),
+				  .type = "server_error",
+				  .code = "log_unavailable"};
+}
+
 static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error)
 {
 	struct api_error cut = *error;
@@ -115,6 +124,18 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	http_reply(e->http, error->status, h, n, buf_slice(&body));
 	buf_release(&body);
 	return FINISHED;
+}
+
+enum next respond_unlogged(struct exchange *e)
+{
+	struct api_error error = respond_unlogged_error();
+
+	counter_add(&e->g->stats.log_refusals, 1);
+	counter_add(&e->stats->errors, 1);
+	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	e->recorded = true; /* there is no room for it */
+	e->upstream_retry_after = SLICE_LIT("5");
+	return respond_error(e, &error);
 }
 
 struct slice respond_callers_request_id(const struct http_head *head)

@@ -85,6 +85,7 @@ static bool find_use_case(struct exchange *e, struct slice wanted)
 		e->use_case = u;
 		e->use_case_name = u->settings.name;
 		e->log = u->settings.log;
+		e->log_required = u->settings.log_required;
 		return true;
 	}
 	if (wanted.n > USE_CASE_MAX)
@@ -162,6 +163,12 @@ static enum next refuse_use_case(struct exchange *e)
 	return respond_error(e, &error);
 }
 
+/* As far as can be told before there is a record: one that the answer makes larger may still not fit. */
+static bool lacks_log(const struct exchange *e)
+{
+	return e->log_required && !spool_has_room(e->g->spool, e->g->writer, 2 * e->http->body.n + LOG_ROOM_MIN);
+}
+
 enum next exchange_route(struct exchange *e)
 {
 	struct slice wanted = e->request.use_case.n ? e->request.use_case : e->request.model;
@@ -177,16 +184,20 @@ enum next exchange_route(struct exchange *e)
 		e->use_case = snapshot_use_case(e->snapshot, m->model.use_case);
 		e->use_case_name = m->model.use_case;
 		e->log = e->use_case ? e->use_case->settings.log : LOG_FULL;
+		e->log_required = e->use_case && e->use_case->settings.log_required;
 		e->pinned = true;
 		add_model(e, m, RECORD_FALLBACK_NONE);
 	}
 	if (!e->settings->history)
 		e->log = LOG_NONE;
+	e->log_required &= e->log != LOG_NONE;
 	if (!access_allows(&e->caller, e->use_case_name))
 		return refuse_use_case(e);
 	choose_policy(e);
 	e->stats = measure_use_case(e->g, e->use_case);
 	counter_add(&e->stats->requests, 1);
+	if (lacks_log(e)) /* before it costs a model's time */
+		return respond_unlogged(e);
 	e->step = STEP_GUARD_INPUT;
 	return NEXT;
 }

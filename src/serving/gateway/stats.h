@@ -59,7 +59,8 @@ struct gateway_stats {
 	struct counter forbidden;	/* one that may not do this */
 	struct counter rate_limited;	/* one that has used up its minute */
 	struct counter current_lookups, checks, app_logs;
-	struct histogram lookup; /* of a current model, over HTTP: until its answer is written */
+	struct histogram lookup;     /* of a current model, over HTTP: until its answer is written */
+	struct counter log_refusals; /* answers withheld because the log, which is required, could not take them */
 	struct gateway_use_case_stats use_case[GATEWAY_SLOTS];
 	struct gateway_model_stats model[GATEWAY_MODEL_SLOTS];
 };

@@ -499,6 +499,15 @@ static void finish_channels(struct exchange *e)
 		close_channel(e, &e->stream->channel[i]);
 }
 
+/* The log, which is required, took no record: what was to leave does not, and the end says so. */
+static void end_unlogged(struct exchange *e)
+{
+	struct api_error error = respond_unlogged_error();
+
+	buf_clear(&e->stream->out);
+	e->front->encode_stream_error(&e->stream->out, &error);
+}
+
 /* The upstream said that this was all: decide the rest, record, and only then let the end leave. */
 static void conclude(struct exchange *e)
 {
@@ -522,6 +531,8 @@ static void conclude(struct exchange *e)
 	failover_settle(e, OUTCOME_GOOD);
 	attempt_note(e, CALL_OK, s->stopped ? "stopped by guardrails" : "ok");
 	record_exchange(e, s->stopped ? RECORD_BLOCKED : RECORD_OK, 200);
+	if (e->is_unlogged)
+		end_unlogged(e);
 }
 
 static void end_answer(struct exchange *e)
@@ -534,6 +545,10 @@ static void end_answer(struct exchange *e)
 	if (e->call_active) {
 		e->call_active = false;
 		http_call_cancel(&e->call);
+	}
+	if (e->is_unlogged && !s->begun) {
+		(void)respond_unlogged(e);
+		return;
 	}
 	if (!s->begun)
 		http_stream_begin(e->http, 200, h, respond_headers(e, h, slice_from(e->front->stream_type)));

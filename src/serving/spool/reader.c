@@ -223,6 +223,7 @@ static void give_back(const struct track *t)
 
 	if (!g || g->sequence != t->ack.sequence)
 		return;
+	atomic_store_explicit(&g->acked, t->ack.offset, memory_order_release);
 	upto = t->ack.offset & ~(size_t)(PAGE - 1);
 	if (upto < g->given_back + GIVE_BACK_BYTES || upto > g->size)
 		return;

@@ -73,6 +73,23 @@ static bool has_room(const struct segment *g, size_t span)
 	return g && span <= g->size - atomic_load_explicit(&g->used, memory_order_relaxed);
 }
 
+/*
+ * No segment is ready, and there may never be one while this writer keeps the last room on the disk: when the database
+ * has all of its records, it leaves its own segment, which is then deleted and made anew.
+ */
+static void writer_give_up_spent(struct writer *w)
+{
+	struct segment *g = w->segment;
+	size_t used = g ? atomic_load_explicit(&g->used, memory_order_relaxed) : 0;
+
+	if (used <= SPOOL_SEGMENT_HEADER || atomic_load_explicit(&g->acked, memory_order_acquire) != used)
+		return;
+	w->segment = NULL;
+	w->starving = false;
+	atomic_store_explicit(&w->active, NULL, memory_order_release);
+	atomic_store_explicit(&g->sealed, true, memory_order_release); /* as in writer_rotate */
+}
+
 /* The segment to append to; NULL when none is ready. *ret_urgent: spool_prepare has to be called. */
 static struct segment *segment_for(struct writer *w, size_t span, bool *ret_urgent)
 {
@@ -80,6 +97,8 @@ static struct segment *segment_for(struct writer *w, size_t span, bool *ret_urge
 
 	if (!has_room(g, span)) {
 		g = writer_rotate(w);
+		if (!g)
+			writer_give_up_spent(w);
 		*ret_urgent = g || !w->starving; /* says so once */
 		w->starving = !g;
 	}
@@ -111,6 +130,14 @@ static bool wants_touching(struct writer *w, const struct segment *g)
 	return true;
 }
 
+/* A flag first, so that of all appends to a sleeping reader one makes the call. */
+static void wake_reader(struct spool *s)
+{
+	if (atomic_load_explicit(&s->armed, memory_order_seq_cst) &&
+	    atomic_exchange_explicit(&s->armed, false, memory_order_seq_cst))
+		spool_signal(s->wake_fd);
+}
+
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
 {
 	struct writer *w = &s->writers[writer];
@@ -133,13 +160,24 @@ int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
 	} else {
 		counter_add(&w->lost, 1);
 	}
-	/* A flag first, so that of all appends to a sleeping reader one makes the call. */
-	if (atomic_load_explicit(&s->armed, memory_order_seq_cst) &&
-	    atomic_exchange_explicit(&s->armed, false, memory_order_seq_cst))
-		spool_signal(s->wake_fd);
+	wake_reader(s);
 	if (UNLIKELY(urgent))
 		spool_signal(s->room_fd);
 	return rc;
+}
+
+bool spool_has_room(struct spool *s, unsigned writer, size_t record_bytes)
+{
+	struct writer *w = &s->writers[writer];
+	unsigned taken = atomic_load_explicit(&w->ring_taken, memory_order_relaxed);
+
+	assert(writer < s->n_writers);
+	if (has_room(w->segment, record_bytes + SPOOL_RECORD_HEADER) ||
+	    taken != atomic_load_explicit(&w->ring_put, memory_order_acquire))
+		return true;
+	writer_give_up_spent(w);
+	wake_reader(s); /* it sees that the segment has ended */
+	return false;
 }
 
 /* --- numbers --- */

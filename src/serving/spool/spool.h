@@ -64,6 +64,8 @@ const struct spool_stats *spool_stats(const struct spool *s);
  * wakes a sleeping thread.  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
  */
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r);
+/* Whether a record of that many bytes would be taken now. Only the owner of `writer` may ask. */
+bool spool_has_room(struct spool *s, unsigned writer, size_t record_bytes);
 
 /* --- making room: any one thread, so that a reader that waits for its database delays nobody --- */
 

@@ -9,6 +9,7 @@
  * ones.
  * - used: bytes of a segment that hold whole records; the writer stores it after each.
  * - sealed: the writer's last touch of a segment.
+ * - acked: bytes that the database has, of the segment that it is at; the reading side stores it.
  * - touched: bytes of a segment that are mapped in; the reading side stores it.
  * - length: the first word of each record in the mapping, stored after the payload.
  * - armed: the reader may be asleep.  The writer stores a length and then loads armed; the reader stores armed and then
@@ -42,7 +43,7 @@ struct segment {
 	size_t seen;	   /* read at least once up to here */
 	size_t given_back; /* pages before this were given back */
 	/* shared */
-	_Atomic size_t used, touched;
+	_Atomic size_t used, touched, acked;
 	atomic_bool sealed;
 };
 

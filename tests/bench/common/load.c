@@ -183,7 +183,8 @@ static size_t whole(struct connection *c)
 	if (!end)
 		return 0;
 	n_head = (size_t)(end - c->in) + 4;
-	if (find(c->in, n_head, "Content-Length: ", "\r", &value) || find(c->in, n_head, "content-length: ", "\r", &value))
+	if (find(c->in, n_head, "Content-Length: ", "\r", &value) ||
+	    find(c->in, n_head, "content-length: ", "\r", &value))
 		return c->n_in >= n_head + strtoull(value, NULL, 10) ? n_head : 0;
 	return c->n_in >= n_head + 5 && !memcmp(c->in + c->n_in - 5, "0\r\n\r\n", 5) ? n_head : 0;
 }
@@ -255,7 +256,7 @@ static int64_t tend(int64_t now)
 		else if (c->fd >= 0 && !c->connecting && !c->busy && it.rate > 0 && c->due_us <= now)
 			begin_request(c, now);
 		if ((c->fd < 0 || (it.rate > 0 && !c->busy && !c->connecting)) && c->due_us < next)
-				next = c->due_us;
+			next = c->due_us;
 	}
 	return next > now ? next - now : 0;
 }
@@ -288,11 +289,13 @@ static uint32_t at(double share)
 static void tell(double seconds)
 {
 	qsort(it.answers.latency_us, it.answers.n, sizeof(uint32_t), by_size);
-	printf("{\"answers\": %zu, \"ok\": %llu, \"status_4xx\": %llu, \"status_5xx\": %llu, \"cut\": %llu, \"refused\": "
-	       "%llu, \"seconds\": %.3f, \"p50_us\": %u, \"p90_us\": %u, \"p99_us\": %u, \"p999_us\": %u, \"max_us\": %u}\n",
+	printf("{\"answers\": %zu, \"ok\": %llu, \"status_4xx\": %llu, \"status_5xx\": %llu, \"cut\": %llu, "
+	       "\"refused\": "
+	       "%llu, \"seconds\": %.3f, \"p50_us\": %u, \"p90_us\": %u, \"p99_us\": %u, \"p999_us\": %u, \"max_us\": "
+	       "%u}\n",
 	       it.answers.n, (unsigned long long)it.n_status[2], (unsigned long long)it.n_status[4],
-	       (unsigned long long)it.n_status[5], (unsigned long long)it.n_cut, (unsigned long long)it.n_refused, seconds,
-	       at(0.5), at(0.9), at(0.99), at(0.999), at(1));
+	       (unsigned long long)it.n_status[5], (unsigned long long)it.n_cut, (unsigned long long)it.n_refused,
+	       seconds, at(0.5), at(0.9), at(0.99), at(0.999), at(1));
 }
 
 static char *slurp(const char *path, size_t *ret_n)
@@ -332,20 +335,38 @@ static void options(int argc, char **argv)
 
 	while ((o = getopt(argc, argv, "c:d:r:m:p:b:o:h:")) != -1) {
 		switch (o) {
-		case 'c': it.n_connections = atoi(optarg); break;
-		case 'd': it.seconds = atof(optarg); break;
-		case 'r': it.rate = atof(optarg); break;
-		case 'm': it.method = optarg; break;
-		case 'p': it.path = optarg; break;
-		case 'b': it.body = optarg; break;
-		case 'o': it.out = optarg; break;
-		case 'h': it.header = optarg; break;
-		default: optind = argc;
+		case 'c':
+			it.n_connections = atoi(optarg);
+			break;
+		case 'd':
+			it.seconds = atof(optarg);
+			break;
+		case 'r':
+			it.rate = atof(optarg);
+			break;
+		case 'm':
+			it.method = optarg;
+			break;
+		case 'p':
+			it.path = optarg;
+			break;
+		case 'b':
+			it.body = optarg;
+			break;
+		case 'o':
+			it.out = optarg;
+			break;
+		case 'h':
+			it.header = optarg;
+			break;
+		default:
+			optind = argc;
 		}
 	}
 	if (optind != argc - 1 || it.n_connections < 1 || it.n_connections > 20000) {
-		fprintf(stderr, "usage: load [-c CONNECTIONS] [-d SECONDS] [-r REQUESTS_A_SECOND] [-m METHOD] [-p PATH]\n"
-				"            [-b FILE_OF_BODY] [-h HEADER] [-o FILE_OF_ANSWERS] PORT\n");
+		fprintf(stderr,
+			"usage: load [-c CONNECTIONS] [-d SECONDS] [-r REQUESTS_A_SECOND] [-m METHOD] [-p PATH]\n"
+			"            [-b FILE_OF_BODY] [-h HEADER] [-o FILE_OF_ANSWERS] PORT\n");
 		exit(2);
 	}
 	it.port = atoi(argv[optind]);
