@@ -283,13 +283,56 @@ def test_a_use_case_keeps_its_series_when_others_come(daemon, upstream):
 def test_health_says_each_part(daemon):
     health = daemon.api("GET", "/health")
     assert set(health) == {"status", "version", "uptime_s", "parts"}
-    assert set(health["parts"]) == {"registry", "historical_log", "guardrails", "gateway", "database", "leader"}
+    assert set(health["parts"]) == {"registry", "historical_log", "guardrails", "deployments", "gateway",
+                                    "database", "leader"}
     for part in health["parts"].values():
         assert part["state"] == "ok" and control.TIME.match(part["since"]) and part["detail"], part
     assert health["status"] == "ok" and health["uptime_s"] >= 0
     assert daemon.api("GET", "/health/live") == {"status": "live"}
     assert daemon.api("GET", "/health/ready") == {"status": "ready", "reasons": []}
     assert daemon.api("GET", "/version")["version"] == health["version"]
+
+
+def test_health_has_the_figures_behind_each_part(start_daemon, upstream):
+    daemon = start_daemon()
+    daemon.register("seen", upstream, name="first")
+    none = daemon.api("GET", "/health")["parts"]
+    assert none["registry"]["evidence"]["lookup_p99_ms"] is None
+    assert none["deployments"]["evidence"]["last_state"] is None
+    daemon.chat("seen")
+    daemon.get("/api/v1/use-cases/seen/current")
+    daemon.register("seen", upstream, name="second", promote=False)
+    made = daemon.api("POST", "/api/v1/deployments", {"use_case": "seen", "model": "second@1.0",
+                                                      "strategy": "all_at_once", "reason": "test"})
+    control.shipped(daemon)
+    parts = daemon.api("GET", "/health")["parts"]
+    registry, log = parts["registry"]["evidence"], parts["historical_log"]["evidence"]
+    assert (registry["use_cases"], registry["with_current_model"], registry["models"], registry["lookups"]) == \
+        (1, 1, 2, 1)
+    assert 0 < registry["lookup_p99_ms"] <= 1000
+    assert (log["written"], log["lost"], log["rejected"], log["last_loss"]) == (1, 0, 0, None)
+    assert parts["guardrails"]["evidence"]["texts"] == 2 and parts["guardrails"]["evidence"]["failures"] == 0
+    deployments = parts["deployments"]
+    assert deployments["state"] == "ok" and "seen, is succeeded" in deployments["detail"]
+    assert deployments["evidence"]["succeeded"] == 1 and deployments["evidence"]["last_state"] == "succeeded"
+    assert deployments["evidence"]["last_id"] == made["deployment_id"] and deployments["evidence"]["under_way"] == 0
+
+
+def test_health_knows_the_last_deployment_after_a_restart(tmp_path, upstream):
+    first = m.Muster(tmp_path)
+    try:
+        first.register("seen", upstream, name="model", promote=False)
+        made = first.api("POST", "/api/v1/deployments", {"use_case": "seen", "model": "model@1.0",
+                                                         "strategy": "all_at_once", "reason": "test"})
+    finally:
+        first.stop()
+    second = m.Muster(tmp_path)
+    try:
+        evidence = second.api("GET", "/health")["parts"]["deployments"]["evidence"]
+        assert evidence["last_id"] == made["deployment_id"] and evidence["last_state"] == "succeeded"
+        assert control.TIME.match(evidence["last_finished"]) and evidence["succeeded"] == 0
+    finally:
+        second.stop()
 
 
 def test_head_and_unknown_methods_of_health(daemon):

@@ -56,14 +56,55 @@ TEST(health_is_written_with_state_since_and_detail)
 	CHECK_INT(health_write(&h, 61000000, &out), 200);
 	CHECK_STR(buf_cstr(&out),
 		  "{\"status\":\"degraded\",\"version\":\"0.1.0\",\"uptime_s\":60,\"parts\":{"
-		  "\"registry\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
-		  "\"historical_log\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
-		  "\"guardrails\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
-		  "\"gateway\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"},"
+		  "\"registry\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
+		  "\"historical_log\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
+		  "\"guardrails\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
+		  "\"deployments\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
+		  "\"gateway\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
 		  "\"database\":{\"state\":\"failed\",\"since\":\"1970-01-01T00:00:03.000000Z\",\"detail\":\"still "
-		  "cannot\"},"
-		  "\"leader\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\"}}}");
+		  "cannot\",\"evidence\":{}},"
+		  "\"leader\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}}}}");
 	buf_release(&out);
+}
+
+TEST(evidence_is_written_by_its_kind_and_null_where_nothing_is_known)
+{
+	struct health h;
+	struct buf out;
+
+	all_well(&h);
+	health_count(&h, HEALTH_GATEWAY, "gone", 1);
+	health_set(&h, HEALTH_GATEWAY, HEALTH_OK, 2000000, "new evidence only");
+	health_count(&h, HEALTH_GATEWAY, "n", 7);
+	health_ms(&h, HEALTH_GATEWAY, "ms", 0.25);
+	health_ms(&h, HEALTH_GATEWAY, "no_ms", -1);
+	health_time(&h, HEALTH_GATEWAY, "at", 3000000);
+	health_time(&h, HEALTH_GATEWAY, "never", 0);
+	health_text(&h, HEALTH_GATEWAY, "text", "a \"b\"");
+	health_text(&h, HEALTH_GATEWAY, "no_text", "");
+	buf_init(&out, 8192);
+	CHECK_INT(health_write(&h, 4000000, &out), 200);
+	CHECK(strstr(buf_cstr(&out),
+		     "\"detail\":\"new evidence only\",\"evidence\":{\"n\":7,\"ms\":0.25,\"no_ms\":null,"
+		     "\"at\":\"1970-01-01T00:00:03.000000Z\",\"never\":null,\"text\":\"a \\\"b\\\"\","
+		     "\"no_text\":null}}") != NULL);
+	buf_release(&out);
+}
+
+TEST(more_figures_than_there_is_room_for_are_left_out)
+{
+	struct health h;
+
+	all_well(&h);
+	for (unsigned i = 0; i < HEALTH_MAX_FIGURES + 1; i++)
+		health_count(&h, HEALTH_GATEWAY, "n", i);
+	CHECK_INT(h.part[HEALTH_GATEWAY].n_figures, HEALTH_MAX_FIGURES);
 }
 
 TEST(parts_that_have_said_nothing_are_starting)

@@ -6,6 +6,8 @@
 #include "core/base/clock.h"
 
 #define WAIT_STEP_MS 50
+#define FIGURES_MAX ((size_t)4096)
+#define EVIDENCE_INDENT 16
 
 static const struct column part_columns[] = {{"PART"}, {"STATE"}, {"SINCE"}, {"DETAIL", .min_width = 20}};
 
@@ -25,6 +27,50 @@ static void print_parts(struct cli *c, const struct json *parts)
 		cell[3].text = json_text(v, "detail");
 	}
 	out_table(&c->out, part_columns, COUNT_OF(part_columns), r.cells, r.n_rows);
+}
+
+/* "with_current_model": 4 -> "with current model 4"; a time is told as how long ago it was. */
+static void add_figure(struct cli *c, struct buf *b, const struct json *f)
+{
+	struct slice text = f->type == JSON_STRING ? f->str : f->raw;
+	int64_t at_us = 0;
+
+	if (f->type == JSON_NULL)
+		return;
+	if (f->type == JSON_STRING && text.n > 10 && text.p[4] == '-' && !clock_parse(text, c->now_us, &at_us))
+		text = cli_ago(c, at_us);
+	if (b->n)
+		buf_adds(b, ", ");
+	for (size_t i = 0; i < f->key.n; i++)
+		buf_addc(b, (char)(f->key.p[i] == '_' ? ' ' : f->key.p[i]));
+	buf_addc(b, ' ');
+	buf_add(b, text);
+}
+
+static void print_evidence(struct cli *c, const struct json *part)
+{
+	const struct json *evidence = json_get(part, "evidence");
+	struct buf b;
+
+	if (!evidence || evidence->type != JSON_OBJECT)
+		return;
+	buf_init_arena(&b, &c->arena, FIGURES_MAX);
+	for (const struct json *f = evidence->first; f; f = f->next)
+		add_figure(c, &b, f);
+	if (!b.n || buf_failed(&b))
+		return;
+	out_text(&c->out, part->key);
+	out_pad(&c->out, part->key.n < EVIDENCE_INDENT ? EVIDENCE_INDENT - part->key.n : 1);
+	out_wrapped(&c->out, buf_cstr(&b), EVIDENCE_INDENT, c->out.columns ? c->out.columns : SIZE_MAX);
+}
+
+static void print_all_evidence(struct cli *c, const struct json *parts)
+{
+	if (!parts || parts->type != JSON_OBJECT)
+		return;
+	out_printf(&c->out, "\n");
+	for (const struct json *v = parts->first; v; v = v->next)
+		print_evidence(c, v);
 }
 
 /* A daemon that is not well answers too, with 503: that answer is the news. */
@@ -83,6 +129,7 @@ int health_run(struct cli *c)
 		   SLICE_ARG(json_text(a.root, "version")), muster_url(c->client),
 		   SLICE_ARG(cli_ago(c, c->now_us - json_integer(a.root, "uptime_s", 0) * 1000000)));
 	print_parts(c, json_get(a.root, "parts"));
+	print_all_evidence(c, json_get(a.root, "parts"));
 	return rc;
 }
 

@@ -15,7 +15,7 @@
 #include "control/registry/listener.h"
 #include "control/rollout/leader.h"
 #include "control/rollout/rollout.h"
-#include "control/telemetry/health.h"
+#include "control/telemetry/watch.h"
 #include "core/base/log.h"
 #include "serving/gateway/gateway.h"
 
@@ -64,6 +64,8 @@ struct daemon {
 	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
 	struct gateway_settings *settings;
 	struct health health;
+	struct watch log_watch, guard_watch;
+	struct window lookup_window;
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
@@ -73,8 +75,9 @@ struct daemon {
 	bool leader_asks;		    /* there is one */
 	struct lease rollout_lease; /* what the job may act on; a copy, for the leader's own moves on meanwhile */
 	bool rollout_leads;
-	int64_t rollout_next_us; /* when the next step ends; 0: none does */
-	char rollout_problem[200];
+	int64_t rollout_next_us;   /* when the next step ends; 0: none does */
+	char rollout_problem[200]; /* the job's */
+	char rollout_shown[200];   /* what was wrong with the last that ended */
 	size_t n_calls;
 	bool stopping;
 	bool mending; /* a job reads the registry again, or saves it */

@@ -3,11 +3,23 @@
 #include "app/daemon/daemon.h"
 #include "core/base/clock.h"
 
-#define LAG_DEGRADED_US (30 * 1000000LL)
-
-static void observe_registry(struct daemon *d, int64_t now)
+static void observe_lookups(struct daemon *d, int64_t now)
 {
-	struct snapshot *s = registry_snapshot(d->registry);
+	uint64_t buckets[HISTOGRAM_BUCKETS + 1] = {0}, n = 0;
+
+	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++) {
+		const struct gateway_stats *g = gateway_stats(d->loops[i].gateway);
+
+		histogram_add(&g->lookup, buckets);
+		n += counter_get(&g->lookup.count);
+	}
+	health_count(&d->health, HEALTH_REGISTRY, "lookups", n);
+	health_ms(&d->health, HEALTH_REGISTRY, "lookup_p99_ms",
+		  watch_quantile_ms(&d->lookup_window, &histogram_lookups, buckets, 0.99, now));
+}
+
+static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t now)
+{
 	char problem[200];
 	size_t n_current = 0;
 
@@ -24,66 +36,113 @@ static void observe_registry(struct daemon *d, int64_t now)
 			   (unsigned long long)s->generation, problem);
 	else
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_OK, now,
-			   "%zu use case%s, %zu with a current model, %zu model%s, snapshot %llu", s->n_use_cases,
-			   s->n_use_cases == 1 ? "" : "s", n_current, s->n_models, s->n_models == 1 ? "" : "s",
-			   (unsigned long long)s->generation);
-	if (s)
-		snapshot_unref(s);
+			   "%zu use cases, %zu with a current model, %zu models, snapshot %llu", s->n_use_cases,
+			   n_current, s->n_models, (unsigned long long)s->generation);
+	health_count(&d->health, HEALTH_REGISTRY, "use_cases", s ? s->n_use_cases : 0);
+	health_count(&d->health, HEALTH_REGISTRY, "with_current_model", n_current);
+	health_count(&d->health, HEALTH_REGISTRY, "models", s ? s->n_models : 0);
+	health_count(&d->health, HEALTH_REGISTRY, "snapshot", s ? s->generation : 0);
+	health_time(&d->health, HEALTH_REGISTRY, "snapshot_built", s ? s->built_us : 0);
+	observe_lookups(d, now);
 }
 
 static void observe_log(struct daemon *d, int64_t now)
 {
 	const struct spool_stats *spool = spool_stats(d->spool);
 	const struct shipper_stats *shipper = shipper_stats(d->shipper);
-	uint64_t lost = counter_get(&spool->lost), lag = counter_get(&shipper->lag_us);
-	uint64_t records = counter_get(&spool->records), shipped = counter_get(&spool->shipped);
-	unsigned long long waiting = records > shipped ? records - shipped : 0; /* an earlier run's are shipped too */
 	char error[200];
+	const struct watch_log figures = {.off = !d->config.history_enabled,
+					  .written = counter_get(&spool->records),
+					  .lost = counter_get(&spool->lost),
+					  .rejected = counter_get(&shipper->rejected),
+					  .shipped = counter_get(&spool->shipped),
+					  .pending_bytes = counter_get(&spool->pending_bytes),
+					  .lag_us = (int64_t)counter_get(&shipper->lag_us),
+					  .error = error};
+	const char *away = error;
 
 	shipper_last_error(d->shipper, error, sizeof(error));
 	d->health.spool_open = true;
-	if (!d->config.history_enabled)
-		health_set(&d->health, HEALTH_HISTORICAL_LOG, HEALTH_OK, now, "switched off (history.enabled)");
-	else if (lost)
-		health_set(&d->health, HEALTH_HISTORICAL_LOG, HEALTH_FAILED, now,
-			   "%llu records could not be kept: see spool.max_bytes and the disk",
-			   (unsigned long long)lost);
-	else if (error[0])
-		health_set(&d->health, HEALTH_HISTORICAL_LOG, HEALTH_DEGRADED, now, "records wait in the spool: %s",
-			   error);
-	else if (lag > LAG_DEGRADED_US)
-		health_set(&d->health, HEALTH_HISTORICAL_LOG, HEALTH_DEGRADED, now,
-			   "%llu records wait, the oldest for %llu s", waiting, (unsigned long long)(lag / 1000000));
-	else
-		health_set(&d->health, HEALTH_HISTORICAL_LOG, HEALTH_OK, now, "%llu records written, none lost",
-			   (unsigned long long)counter_get(&spool->records));
-	if (error[0])
-		health_set(&d->health, HEALTH_DATABASE, HEALTH_DEGRADED, now, "%s", error);
-	else
-		health_set(&d->health, HEALTH_DATABASE, HEALTH_OK, now, "%s", store_description(d->store));
+	watch_log(&d->log_watch, &d->health, &figures, now);
+	if (!error[0])
+		away = d->leader.problem; /* it is asked every two seconds, even when nothing is to be written */
+	health_set(&d->health, HEALTH_DATABASE, away[0] ? HEALTH_DEGRADED : HEALTH_OK, now, "%s",
+		   away[0] ? away : store_description(d->store));
+	health_count(&d->health, HEALTH_DATABASE, "batches", counter_get(&shipper->batches));
+	health_count(&d->health, HEALTH_DATABASE, "failed_batches", counter_get(&shipper->failures));
+}
+
+static void add_slot(const struct gateway_use_case_stats *u, struct watch_guardrails *into, uint64_t *requests)
+{
+	*requests += counter_get(&u->requests);
+	for (int i = 0; i < 2 * GUARD_N_ACTIONS; i++)
+		into->judged += counter_get(&u->texts[i / GUARD_N_ACTIONS][i % GUARD_N_ACTIONS]);
+	for (int i = GUARD_LOW; i <= GUARD_CRITICAL; i++)
+		into->violating += counter_get(&u->violating[i]);
+	into->critical += counter_get(&u->violating[GUARD_CRITICAL]);
 }
 
 static void observe_serving(struct daemon *d, int64_t now)
 {
-	uint64_t failures = 0, requests = 0;
+	struct watch_guardrails figures = {.off = !d->config.guardrails_enabled};
+	uint64_t requests = 0, upstream_errors = 0;
 
-	for (size_t i = 0; i < d->n_loops; i++) {
+	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++) {
 		const struct gateway_stats *g = gateway_stats(d->loops[i].gateway);
 
-		failures += counter_get(&g->guard_failures);
+		figures.failures += counter_get(&g->guard_failures);
+		upstream_errors += counter_get(&g->upstream_errors);
 		for (size_t k = 0; k < GATEWAY_SLOTS; k++)
-			requests += counter_get(&g->use_case[k].requests);
+			add_slot(&g->use_case[k], &figures, &requests);
 	}
-	if (!d->config.guardrails_enabled)
-		health_set(&d->health, HEALTH_GUARDRAILS, HEALTH_DEGRADED, now,
-			   "switched off (guardrails.enabled): nothing is checked");
-	else if (failures)
-		health_set(&d->health, HEALTH_GUARDRAILS, HEALTH_DEGRADED, now, "%llu checks failed themselves",
-			   (unsigned long long)failures);
-	else
-		health_set(&d->health, HEALTH_GUARDRAILS, HEALTH_OK, now, "on");
+	watch_guardrails(&d->guard_watch, &d->health, &figures, now);
 	health_set(&d->health, HEALTH_GATEWAY, d->stopping ? HEALTH_DEGRADED : HEALTH_OK, now,
 		   d->stopping ? "stopping" : "%llu requests on %zu loops", (unsigned long long)requests, d->n_loops);
+	health_count(&d->health, HEALTH_GATEWAY, "requests", requests);
+	health_count(&d->health, HEALTH_GATEWAY, "failed_calls", upstream_errors);
+	health_count(&d->health, HEALTH_GATEWAY, "loops", d->n_loops);
+}
+
+static void say_deployments(struct daemon *d, size_t n, const struct registry_last_deployment *last, int64_t now)
+{
+	bool any = !uuid_is_nil(&last->id);
+
+	if (d->rollout_shown[0])
+		health_set(&d->health, HEALTH_DEPLOYMENTS, HEALTH_DEGRADED, now, "they cannot move: %s",
+			   d->rollout_shown);
+	else if (n)
+		health_set(&d->health, HEALTH_DEPLOYMENTS, HEALTH_OK, now, "%zu under way", n);
+	else if (any)
+		health_set(&d->health, HEALTH_DEPLOYMENTS, HEALTH_OK, now, "none under way; the last, of %s, is %s",
+			   last->use_case, deploy_state_name(last->state));
+	else
+		health_set(&d->health, HEALTH_DEPLOYMENTS, HEALTH_OK, now, "none under way, and none before");
+}
+
+static void observe_deployments(struct daemon *d, const struct snapshot *s, int64_t now)
+{
+	const struct registry_stats *stats = registry_stats(d->registry);
+	struct registry_last_deployment last;
+	uint64_t started = 0, ended[DEPLOY_N_RESULTS] = {0};
+	char id[UUID_STR_SIZE];
+	bool any;
+
+	registry_last_deployment(d->registry, &last);
+	any = !uuid_is_nil(&last.id);
+	for (int i = 0; i < DEPLOY_N_STRATEGIES; i++) {
+		started += counter_get(&stats->started[i]);
+		for (int k = 0; k < DEPLOY_N_RESULTS; k++)
+			ended[k] += counter_get(&stats->ended[i][k]);
+	}
+	say_deployments(d, s ? s->n_deployments : 0, &last, now);
+	health_count(&d->health, HEALTH_DEPLOYMENTS, "under_way", s ? s->n_deployments : 0);
+	health_count(&d->health, HEALTH_DEPLOYMENTS, "started", started);
+	for (int k = 0; k < DEPLOY_N_RESULTS; k++)
+		health_count(&d->health, HEALTH_DEPLOYMENTS, deploy_result_name((enum deploy_result)k), ended[k]);
+	health_text(&d->health, HEALTH_DEPLOYMENTS, "last_id", any ? uuid_format(&last.id, id) : "");
+	health_text(&d->health, HEALTH_DEPLOYMENTS, "last_use_case", any ? last.use_case : "");
+	health_text(&d->health, HEALTH_DEPLOYMENTS, "last_state", any ? deploy_state_name(last.state) : "");
+	health_time(&d->health, HEALTH_DEPLOYMENTS, "last_finished", any ? last.finished_us : 0);
 }
 
 static void observe_replicas(struct daemon *d, int64_t now)
@@ -105,14 +164,18 @@ static void observe_replicas(struct daemon *d, int64_t now)
 	else
 		health_set(&d->health, HEALTH_LEADER, HEALTH_OK, now, "%s",
 			   l->answered ? "another daemon leads" : "has not asked yet");
+	health_count(&d->health, HEALTH_LEADER, "epoch", (uint64_t)l->lease.epoch);
 }
 
 void daemon_update_health(struct daemon *d)
 {
+	struct snapshot *s = registry_snapshot(d->registry);
 	int64_t now = clock_wall_us();
 
-	observe_registry(d, now);
+	observe_registry(d, s, now);
 	observe_log(d, now);
 	observe_serving(d, now);
+	observe_deployments(d, s, now);
 	observe_replicas(d, now);
+	snapshot_unref(s);
 }

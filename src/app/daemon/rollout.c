@@ -74,6 +74,7 @@ static void ticked(void *arg)
 	int64_t delay_ms = TICK_MS;
 
 	d->n_calls--;
+	memcpy(d->rollout_shown, d->rollout_problem, sizeof(d->rollout_shown));
 	if (d->rollout_next_us) /* short holds end in time */
 		delay_ms = (d->rollout_next_us - clock_wall_us()) / 1000 + 1;
 	delay_ms = delay_ms < LOOP_TICK_MS ? LOOP_TICK_MS : delay_ms > TICK_MS ? TICK_MS : delay_ms;
@@ -92,6 +93,7 @@ static void on_timer(void *arg)
 	if (d->stopping)
 		return;
 	if (!any) {
+		d->rollout_shown[0] = '\0';
 		timer_set(d->control, &d->rollout_timer, TICK_MS);
 		return;
 	}

@@ -30,6 +30,8 @@ const char *health_part_name(enum health_part p)
 		return "historical_log";
 	case HEALTH_GUARDRAILS:
 		return "guardrails";
+	case HEALTH_DEPLOYMENTS:
+		return "deployments";
 	case HEALTH_GATEWAY:
 		return "gateway";
 	case HEALTH_DATABASE:
@@ -57,9 +59,61 @@ void health_set(struct health *h, enum health_part part, enum health_state state
 	if (s->state != state)
 		s->since_us = now_us;
 	s->state = state;
+	s->n_figures = 0;
 	va_start(ap, fmt);
 	vsnprintf(s->detail, sizeof(s->detail), fmt, ap);
 	va_end(ap);
+}
+
+/* What is too much is left out. */
+static struct health_figure *add_figure(struct health *h, enum health_part part, const char *name,
+					enum health_figure_kind kind)
+{
+	struct health_status *s = &h->part[part];
+	struct health_figure *f =
+		&s->figure[s->n_figures < HEALTH_MAX_FIGURES ? s->n_figures++ : HEALTH_MAX_FIGURES - 1];
+
+	*f = (struct health_figure){.name = name, .kind = kind};
+	return f;
+}
+
+void health_count(struct health *h, enum health_part part, const char *name, uint64_t n)
+{
+	add_figure(h, part, name, HEALTH_COUNT)->number = (int64_t)(n <= INT64_MAX ? n : INT64_MAX);
+}
+
+void health_ms(struct health *h, enum health_part part, const char *name, double ms)
+{
+	add_figure(h, part, name, HEALTH_MS)->ms = ms;
+}
+
+void health_time(struct health *h, enum health_part part, const char *name, int64_t at_us)
+{
+	add_figure(h, part, name, HEALTH_TIME)->number = at_us;
+}
+
+void health_text(struct health *h, enum health_part part, const char *name, const char *text)
+{
+	struct health_figure *f = add_figure(h, part, name, HEALTH_TEXT);
+
+	(void)snprintf(f->text, sizeof(f->text), "%s", text);
+}
+
+static void write_figure(struct json_writer *w, const struct health_figure *f)
+{
+	char at[CLOCK_ISO_SIZE];
+
+	jw_key(w, f->name);
+	if (f->kind == HEALTH_COUNT)
+		jw_i64(w, f->number);
+	else if (f->kind == HEALTH_MS && f->ms >= 0)
+		jw_double(w, f->ms);
+	else if (f->kind == HEALTH_TIME && f->number)
+		jw_cstr(w, clock_iso(f->number, at));
+	else if (f->kind == HEALTH_TEXT && f->text[0])
+		jw_cstr(w, f->text);
+	else
+		jw_null(w);
 }
 
 enum health_state health_overall(const struct health *h)
@@ -106,6 +160,11 @@ int health_write(const struct health *h, int64_t now_us, struct buf *out)
 		jw_kcstr(&w, "state", health_state_name(h->part[i].state));
 		jw_kcstr(&w, "since", clock_iso(h->part[i].since_us, since));
 		jw_kcstr(&w, "detail", h->part[i].detail);
+		jw_key(&w, "evidence");
+		jw_object(&w);
+		for (size_t k = 0; k < h->part[i].n_figures; k++)
+			write_figure(&w, &h->part[i].figure[k]);
+		jw_object_end(&w);
 		jw_object_end(&w);
 	}
 	jw_object_end(&w);

@@ -14,16 +14,31 @@ enum health_part {
 	HEALTH_REGISTRY,
 	HEALTH_HISTORICAL_LOG,
 	HEALTH_GUARDRAILS,
+	HEALTH_DEPLOYMENTS,
 	HEALTH_GATEWAY,
 	HEALTH_DATABASE,
 	HEALTH_LEADER, /* whether this daemon does what only one of all on the database may */
 	HEALTH_N_PARTS,
 };
 
+enum health_figure_kind { HEALTH_COUNT, HEALTH_MS, HEALTH_TIME, HEALTH_TEXT };
+
+struct health_figure {
+	const char *name; /* a literal */
+	enum health_figure_kind kind;
+	int64_t number; /* a count, or a time in microseconds; negative, or a time of 0: not known */
+	double ms;	/* negative: not known */
+	char text[72];	/* empty: none */
+};
+
+#define HEALTH_MAX_FIGURES 12
+
 struct health_status {
 	enum health_state state;
-	int64_t since_us; /* when it became so */
-	char detail[240]; /* one sentence */
+	int64_t since_us;				 /* when it became so */
+	char detail[240];				 /* one sentence */
+	struct health_figure figure[HEALTH_MAX_FIGURES]; /* the evidence */
+	size_t n_figures;
 };
 
 struct health {
@@ -39,9 +54,13 @@ struct health {
 
 /* Every part begins as failed, "starting". */
 void health_init(struct health *h, const char *version, int64_t now_us);
-/* since_us moves only when the state does. */
+/* since_us moves only when the state does.  Figures go: those that stand behind it now follow. */
 void health_set(struct health *h, enum health_part part, enum health_state state, int64_t now_us, const char *fmt, ...)
 	PRINTF_LIKE(5, 6);
+void health_count(struct health *h, enum health_part part, const char *name, uint64_t n);
+void health_ms(struct health *h, enum health_part part, const char *name, double ms);
+void health_time(struct health *h, enum health_part part, const char *name, int64_t at_us);
+void health_text(struct health *h, enum health_part part, const char *name, const char *text);
 enum health_state health_overall(const struct health *h);
 bool health_ready(const struct health *h);
 
