@@ -11,9 +11,9 @@
 
 #define FALLBACK_CONTENT_MAX 65536
 
-static const char *const members[] = {"fallback", "fallback_content", "policy",	       "log",
-				      "timeouts", "use_case",	      "created_at",    "updated_at",
-				      "retries",  "answer_mode",      "log_durability"};
+static const char *const members[] = {"fallback",	"fallback_content", "policy",	      "log",	 "timeouts",
+				      "use_case",	"created_at",	    "updated_at",     "retries", "answer_mode",
+				      "log_durability", "priority",	    "max_concurrency"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -43,6 +43,36 @@ static int log_mode_parse(struct slice s, enum log_mode *ret, struct err *err)
 const char *answer_mode_name(enum answer_mode m)
 {
 	return m == ANSWER_BUFFER ? "buffer" : "error";
+}
+
+const char *priority_name(enum priority p)
+{
+	static const char *const names[] = {"normal", "low", "high"};
+
+	return names[p];
+}
+
+static int load_parse(const struct json *root, struct use_case *u, struct err *err)
+{
+	struct slice s = {NULL, 0};
+	int rc;
+
+	if ((rc = json_get_str(root, "priority", &s, err)) ||
+	    (rc = json_get_i64(root, "max_concurrency", &u->max_concurrency, err)))
+		return rc;
+	if (u->max_concurrency < 0 || u->max_concurrency > USE_CASE_MAX_CONCURRENCY)
+		return err_set(err, E_INVALID, "max_concurrency has to be from 0 (any number) to %d, not %lld",
+			       USE_CASE_MAX_CONCURRENCY, (long long)u->max_concurrency);
+	if (!s.p)
+		return 0;
+	for (unsigned i = PRIORITY_NORMAL; i <= PRIORITY_HIGH; i++) {
+		if (slice_eq_str(s, priority_name((enum priority)i))) {
+			u->priority = (enum priority)i;
+			return 0;
+		}
+	}
+	return err_set(err, E_INVALID, "priority has to be low, normal or high, not '" SLICE_FMT "'",
+		       SLICE_ARG(slice_sub(s, 0, 64)));
 }
 
 static int failing_parse(const struct json *root, struct use_case *u, struct err *err)
@@ -194,7 +224,8 @@ int use_case_parse(struct arena *a, struct slice name, const struct json *settin
 	if ((rc = written_parse(settings, name, &u, err)) ||
 	    (rc = fallbacks_parse(a, json_get(settings, "fallback"), &u, err)) ||
 	    (rc = texts_parse(a, settings, &u, err)) ||
-	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)))
+	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)) ||
+	    (rc = load_parse(settings, &u, err)))
 		return rc;
 	u.connect_timeout_ms = t.connect_ms;
 	u.first_byte_timeout_ms = t.first_byte_ms;
@@ -238,6 +269,8 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 	else
 		jw_null(w);
 	jw_kcstr(w, "answer_mode", answer_mode_name(u->answer_mode));
+	jw_kcstr(w, "priority", priority_name(u->priority));
+	jw_ki64(w, "max_concurrency", u->max_concurrency);
 	if (u->created_us)
 		jw_kcstr(w, "created_at", clock_iso(u->created_us, at));
 	if (u->updated_us)

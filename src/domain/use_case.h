@@ -17,6 +17,10 @@ enum answer_mode {
 	ANSWER_BUFFER, /* nothing leaves before the answer is whole: another model may take over up to its end */
 };
 #define USE_CASE_MAX_RETRIES 5
+#define USE_CASE_MAX_CONCURRENCY 1000000
+
+/* Who is refused first when there is too much to do. */
+enum priority { PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_HIGH };
 
 struct use_case {
 	struct slice name;
@@ -29,6 +33,8 @@ struct use_case {
 	bool has_retries;
 	unsigned retries;  /* of one request, at a model that failed it */
 	bool log_required; /* what cannot be recorded is not answered */
+	enum priority priority;
+	int64_t max_concurrency; /* requests under way at once, in one daemon; 0: any number */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
 		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
@@ -38,7 +44,8 @@ struct use_case {
  * The settings as a JSON object, every member optional:
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
  * "none", "log_durability": "best_effort" | "required", "timeouts": {"connect_ms", "first_byte_ms", "between_ms",
- * "total_ms"}, "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer"} and use_case, created_at, updated_at,
+ * "total_ms"}, "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer", "priority": "low" | "normal" | "high",
+ * "max_concurrency": 0} and use_case, created_at, updated_at,
  * which use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the
  * store keeps.
  */
@@ -51,6 +58,7 @@ void use_case_write(struct json_writer *w, const struct use_case *u); /* one obj
 int use_case_settings_check(const struct json *settings, struct err *err);
 const char *log_mode_name(enum log_mode m);
 const char *answer_mode_name(enum answer_mode m);
+const char *priority_name(enum priority p);
 /* "foundation" and "foundation_layer" both give the use case foundation_layer: writes into ret (USE_CASE_MAX + 1 bytes
  * or more). */
 struct slice use_case_of_layer(struct slice layer, char ret[USE_CASE_MAX + 8]);

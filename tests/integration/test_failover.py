@@ -393,3 +393,65 @@ def test_held_whole_and_nobody_left_is_a_plain_error(daemon, make_upstream):
     name, _ = case(daemon, [make_upstream(cut("Once "))], answer_mode="buffer", retries=0)
     a = daemon.chat(name, stream=True)
     assert a.status == 502 and a.json()["error"]["code"] == "no_model_available" and b"Once" not in a.body
+
+
+# --- too much at once ---
+
+
+def test_a_use_case_takes_so_many_at_once_and_refuses_the_next_at_once(daemon, make_upstream):
+    gate = threading.Event()
+
+    def stuck(c, r):
+        gate.wait(m.LIMIT)
+        m.ok()(c, r)
+
+    upstream = make_upstream(stuck)
+    name, _ = case(daemon, [upstream], max_concurrency=3)
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(daemon.chat(name).status)) for _ in range(3)]
+    for t in threads:
+        t.start()
+    upstream.wait_requests(3)
+    shed = control.metric(daemon, "muster_shed_total")
+    for stream in (False, True):
+        a = daemon.chat(name, stream=stream)
+        assert a.status == 503 and a.headers["retry-after"] == "1" and a.json()["error"]["code"] == "overloaded"
+        assert a.headers["x-muster-attempts"] == "0"
+    assert control.metric(daemon, "muster_shed_total") == shed + 2
+    gate.set()
+    for t in threads:
+        t.join()
+    assert got == [200] * 3
+    m.eventually(lambda: daemon.chat(name).status == 200, "room")
+    for _ in range(10):  # whoever came in went out again
+        assert daemon.chat(name).status == 200
+
+
+def test_who_matters_least_is_refused_first(start_daemon, make_upstream):
+    daemon = start_daemon("limits:\n  exchanges: 10\n")
+    gate = threading.Event()
+
+    def stuck(c, r):
+        gate.wait(m.LIMIT)
+        m.ok()(c, r)
+
+    upstream = make_upstream(stuck)
+    names = {p: case(daemon, [upstream], priority=p)[0] for p in ("low", "normal", "high")}
+    threads, n = [], 0
+    for priority, room in (("low", 5), ("normal", 3), ("high", 2)):
+        for _ in range(room):
+            threads.append(threading.Thread(target=daemon.chat, args=(names[priority],)))
+            threads[-1].start()
+            n += 1
+            upstream.wait_requests(n)
+        assert daemon.chat(names[priority]).status == 503
+    gate.set()
+    for t in threads:
+        t.join()
+
+
+@pytest.mark.parametrize("bad", [{"priority": "urgent"}, {"max_concurrency": -1}, {"max_concurrency": 1000001},
+                                 {"max_concurrency": "3"}])
+def test_a_limit_that_is_wrong_is_refused(daemon, bad):
+    answer = daemon.request("PUT", "/api/v1/use-cases/" + daemon.name(), bad)
+    assert answer.status == 400 and list(bad)[0] in answer.json()["error"]["message"]

@@ -183,16 +183,20 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 					       {"policy", "policy"},
 					       {"log", "log"},
 					       {"answer-mode", "answer_mode"},
-					       {"log-durability", "log_durability"}};
+					       {"log-durability", "log_durability"},
+
+					       {"priority", "priority"}};
 	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts"};
-	const char *fallback = args_get(&c->args, "fallback"), *retries = args_get(&c->args, "retries");
+	static const char *const numbers[][2] = {{"retries", "retries"}, {"max-concurrency", "max_concurrency"}};
+	const char *fallback = args_get(&c->args, "fallback");
 
 	for (const struct json *v = now && now->type == JSON_OBJECT ? now->first : NULL; v; v = v->next) {
-		bool skip =
-			(fallback && slice_eq_str(v->key, "fallback")) || (retries && slice_eq_str(v->key, "retries"));
+		bool skip = fallback && slice_eq_str(v->key, "fallback");
 
 		for (size_t i = 0; i < COUNT_OF(texts); i++)
 			skip |= slice_eq_str(v->key, texts[i][1]) && args_has(&c->args, texts[i][0]);
+		for (size_t i = 0; i < COUNT_OF(numbers); i++)
+			skip |= slice_eq_str(v->key, numbers[i][1]) && args_has(&c->args, numbers[i][0]);
 		for (size_t i = 0; i < COUNT_OF(facts); i++)
 			skip |= slice_eq_str(v->key, facts[i]);
 		if (skip || v->type == JSON_NULL)
@@ -202,8 +206,9 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 	}
 	if (fallback)
 		write_fallback(w, fallback);
-	if (retries)
-		jw_ki64(w, "retries", args_integer(&c->args, "retries", 0));
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		if (args_has(&c->args, numbers[i][0]))
+			jw_ki64(w, numbers[i][1], args_integer(&c->args, numbers[i][0], 0));
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {
 		const char *value = args_get(&c->args, texts[i][0]);
 

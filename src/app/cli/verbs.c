@@ -125,6 +125,10 @@ static const struct option use_case_set_options[] = {
 	 "full|metadata|none"},
 	{"retries", OPTION_INTEGER, OPTIONAL, "N",
 	 "How often the last model of the chain is asked again after a fault, 0 to 5. Default 1."},
+	{"priority", OPTION_CHOICE, OPTIONAL, "PRIORITY",
+	 "Who is refused first when too much is under way. Default normal.", "low|normal|high"},
+	{"max-concurrency", OPTION_INTEGER, OPTIONAL, "N",
+	 "Requests under way at once in one daemon; one more gets 503. 0: any number. Default 0."},
 	{"answer-mode", OPTION_CHOICE, OPTIONAL, "MODE",
 	 "When a stream breaks off: an error in the caller's protocol, or nothing leaves before it is whole. Default "
 	 "error.",

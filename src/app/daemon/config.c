@@ -41,6 +41,11 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "Largest request body; a larger one gets 413.", .min = KIB, .max = GIB},
 	{KEY("limits.connections", CONF_INT, limits_connections), "16384",
 	 "Open client connections of one loop; one more gets 503.", .min = 1, .max = 1000000},
+	{KEY("limits.exchanges", CONF_INT, limits_exchanges), "32768",
+	 "Inference requests under way at once in this daemon; one more gets 503. Use cases of low priority may fill "
+	 "half of "
+	 "it, of normal priority four fifths, of high priority all. 0: any number.",
+	 .reload = true, .max = 1000000},
 	{KEY("limits.header_timeout", CONF_MSEC, limits_header_timeout_ms), "10s",
 	 "Time from the first byte of a request to the end of its headers.", .min = 10, .max = HOUR},
 	{KEY("limits.body_timeout", CONF_MSEC, limits_body_timeout_ms), "30s",

@@ -79,6 +79,8 @@ static void write_gateway(struct prom_writer *w, const struct daemon *d)
 		 offsetof(struct gateway_stats, upstream_errors)},
 		{"muster_retries_total", "Attempts at a model that had failed the same request before.",
 		 offsetof(struct gateway_stats, retries)},
+		{"muster_shed_total", "Requests refused because too many were under way.",
+		 offsetof(struct gateway_stats, shed)},
 		{"muster_retries_denied_total", "Retries that the budget of their use case did not allow.",
 		 offsetof(struct gateway_stats, retries_denied)},
 		{"muster_guardrail_failures_total", "Checks that failed themselves.",

@@ -94,6 +94,7 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 		.guardrails = c->guardrails_enabled,
 		.history = c->history_enabled,
 		.asks_for_keys = config_open_address(c) != NULL,
+		.max_exchanges = c->limits_exchanges,
 	};
 
 	(void)d;

@@ -119,6 +119,7 @@ void exchange_release(struct exchange *e)
 	timer_cancel(e->g->loop, &e->given_up);
 	timer_cancel(e->g->loop, &e->pause);
 	failover_settle(e, OUTCOME_REFUSED);
+	shed_leave(e);
 	buf_release(&e->body);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);

@@ -115,6 +115,8 @@ struct exchange {
 	const struct protocol *front;
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
+	_Atomic uint32_t *inside_daemon, *inside_route; /* where it is counted in: shed.c */
+
 	struct uuid log_id;
 	char log_id_text[UUID_STR_SIZE];
 	struct slice request_id;
@@ -201,6 +203,9 @@ enum next exchange_attempt(struct exchange *e);
 void attempt_note(struct exchange *e, enum call_end end, const char *result);
 /* The call failed or its answer is no good: goes on as failover.c says. */
 void attempt_failed(struct exchange *e, enum outcome outcome, const char *why);
+/* shed.c: whether there is room for one more; NEXT, or it has been refused */
+enum next shed_enter(struct exchange *e);
+void shed_leave(struct exchange *e);
 /* failover.c: who is asked, and who is asked next */
 /* Chooses an endpoint of the candidate whose turn it is, or passes it over.  NEXT: e->candidate[e->i_candidate].target
  * is to be called; FINISHED: nobody is left; WAIT: later. */

@@ -35,6 +35,7 @@ struct gateway_settings_source {
 	size_t n_keys;
 	bool asks_for_keys; /* where there are none at all, nobody may call; else everybody */
 	bool guardrails, history;
+	int64_t max_exchanges;	 /* under way at once in this daemon; 0: any number */
 	size_t max_answer_bytes; /* an answer that is held whole; 0: 16 MiB */
 };
 int gateway_settings_new(const struct gateway_settings_source *src, struct gateway_settings **ret, struct err *err);

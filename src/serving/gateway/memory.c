@@ -11,6 +11,7 @@
 struct gateway_memory {
 	pthread_mutex_t lock; /* snapshots may be prepared on several job threads; no loop takes it */
 	struct map upstreams, routes;
+	_Atomic uint32_t in_flight; /* of all routes */
 };
 
 struct gateway_memory *gateway_memory_new(void)
@@ -88,8 +89,11 @@ struct upstream_memory *memory_of_upstream(struct gateway_memory *m, const char 
 struct route_memory *memory_of_route(struct gateway_memory *m, const char *key)
 {
 	size_t size = sizeof(struct route_memory);
+	struct route_memory *r = m ? find_or_make(m, &m->routes, key, size) : (void *)make(key, size);
 
-	return m ? find_or_make(m, &m->routes, key, size) : (void *)make(key, size);
+	if (m && !r->daemon)
+		r->daemon = &m->in_flight;
+	return r;
 }
 
 /* One that only the memory holds, or NULL. */

@@ -32,6 +32,7 @@ struct route_memory { /* of a use case */
 	struct remembered head;
 	_Atomic uint64_t retries; /* struct retry_budget */
 	_Atomic uint32_t in_flight;
+	_Atomic uint32_t *daemon; /* requests under way in all use cases; NULL: not counted */
 };
 
 struct gateway_memory; /* made in gateway.h */

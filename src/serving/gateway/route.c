@@ -199,5 +199,5 @@ enum next exchange_route(struct exchange *e)
 	if (lacks_log(e)) /* before it costs a model's time */
 		return respond_unlogged(e);
 	e->step = STEP_GUARD_INPUT;
-	return NEXT;
+	return shed_enter(e);
 }
