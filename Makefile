@@ -7,6 +7,7 @@
 #   make unit           unit and corpora alone  make behaviour  the real binary alone (K=stream: some of it)
 #   make SAN=address,undefined unit             make SAN=thread unit-threaded
 #   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)
+#   make bench-promises  lookups, log, rollback (ARGS=--smoke)
 #   V=1: commands as they run                   CC=clang        another compiler, build/clang-release
 
 CC      ?= gcc
@@ -41,7 +42,7 @@ NEEDS := --build
 ifneq ($(filter test unit unit-threaded behaviour,$(MAKECMDGOALS)),)
 NEEDS := --tests
 endif
-ifneq ($(filter bench fuzz check check-% tidy test-clients,$(MAKECMDGOALS))$(findstring clang,$(CC)),)
+ifneq ($(filter bench bench-% fuzz check check-% tidy test-clients,$(MAKECMDGOALS))$(findstring clang,$(CC)),)
 NEEDS := --all
 endif
 ifeq ($(filter deps clean,$(MAKECMDGOALS)),)
@@ -125,6 +126,9 @@ test-clients: $B/muster
 bench: $B/muster
 	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py $(ARGS)
 
+bench-promises: $B/muster
+	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/promises.py $(ARGS)
+
 fuzz:
 	@mkdir -p build/fuzz
 	$(MAKE) CC=clang CONFIG=fuzz-lib CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' build/fuzz-lib/libmuster.a
@@ -147,6 +151,6 @@ tidy:
 clean:
 	rm -rf build
 
-.PHONY: all lib run deps unit unit-threaded behaviour test test-clients bench fuzz check check-format check-layers check-headers tidy clean
+.PHONY: all lib run deps unit unit-threaded behaviour test test-clients bench bench-promises fuzz check check-format check-layers check-headers tidy clean
 .PRECIOUS: $B/%.o
 -include $(shell find $B -name '*.d' 2>/dev/null)

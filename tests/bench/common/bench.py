@@ -255,7 +255,7 @@ class Daemon:
 
 # --- load ---
 
-Answer = collections.namedtuple("Answer", "at_us latency_us first_us status log_id model")
+Answer = collections.namedtuple("Answer", "sent_us latency_us first_us status log_id model")
 
 
 def build(source, name):
@@ -300,8 +300,8 @@ class Load:
     def answers(self):
         with open(self.file) as f:
             for line in f:
-                at, latency, first, status, log_id, model = line.split()
-                yield Answer(int(at), int(latency), int(first), int(status), log_id, model)
+                sent, latency, first, status, log_id, model = line.split()
+                yield Answer(int(sent), int(latency), int(first), int(status), log_id, model)
 
 
 def now_us():

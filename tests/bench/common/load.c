@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Load over HTTP/1.1 on loopback, which remembers every single answer: when it was asked for, how long it took, its
- * status, the id of its log record and the model that it names. Connections that break are made anew, for as long as
+ * Load over HTTP/1.1 on loopback, which remembers every single answer: when it was asked for, how long it took (at a
+ * fixed rate: since it was due), its status, the id of its log record and the model that it names. Connections that break are made anew, for as long as
  * it takes. One thread, one epoll. What would break it: an answer without Content-Length that is not chunked.
  */
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@ struct connection {
 	bool connecting, busy;
 	char *in;
 	size_t n_in, sent;
-	int64_t due_us, begun_us, seen_us; /* seen: the first byte */
+	int64_t due_us, sent_us, begun_us, seen_us; /* begun: when it was due, or sent; seen: the first byte */
 	struct connection *next;
 };
 
@@ -126,6 +126,7 @@ static void send_more(struct connection *c)
 static void begin_request(struct connection *c, int64_t now)
 {
 	c->begun_us = it.rate > 0 && now - c->due_us < LATE_US && c->due_us ? c->due_us : now;
+	c->sent_us = now;
 	c->busy = true;
 	c->n_in = c->sent = 0;
 	c->seen_us = 0;
@@ -167,7 +168,7 @@ static void remember(struct connection *c, size_t n_head, int64_t now)
 	if (!n_id)
 		n_id = find(c->in + n_head, c->n_in - n_head, "\"log_id\":\"", "\"", &id);
 	n_model = find(c->in, n_head, "x-muster-model: ", "\r", &model);
-	fprintf(it.file, "%lld %lld %lld %d %.*s %.*s\n", (long long)c->begun_us, (long long)latency_us,
+	fprintf(it.file, "%lld %lld %lld %d %.*s %.*s\n", (long long)c->sent_us, (long long)latency_us,
 		(long long)(c->seen_us - c->begun_us), status, n_id ? n_id : 1, n_id ? id : "-", n_model ? n_model : 1,
 		n_model ? model : "-");
 }

@@ -35,7 +35,7 @@ def arguments():
     p.add_argument("--smoke", action="store_true", help="a second, to see that the bench works")
     a = p.parse_args()
     if a.smoke:
-        a.seconds, a.rate = 1, 2000
+        a.seconds, a.rate = 1, 1000
     return a
 
 
