@@ -476,10 +476,6 @@ int model_history_run(struct cli *c)
 				 "--at needs --use-case: what was current there");
 	if (at)
 		return current_at(c, use_case, at);
-	if (!c->args.n_operands && !use_case)
-		return cli_usage(c,
-				 "muster model history tiny@1.0, or muster model history --use-case foundation_layer",
-				 "muster model history needs MODEL or --use-case");
 	if (c->args.n_operands) {
 		model_path(c, &p, "/history");
 	} else {

@@ -315,13 +315,16 @@ static struct slice change(struct cli *c, const struct json *e)
 	return SLICE_LIT("");
 }
 
-/* Who or what an event is about: the model's name when the event holds it. */
+/* Who or what an event is about: its name, a model's or a key's, when the event holds it. */
 static struct slice whom(struct cli *c, const struct json *e)
 {
 	const struct json *after = json_get(e, "after"), *before = json_get(e, "before");
 	const struct json *m = json_text(after, "model_name").n ? after : before;
+	struct slice name = json_text(after ? after : before, "name");
 
-	return json_text(m, "model_name").n ? model_full_name(c, m) : short_id(c, json_text(e, "subject"));
+	if (json_text(m, "model_name").n)
+		return model_full_name(c, m);
+	return name.n ? name : short_id(c, json_text(e, "subject"));
 }
 
 int events_print(struct cli *c, struct path *p)

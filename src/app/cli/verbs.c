@@ -416,7 +416,7 @@ static const struct verb model_history = {"model history",
 					  0,
 					  1,
 					  "Who changed what, when and why.",
-					  NULL,
+					  "Without MODEL and --use-case: every change, of policies and keys too.",
 					  "muster model history --use-case foundation_layer --at 24h",
 					  OPTIONS(history_options),
 					  model_history_run};
