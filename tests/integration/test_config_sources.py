@@ -69,7 +69,7 @@ def test_flag_over_environment_over_file_over_default(file):
 
 def test_every_key_can_come_from_every_place(file):
     samples = {"listen": "127.0.0.1:1234", "control_listen": "127.0.0.1:1235", "data": "/tmp/x", "loops": "3",
-               "log.level": "warn", "log.format": "json", "limits.body_bytes": "1MiB", "limits.connections": "10", "limits.exchanges": "10",
+               "log.level": "warn", "log.format": "json", "limits.body_bytes": "1MiB", "limits.connections": "10", "limits.exchanges": "10", "limits.idempotency_window": "7s",
                "fallback.endpoints": "u=http://127.0.0.1:1/generate", "fallback.content": "later",
                "guardrails.enabled": "false", "history.enabled": "false", "spool.max_bytes": "1GiB"}
     defaults = dumped()

@@ -46,6 +46,11 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "half of "
 	 "it, of normal priority four fifths, of high priority all. 0: any number.",
 	 .reload = true, .max = 1000000},
+	{KEY("limits.idempotency_window", CONF_MSEC, limits_idempotency_window_ms), "10m",
+	 "How long the answer to a request with an Idempotency-Key is kept for those that repeat it. 0: the header is "
+	 "not "
+	 "looked at.",
+	 .reload = true, .max = DAY},
 	{KEY("limits.header_timeout", CONF_MSEC, limits_header_timeout_ms), "10s",
 	 "Time from the first byte of a request to the end of its headers.", .min = 10, .max = HOUR},
 	{KEY("limits.body_timeout", CONF_MSEC, limits_body_timeout_ms), "30s",

@@ -12,7 +12,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define CONFIG_N_KEYS 30
+#define CONFIG_N_KEYS 31
 #define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
@@ -41,6 +41,7 @@ struct config {
 	int64_t log_level;  /* enum log_level */
 	int64_t log_format; /* enum config_log_format */
 	int64_t limits_body_bytes, limits_connections, limits_exchanges;
+	int64_t limits_idempotency_window_ms;
 	int64_t limits_header_timeout_ms, limits_body_timeout_ms, limits_idle_timeout_ms, limits_send_timeout_ms;
 	int64_t timeouts_connect_ms, timeouts_first_byte_ms, timeouts_between_ms, timeouts_total_ms;
 	struct config_endpoints fallback_endpoints;

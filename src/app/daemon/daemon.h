@@ -51,6 +51,7 @@ struct daemon {
 	bool running;				      /* loops have threads */
 
 	struct sim *sim;
+	struct once_table *once;
 	struct gateway_prepare_arg prepare;
 	struct tls_context *client_tls, *server_tls; /* server_tls: NULL for plain HTTP */
 	struct spool *spool;

@@ -95,6 +95,7 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 		.history = c->history_enabled,
 		.asks_for_keys = config_open_address(c) != NULL,
 		.max_exchanges = c->limits_exchanges,
+		.idempotency_window_ms = c->limits_idempotency_window_ms,
 	};
 
 	(void)d;

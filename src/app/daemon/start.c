@@ -108,8 +108,12 @@ static int make_loop(struct daemon *d, size_t i, struct loop *loop, struct err *
 {
 	struct data_loop *l = &d->loops[i];
 	struct http_server_options so;
-	struct gateway_options go = {
-		.loop = loop, .spool = d->spool, .writer = (unsigned)i, .control = daemon_on_control, .control_arg = l};
+	struct gateway_options go = {.once = d->once,
+				     .loop = loop,
+				     .spool = d->spool,
+				     .writer = (unsigned)i,
+				     .control = daemon_on_control,
+				     .control_arg = l};
 	struct http_handler handler = {.on_request = gateway_on_request, .on_refused = gateway_on_refused};
 	int rc = client_options(d, &go.client, err);
 
@@ -236,6 +240,7 @@ static int start_sim(struct daemon *d, struct err *err)
 	d->prepare.limits = gateway_limits_new();
 	d->prepare.series = gateway_series_new();
 	d->prepare.memory = gateway_memory_new();
+	d->once = gateway_once_new();
 	return sim_start(&d->sim, &d->prepare.sim_port, err);
 }
 

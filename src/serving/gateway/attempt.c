@@ -200,7 +200,7 @@ static enum next pass_refusal(struct exchange *e)
 		counter_add(&e->stats->errors, 1);
 		record_exchange(e, RECORD_ERROR, e->upstream_status);
 		e->step = STEP_DONE;
-		http_reply(e->http, e->upstream_status, h, respond_headers(e, h, SLICE_LIT("application/json")), body);
+		respond_send(e, e->upstream_status, h, respond_headers(e, h, SLICE_LIT("application/json")), body);
 		return FINISHED;
 	}
 	error.message = message.n ? message : slice_from(e->error_text);

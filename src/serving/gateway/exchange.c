@@ -4,9 +4,9 @@
  * returns WAIT, and the callback that ends the waiting calls exchange_run() again.  Everything an exchange allocates
  * lives in its arena, which the server takes back when the answer has been sent.
  *
- *   authenticate -> decode -> route -> guard input -> attempt -> answer
- *                                                     ^    |
- *                                                     +----+  next candidate
+ *   authenticate -> decode -> route -> once -> shed -> guard input -> attempt -> answer
+ *                                                                     ^    |
+ *                                                                     +----+  next candidate
  */
 #include "serving/gateway/exchange.h"
 
@@ -35,6 +35,8 @@ static const struct step {
 	[STEP_AUTHENTICATE] = {"authenticate", authenticate},
 	[STEP_DECODE] = {"decode", exchange_decode},
 	[STEP_ROUTE] = {"route", exchange_route},
+	[STEP_ONCE] = {"once", exchange_once},
+	[STEP_SHED] = {"shed", shed_enter},
 	[STEP_GUARD_INPUT] = {"guard input", exchange_guard_input},
 	[STEP_ATTEMPT] = {"attempt", exchange_attempt},
 	[STEP_ANSWER] = {"answer", exchange_answer},
@@ -120,6 +122,7 @@ void exchange_release(struct exchange *e)
 	timer_cancel(e->g->loop, &e->pause);
 	failover_settle(e, OUTCOME_REFUSED);
 	shed_leave(e);
+	once_release(e);
 	buf_release(&e->body);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
@@ -141,6 +144,7 @@ struct gateway *gateway_new(const struct gateway_options *o)
 		abort();
 	g->loop = o->loop;
 	g->spool = o->spool;
+	g->once = o->once;
 	g->writer = o->writer;
 	g->control = o->control;
 	g->control_arg = o->control_arg;

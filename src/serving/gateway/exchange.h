@@ -7,6 +7,7 @@
 #include "domain/record.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/memory.h"
+#include "serving/gateway/once.h"
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
 
@@ -23,6 +24,7 @@
 struct gateway {
 	struct loop *loop;
 	struct spool *spool;
+	struct once_table *once;
 	unsigned writer;
 	struct http_client *client;
 	struct snapshot *snapshot;
@@ -52,6 +54,8 @@ enum exchange_step { /* exchange.c has the table */
 		     STEP_AUTHENTICATE,
 		     STEP_DECODE,
 		     STEP_ROUTE,
+		     STEP_ONCE,
+		     STEP_SHED,
 		     STEP_GUARD_INPUT,
 		     STEP_ATTEMPT,
 		     STEP_ANSWER,
@@ -115,6 +119,8 @@ struct exchange {
 	const struct protocol *front;
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
+	struct once once;
+	bool broke_off;					/* the answer, after part of it had left */
 	_Atomic uint32_t *inside_daemon, *inside_route; /* where it is counted in: shed.c */
 
 	struct uuid log_id;
@@ -203,6 +209,8 @@ enum next exchange_attempt(struct exchange *e);
 void attempt_note(struct exchange *e, enum call_end end, const char *result);
 /* The call failed or its answer is no good: goes on as failover.c says. */
 void attempt_failed(struct exchange *e, enum outcome outcome, const char *why);
+/* once.c: whether it is the first with its Idempotency-Key */
+enum next exchange_once(struct exchange *e);
 /* shed.c: whether there is room for one more; NEXT, or it has been refused */
 enum next shed_enter(struct exchange *e);
 void shed_leave(struct exchange *e);
@@ -251,6 +259,12 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
 size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type);
 void respond_meta(const struct exchange *e, struct answer_meta *m);
 enum next respond_error(struct exchange *e, const struct api_error *error);
+/* A whole answer leaves: the exchange is finished. */
+void respond_send(struct exchange *e, int status, const struct http_header *h, size_t n, struct slice body);
+/* The same in pieces. */
+void respond_begin(struct exchange *e, struct slice content_type);
+void respond_write(struct exchange *e, struct slice piece);
+void respond_end(struct exchange *e, struct slice piece);
 enum next respond_whole(struct exchange *e, struct slice body);
 /* Instead of an answer that the log, which is required, cannot take. */
 enum next respond_unlogged(struct exchange *e);

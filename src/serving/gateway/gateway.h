@@ -35,8 +35,9 @@ struct gateway_settings_source {
 	size_t n_keys;
 	bool asks_for_keys; /* where there are none at all, nobody may call; else everybody */
 	bool guardrails, history;
-	int64_t max_exchanges;	 /* under way at once in this daemon; 0: any number */
-	size_t max_answer_bytes; /* an answer that is held whole; 0: 16 MiB */
+	int64_t idempotency_window_ms; /* how long the answer to an Idempotency-Key is kept; 0: it is not looked at */
+	int64_t max_exchanges;	       /* under way at once in this daemon; 0: any number */
+	size_t max_answer_bytes;       /* an answer that is held whole; 0: 16 MiB */
 };
 int gateway_settings_new(const struct gateway_settings_source *src, struct gateway_settings **ret, struct err *err);
 struct gateway_settings *gateway_settings_ref(struct gateway_settings *s);
@@ -65,7 +66,11 @@ struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);
 int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err);
 
+struct once_table *gateway_once_new(void); /* answers to requests with an Idempotency-Key: once.h */
+void gateway_once_free(struct once_table *t);
+
 struct gateway_options {
+	struct once_table *once; /* shared by the loops; NULL: Idempotency-Key is not looked at */
 	struct loop *loop;
 	struct spool *spool;
 	unsigned writer; /* of the spool */

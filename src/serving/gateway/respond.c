@@ -78,13 +78,57 @@ void respond_meta(const struct exchange *e, struct answer_meta *m)
 	}
 }
 
+/* Whether the same request would get no better answer. */
+static bool is_final(const struct exchange *e, int status)
+{
+	return status < 500 && status != 429 && status != 408 && !e->broke_off;
+}
+
+void respond_send(struct exchange *e, int status, const struct http_header *h, size_t n, struct slice body)
+{
+	if (e->once.entry) {
+		once_head(e, status, h, n);
+		once_body(e, body);
+		once_end(e, is_final(e, status));
+	}
+	http_reply(e->http, status, h, n, body);
+}
+
+void respond_begin(struct exchange *e, struct slice content_type)
+{
+	struct http_header h[RESPOND_MAX_HEADERS];
+	size_t n = respond_headers(e, h, content_type);
+
+	once_head(e, 200, h, n);
+	http_stream_begin(e->http, 200, h, n);
+}
+
+void respond_write(struct exchange *e, struct slice piece)
+{
+	struct iovec iov = {(void *)(uintptr_t)piece.p, piece.n};
+
+	once_body(e, piece);
+	http_stream_write(e->http, &iov, 1);
+}
+
+void respond_end(struct exchange *e, struct slice piece)
+{
+	struct iovec iov = {(void *)(uintptr_t)piece.p, piece.n};
+
+	if (e->once.entry) {
+		once_body(e, piece);
+		once_end(e, is_final(e, 200));
+	}
+	http_stream_end(e->http, &iov, piece.n ? 1 : 0);
+}
+
 enum next respond_whole(struct exchange *e, struct slice body)
 {
 	struct http_header h[RESPOND_MAX_HEADERS];
 	size_t n = respond_headers(e, h, SLICE_LIT("application/json"));
 
 	e->step = STEP_DONE;
-	http_reply(e->http, 200, h, n, body);
+	respond_send(e, 200, h, n, body);
 	return FINISHED;
 }
 
@@ -121,7 +165,7 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	if (e->upstream_retry_after.n)
 		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
 	e->step = STEP_DONE;
-	http_reply(e->http, error->status, h, n, buf_slice(&body));
+	respond_send(e, error->status, h, n, buf_slice(&body));
 	buf_release(&body);
 	return FINISHED;
 }

@@ -69,6 +69,7 @@ int gateway_settings_new(const struct gateway_settings_source *src, struct gatew
 	s->guardrails = src->guardrails;
 	s->history = src->history;
 	s->max_exchanges = src->max_exchanges;
+	s->idempotency_window_ms = src->idempotency_window_ms;
 	s->max_answer_bytes = src->max_answer_bytes ? src->max_answer_bytes : DEFAULT_MAX_ANSWER;
 	s->fallback_content = arena_slice(&s->arena, src->fallback_content);
 	rc = copy_endpoints(s, src, err);

@@ -30,7 +30,7 @@ struct gateway_settings {
 	struct map by_digest; /* of keys */
 	bool asks_for_keys;   /* even where there are none: nobody may do anything then */
 	bool guardrails, history;
-	int64_t max_exchanges;
+	int64_t max_exchanges, idempotency_window_ms;
 	size_t max_answer_bytes;
 };
 

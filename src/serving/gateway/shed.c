@@ -49,6 +49,7 @@ enum next shed_enter(struct exchange *e)
 	int64_t all = e->settings->max_exchanges;
 	int64_t most;
 
+	e->step = STEP_GUARD_INPUT;
 	if (!r)
 		return NEXT;
 	if (all && r->daemon) {

@@ -105,8 +105,6 @@ static bool waits_for_the_whole(const struct exchange *e)
 static void send_out(struct exchange *e)
 {
 	struct stream *s = e->stream;
-	struct http_header h[RESPOND_MAX_HEADERS];
-	struct iovec piece = {s->out.p, s->out.n};
 
 	if (!s->out.n || !(s->begun || s->says_something) || (waits_for_the_whole(e) && !s->ended))
 		return;
@@ -114,9 +112,9 @@ static void send_out(struct exchange *e)
 		s->begun = true;
 		if (e->output_hits)
 			exchange_take_action(e, e->output_hits->action);
-		http_stream_begin(e->http, 200, h, respond_headers(e, h, slice_from(e->front->stream_type)));
+		respond_begin(e, slice_from(e->front->stream_type));
 	}
-	http_stream_write(e->http, &piece, 1);
+	respond_write(e, buf_slice(&s->out));
 	buf_clear(&s->out);
 	if (e->call_active && http_pending(e->http) > HTTP_SEND_MARK)
 		http_call_pause(&e->call);
@@ -538,8 +536,6 @@ static void conclude(struct exchange *e)
 static void end_answer(struct exchange *e)
 {
 	struct stream *s = e->stream;
-	struct http_header h[RESPOND_MAX_HEADERS];
-	struct iovec piece = {s->out.p, s->out.n};
 
 	timer_cancel(e->g->loop, &s->flush);
 	if (e->call_active) {
@@ -551,10 +547,10 @@ static void end_answer(struct exchange *e)
 		return;
 	}
 	if (!s->begun)
-		http_stream_begin(e->http, 200, h, respond_headers(e, h, slice_from(e->front->stream_type)));
+		respond_begin(e, slice_from(e->front->stream_type));
 	s->begun = true;
 	e->step = STEP_DONE;
-	http_stream_end(e->http, &piece, s->out.n ? 1 : 0);
+	respond_end(e, buf_slice(&s->out));
 }
 
 static void on_flush_timer(void *arg)
@@ -623,6 +619,7 @@ static void truncated(struct exchange *e, int rc)
 	if (buf_failed(&s->out)) /* half an event is in it */
 		buf_clear(&s->out);
 	error.message = slice_from(text);
+	e->broke_off = true;
 	e->front->encode_stream_error(&s->out, &error);
 	counter_add(&e->g->stats.upstream_errors, 1);
 	failover_settle(e, failover_deadline_passed(e) ? OUTCOME_DEADLINE : OUTCOME_FAULT);

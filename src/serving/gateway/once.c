@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One answer for requests with the same Idempotency-Key: see once.h. */
+#include "serving/gateway/once.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/base/digest.h"
+#include "core/base/map.h"
+#include "serving/gateway/exchange.h"
+
+/* Belongs to the table while it is there; whoever reads or writes its answer holds a reference. */
+struct once_entry {
+	char key[65], digest[65]; /* who asks with which key; what */
+	unsigned refs;		  /* under the table's lock */
+	bool done;		  /* the answer stands, and never changes again */
+	bool too_long;
+	int status;
+	struct buf head, body; /* headers, a line each */
+	int64_t until_ms;
+	struct once_waiter *waiters;
+	struct once_entry *next, **prev; /* those that are done, the oldest first */
+};
+
+struct once_waiter {
+	struct once_waiter *next;
+	struct loop *loop;
+	struct once_entry *entry; /* that it waits for, until it is woken */
+	struct exchange *e;	  /* NULL: it has gone.  Its loop's thread only */
+	bool woken;		  /* under the table's lock: it belongs to its loop now */
+};
+
+struct once_table {
+	pthread_mutex_t lock;
+	struct map by_key;
+	struct once_entry *oldest, **newest;
+	size_t bytes;
+};
+
+struct once_table *gateway_once_new(void)
+{
+	struct once_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort();
+	pthread_mutex_init(&t->lock, NULL);
+	map_init(&t->by_key);
+	t->newest = &t->oldest;
+	return t;
+}
+
+static void unref(struct once_entry *o)
+{
+	if (--o->refs)
+		return;
+	buf_release(&o->head);
+	buf_release(&o->body);
+	free(o);
+}
+
+void gateway_once_free(struct once_table *t)
+{
+	struct map_entry *e;
+
+	if (!t)
+		return;
+	for (size_t i = 0; map_next(&t->by_key, &i, &e);)
+		unref(e->value);
+	map_release(&t->by_key);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+/* --- the table: all of it under the lock --- */
+
+static void unlink_done(struct once_table *t, struct once_entry *o)
+{
+	if (!o->prev)
+		return;
+	*o->prev = o->next;
+	if (o->next)
+		o->next->prev = o->prev;
+	else
+		t->newest = o->prev;
+	o->prev = NULL;
+	t->bytes -= o->head.n + o->body.n;
+}
+
+static void forget(struct once_table *t, struct once_entry *o)
+{
+	unlink_done(t, o);
+	if (map_get(&t->by_key, slice_from(o->key)) != o)
+		return;
+	(void)map_del(&t->by_key, slice_from(o->key)); /* it is this one */
+	unref(o);
+}
+
+static void forget_old(struct once_table *t, int64_t now_ms)
+{
+	while (t->oldest &&
+	       (t->oldest->until_ms <= now_ms || t->bytes > ONCE_TABLE_MAX || t->by_key.n > ONCE_ENTRIES_MAX))
+		forget(t, t->oldest);
+}
+
+static struct once_entry *entry_new(struct once_table *t, const char *key, const char *digest)
+{
+	struct once_entry *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		abort();
+	memcpy(o->key, key, sizeof(o->key));
+	memcpy(o->digest, digest, sizeof(o->digest));
+	o->refs = 2; /* the table's, and the exchange's */
+	buf_init(&o->head, 16384);
+	buf_init(&o->body, ONCE_ANSWER_MAX);
+	(void)map_put(&t->by_key, slice_from(o->key), o); /* it was not there */
+	return o;
+}
+
+/* --- those that wait --- */
+
+static void on_wake(void *arg)
+{
+	struct once_waiter *w = arg;
+	struct exchange *e = w->e;
+
+	free(w);
+	if (!e)
+		return;
+	e->once.waiter = NULL;
+	exchange_run(e);
+}
+
+static void wake(struct once_entry *o)
+{
+	for (struct once_waiter *w = o->waiters, *next; w; w = next) {
+		next = w->next;
+		w->woken = true;
+		loop_post(w->loop, on_wake, w);
+	}
+	o->waiters = NULL;
+}
+
+static enum next wait_for(struct exchange *e, struct once_entry *o)
+{
+	struct once_waiter *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		abort();
+	*w = (struct once_waiter){.next = o->waiters, .loop = e->g->loop, .entry = o, .e = e};
+	o->waiters = w;
+	e->once.waiter = w;
+	e->recorded = true; /* the first one's record is this one's too */
+	return WAIT;
+}
+
+static void stop_waiting(struct exchange *e)
+{
+	struct once_waiter *w = e->once.waiter, **at;
+
+	e->once.waiter = NULL;
+	w->e = NULL;
+	if (w->woken)
+		return; /* on_wake frees it */
+	for (at = &w->entry->waiters; *at != w; at = &(*at)->next)
+		;
+	*at = w->next;
+	free(w);
+}
+
+/* --- asking --- */
+
+static void hash_of(const struct exchange *e, struct slice said, char key[65], char digest[65])
+{
+	struct buf b;
+
+	buf_init(&b, 8192);
+	if (e->caller.key)
+		buf_append(&b, e->caller.key->key.id.b, sizeof(e->caller.key->key.id.b));
+	buf_add(&b, e->caller.name);
+	buf_addc(&b, '\n');
+	buf_add(&b, slice_sub(e->http->head.path, 0, 4096));
+	buf_addc(&b, '\n');
+	buf_add(&b, said);
+	sha256_hex(buf_slice(&b), key);
+	buf_release(&b);
+	sha256_hex(e->http->body, digest);
+}
+
+static enum next refuse(struct exchange *e, int status, const char *code, const char *text)
+{
+	struct api_error error = {
+		.status = status, .type = "invalid_request_error", .param = "Idempotency-Key", .code = code};
+
+	error.message = slice_from(text);
+	snprintf(e->error_text, sizeof(e->error_text), "%s", text);
+	e->n_candidates = 0; /* none of them was asked */
+	return respond_error(e, &error);
+}
+
+/* The headers of the first answer, but for those that are this request's own. */
+static size_t read_head(const struct once_entry *o, struct http_header *h, size_t max)
+{
+	struct slice rest = buf_slice(&o->head), line;
+	size_t n = 0;
+
+	while (n < max && slice_split(&rest, '\n', &line)) {
+		ptrdiff_t colon = slice_chr(line, ':');
+
+		if (colon > 0)
+			h[n++] = (struct http_header){slice_sub(line, 0, (size_t)colon),
+						      slice_sub(line, (size_t)colon + 1, line.n)};
+	}
+	return n;
+}
+
+static enum next replay(struct exchange *e, struct once_entry *o)
+{
+	struct http_header h[RESPOND_MAX_HEADERS + 2];
+	size_t n = read_head(o, h, RESPOND_MAX_HEADERS);
+
+	h[n++] = (struct http_header){SLICE_LIT("x-request-id"), e->request_id};
+	h[n++] = (struct http_header){SLICE_LIT("x-muster-idempotent-replay"), SLICE_LIT("true")};
+	counter_add(&e->g->stats.replays, 1);
+	e->recorded = true;
+	e->step = STEP_DONE;
+	http_reply(e->http, o->status, h, n, buf_slice(&o->body));
+	pthread_mutex_lock(&e->g->once->lock);
+	unref(o);
+	pthread_mutex_unlock(&e->g->once->lock);
+	return FINISHED;
+}
+
+/* Under the lock.  NEXT: it is the first; FINISHED: *ret has its answer, with a reference; WAIT. */
+static enum next look_up(struct exchange *e, const char *key, const char *digest, struct once_entry **ret)
+{
+	struct once_table *t = e->g->once;
+	struct once_entry *o;
+
+	forget_old(t, loop_now_ms(e->g->loop));
+	o = map_get(&t->by_key, slice_from(key));
+	*ret = NULL;
+	if (!o) {
+		e->recorded = false; /* who waited in vain is the first now */
+		e->once.entry = entry_new(t, key, digest);
+		return NEXT;
+	}
+	if (memcmp(o->digest, digest, sizeof(o->digest)))
+		return FINISHED;
+	if (!o->done)
+		return wait_for(e, o);
+	o->refs++;
+	*ret = o;
+	return FINISHED;
+}
+
+enum next exchange_once(struct exchange *e)
+{
+	struct once_table *t = e->g->once;
+	struct slice said = http_header(&e->http->head, "idempotency-key");
+	struct once_entry *answered;
+	char key[65], digest[65];
+	enum next next;
+
+	if (!said.p || !t || !e->settings->idempotency_window_ms) {
+		e->step = STEP_SHED;
+		return NEXT;
+	}
+	if (!said.n || said.n > ONCE_KEY_MAX)
+		return refuse(e, 400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 bytes.");
+	hash_of(e, said, key, digest);
+	pthread_mutex_lock(&t->lock);
+	next = look_up(e, key, digest, &answered);
+	pthread_mutex_unlock(&t->lock);
+	if (next == NEXT)
+		e->step = STEP_SHED;
+	if (next != FINISHED)
+		return next;
+	return answered
+		       ? replay(e, answered)
+		       : refuse(e, 422, "idempotency_key_reused",
+				"This Idempotency-Key came with another body before: use a new key for a new request.");
+}
+
+/* --- what the first one's answer is --- */
+
+/* Those that are of one request only. */
+static bool is_own(struct slice name)
+{
+	return slice_eq_str(name, "x-request-id") || slice_starts(name, SLICE_LIT("x-ratelimit-"));
+}
+
+void once_head(struct exchange *e, int status, const struct http_header *h, size_t n)
+{
+	struct once_entry *o = e->once.entry;
+
+	if (!o)
+		return;
+	o->status = status;
+	for (size_t i = 0; i < n; i++) {
+		if (is_own(h[i].name))
+			continue;
+		buf_add(&o->head, h[i].name);
+		buf_addc(&o->head, ':');
+		buf_add(&o->head, h[i].value);
+		buf_addc(&o->head, '\n');
+	}
+	o->too_long |= buf_failed(&o->head);
+}
+
+void once_body(struct exchange *e, struct slice piece)
+{
+	struct once_entry *o = e->once.entry;
+
+	if (!o || o->too_long)
+		return;
+	buf_add(&o->body, piece);
+	o->too_long = buf_failed(&o->body);
+}
+
+void once_end(struct exchange *e, bool keep)
+{
+	struct once_table *t = e->g->once;
+	struct once_entry *o = e->once.entry;
+
+	if (!o)
+		return;
+	e->once.entry = NULL;
+	pthread_mutex_lock(&t->lock);
+	if (keep && !o->too_long) {
+		o->done = true;
+		o->until_ms = loop_now_ms(e->g->loop) + e->settings->idempotency_window_ms;
+		o->prev = t->newest;
+		*t->newest = o;
+		t->newest = &o->next;
+		t->bytes += o->head.n + o->body.n;
+	}
+	wake(o);
+	if (!o->done)
+		forget(t, o);
+	unref(o);
+	forget_old(t, loop_now_ms(e->g->loop));
+	pthread_mutex_unlock(&t->lock);
+}
+
+void once_release(struct exchange *e)
+{
+	once_end(e, false);
+	if (!e->once.waiter)
+		return;
+	pthread_mutex_lock(&e->g->once->lock);
+	stop_waiting(e);
+	pthread_mutex_unlock(&e->g->once->lock);
+}

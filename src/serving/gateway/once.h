@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Idempotency-Key: requests of one caller with the same key, within limits.idempotency_window, are one request.  The
+ * first is served; those that come while it is under way wait for it; all get its answer, streams included, and there
+ * is one record in the log.  An answer that another try might better (5xx, 429, one that broke off, one whose caller
+ * left) is not kept: who waits for it, or comes again, is served anew.
+ *
+ * The table is shared by the loops, behind a lock that only such requests take, for the time of a lookup.
+ */
+#pragma once
+#include "core/base/slice.h"
+#include "core/http/head.h"
+
+struct exchange;
+struct once_entry;
+struct once_waiter;
+
+#define ONCE_KEY_MAX 255		  /* bytes of an Idempotency-Key */
+#define ONCE_ANSWER_MAX ((size_t)4 << 20) /* a longer answer is not kept */
+#define ONCE_TABLE_MAX ((size_t)64 << 20) /* of answers that are kept; then the oldest goes */
+#define ONCE_ENTRIES_MAX 100000
+
+/* What an exchange has to do with it. */
+struct once {
+	struct once_entry *entry;   /* it is the first: its answer is taken down here */
+	struct once_waiter *waiter; /* it waits for the first */
+};
+
+/* What leaves, taken down for those that come later. */
+void once_head(struct exchange *e, int status, const struct http_header *h, size_t n);
+void once_body(struct exchange *e, struct slice piece);
+/* keep: it is whole, and no other try would better it. */
+void once_end(struct exchange *e, bool keep);
+/* The exchange goes: what it had begun is forgotten, and it waits no more. */
+void once_release(struct exchange *e);
