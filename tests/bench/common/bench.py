@@ -229,7 +229,7 @@ class Daemon:
     def model(self, name, use_case, promote=True, **sim):
         """A simulated model, which answers at once unless told otherwise."""
         self.api("POST", "/api/v1/models", {"model_name": name, "version": "1", "use_case": use_case, "provider": "sim",
-                                            "configuration": {"sim": {"text": WORDS * 2, **sim}}})
+                                            "configuration": {"sim": {"text": WORDS * 2, "latency_ms": 0, **sim}}})
         if promote:
             self.api("POST", f"/api/v1/models/{name}@1/promote", {"use_case": use_case, "reason": "bench"})
 
