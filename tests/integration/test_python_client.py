@@ -315,6 +315,23 @@ def test_log_records_reach_the_daemon_with_their_metrics(lib, demo):
     assert record["parameters"] == {"performance_metrics": {"bleu": 0.3}}
 
 
+def test_review_counts_what_was_logged(lib, daemon):
+    use_case = daemon.name("reviewed")
+
+    async def test():
+        async with client_of(lib, daemon.url) as client, lib.HistoricalLogProcessor(client) as log:
+            for i in range(3):
+                await log.log_inference("m", use_case, "p", {}, "o", {"latency_ms": 40}, status="error" if i else "ok")
+            await log.flush()
+            return [await log.review(), await log.review("7d", use_case=use_case, until="0s")]
+
+    day, week = run(test())
+    assert day["window_s"] == 86400 and day["total"]["now"]["requests"] >= 3
+    now = week["total"]["now"]
+    assert (now["requests"], now["errors"], now["by_status"]["ok"]) == (3, 2, 1)
+    assert now["violation_rate"] is None and abs(now["latency_ms"]["p50"] - 40) < 40 * week["percentile_error"]
+
+
 def test_log_waits_in_memory_while_the_daemon_is_away_and_no_longer_than_its_limit(lib):
     ids, processor = log_of(lib, nobody(), 5, max_records=4)
     assert [i is None for i in ids] == [False] * 4 + [True]

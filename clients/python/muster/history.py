@@ -105,6 +105,17 @@ class HistoricalLogProcessor:
         self.away = True
         return record.id
 
+    async def review(self, window: str = "24h", *, use_case: Optional[str] = None,
+                     until: Optional[str] = None) -> Dict[str, Any]:
+        """What happened in the window, against as long before it: requests, errors, latencies, violations, deployments,
+        targets, and what was changed by whom, as GET /api/v1/review says it.
+
+        window: "24h", "7d", or any duration from 10m to 31d.  until: where it ends, default now.  A figure that was not
+        measured is None.  A daemon that is making another review answers RefusedError with status 429.
+        """
+        query = {"window": window, "use_case": use_case, "until": until}
+        return await self.client.call("GET", "/api/v1/review", query=query)
+
     async def flush(self, timeout_s: float = 10.0) -> bool:
         """Waits until nothing is left; False when that takes longer than timeout_s."""
         task = self._start()

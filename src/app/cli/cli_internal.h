@@ -158,6 +158,7 @@ int deploy_resume_run(struct cli *c);
 int deploy_promote_run(struct cli *c);
 int deploy_abort_run(struct cli *c);
 int rollback_run(struct cli *c);
+int review_run(struct cli *c);
 int key_create_run(struct cli *c);
 int key_list_run(struct cli *c);
 int key_show_run(struct cli *c);

@@ -35,7 +35,7 @@ void out_wrapped(struct out *o, const char *text, size_t indent, size_t width);
 /* Code points, and what is not UTF-8 byte by byte: the width of a text, near enough. */
 size_t text_width(struct slice s);
 
-#define TABLE_MAX_COLUMNS 10
+#define TABLE_MAX_COLUMNS 16
 
 struct column {
 	const char *title;

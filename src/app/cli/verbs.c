@@ -241,6 +241,14 @@ static const struct option deploy_status_options[] = {
 	{                                                                                                 \
 		"database-url", OPTION_TEXT, OPTIONAL, "URL", "The database of a daemon that is stopped." \
 	}
+static const struct option review_options[] = {
+	{"window", OPTION_DURATION, OPTIONAL, "DURATION", "How long: 24h, 7d, or any from 10m to 31d. Default 24h."},
+	USE_CASE_FILTER,
+	{"until", OPTION_TIME, OPTIONAL, "TIME", "Where the window ends. Default now."},
+	{"format", OPTION_CHOICE, OPTIONAL, "FORMAT",
+	 "Default: as the ending of FILE says (.md, .html), else terminal.", "terminal|markdown|html"},
+	{"output", OPTION_FILE, OPTIONAL, "FILE", "Write it there. Default: standard output."},
+};
 static const struct option rollback_options[] = {
 	{"to", OPTION_MODEL, OPTIONAL, "MODEL",
 	 "The model to serve. Default: the one before; while a deployment is under way, the current one."},
@@ -629,6 +637,18 @@ static const struct verb rollback = {
 	"muster rollback foundation_layer --why \"answers in the wrong language\"",
 	OPTIONS(rollback_options),
 	rollback_run};
+static const struct verb review = {
+	"review",
+	"",
+	0,
+	0,
+	"What happened in the last day or week.",
+	"Requests, errors, latencies, violations, deployments, what was changed and by whom, against the same time "
+	"before; the targets of operation; and what is worth a look, with the command that shows more. A target is "
+	"met only when it was measured for all of the window.",
+	"muster review --window 7d --output review.html",
+	OPTIONS(review_options),
+	review_run};
 static const struct verb key_create = {"key create",
 				       "",
 				       0,
@@ -756,6 +776,7 @@ static const struct verb *const verbs[] = {
 	&deploy_promote,
 	&deploy_abort,
 	&rollback,
+	&review,
 	&key_create,
 	&key_list,
 	&key_show,

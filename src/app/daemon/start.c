@@ -288,6 +288,26 @@ static int list_endpoints(struct arena *a, struct admin_endpoint **ret, size_t *
 	return list ? 0 : E_TOOBIG;
 }
 
+static void read_figures(struct review_figures *ret, void *arg)
+{
+	const struct daemon *d = arg;
+	const struct spool_stats *spool = spool_stats(d->spool);
+	uint64_t records = counter_get(&spool->records), lookups[HISTOGRAM_BUCKETS + 1] = {0};
+
+	*ret = (struct review_figures){.since_us = d->start_us,
+				       .records = records,
+				       .lost = counter_get(&spool->lost),
+				       .rejected = counter_get(&shipper_stats(d->shipper)->rejected)};
+	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++) {
+		const struct histogram *h = &gateway_stats(d->loops[i].gateway)->lookup;
+
+		histogram_add(h, lookups);
+		ret->lookups += counter_get(&h->count);
+	}
+	ret->lookup_p99_ms = 1000 * histogram_quantile(&histogram_lookups, lookups, 0.99);
+	ret->rejected = ret->rejected < records ? ret->rejected : records; /* an earlier run's are counted too */
+}
+
 static int make_admin(struct daemon *d, struct err *err)
 {
 	(void)err;
@@ -296,7 +316,9 @@ static int make_admin(struct daemon *d, struct err *err)
 				  .shipper = d->shipper,
 				  .rollout = d->rollout,
 				  .endpoints = list_endpoints,
-				  .endpoints_arg = d};
+				  .endpoints_arg = d,
+				  .figures = read_figures,
+				  .figures_arg = d};
 	return 0;
 }
 

@@ -65,6 +65,7 @@ static const struct api_route deployment_abort = {.fn = api_deployment_abort, .b
 static const struct api_route rollback = {
 	.fn = api_rollback, .body = "use_case|to_model|snapshot_id|reason", .body_required = true};
 static const struct api_route snapshots_list = {api_snapshots_list, "use_case|" PAGE};
+static const struct api_route review = {api_review, "window|until|use_case"};
 
 static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/models", &models_list},
@@ -94,6 +95,7 @@ static const struct route routes[] = {
 	{HTTP_POST, "/api/v1/deployments/{deployment}/abort", &deployment_abort},
 	{HTTP_POST, "/api/v1/rollback", &rollback},
 	{HTTP_GET, "/api/v1/snapshots", &snapshots_list},
+	{HTTP_GET, "/api/v1/review", &review},
 	{HTTP_GET, "/api/v1/keys", &keys_list},
 	{HTTP_POST, "/api/v1/keys", &key_create},
 	{HTTP_GET, "/api/v1/keys/{key}", &key_get},

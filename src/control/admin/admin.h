@@ -4,9 +4,12 @@
  * loop's, and several may run at once.  It knows nothing of connections: bytes in, bytes out.
  */
 #pragma once
+#include <stdatomic.h>
+
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
 #include "control/rollout/rollout.h"
+#include "control/telemetry/review.h"
 #include "core/base/buf.h"
 #include "core/http/head.h"
 
@@ -22,6 +25,10 @@ struct admin {
 	/* Copies what is configured now into the arena. NULL: none are. Any job thread. */
 	int (*endpoints)(struct arena *a, struct admin_endpoint **ret, size_t *ret_n, void *arg);
 	void *endpoints_arg;
+	/* What this daemon counted since it started. NULL: nothing did. Any job thread. */
+	void (*figures)(struct review_figures *ret, void *arg);
+	void *figures_arg;
+	atomic_bool reviewing; /* a review is being made */
 };
 
 /* Slices live until admin_handle returns. */

@@ -161,6 +161,11 @@ int store_deployment_list(struct db *db, struct arena *a, const struct deploymen
 		sql_add(&q, q.has_where ? " and finished_us is null" : " where finished_us is null");
 	if (f->ended)
 		sql_add(&q, q.has_where ? " and finished_us is not null" : " where finished_us is not null");
+	if (f->since_us) {
+		sql_where_time(&q, "(finished_us is null or finished_us >= ", f->since_us);
+		sql_add(&q, ")");
+	}
+	sql_where_time(&q, "created_us < ", f->before_us);
 	sql_add(&q, f->ended ? " order by finished_us desc, id desc limit " : " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
 	rc = sql_query(db, a, &q, &rows, err);

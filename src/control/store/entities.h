@@ -61,7 +61,7 @@ int store_key_revoke(struct db *db, const struct uuid *id, int64_t now_us,
 /* --- registry_events --- */
 struct event_filter {
 	struct slice subject, use_case, kind; /* absent: any */
-	int64_t until_us;		      /* 0: no bound */
+	int64_t since_us, until_us;	      /* 0: no bound */
 	struct slice before_id;		      /* page: events older than this id; absent: from the newest */
 	size_t limit;
 };
@@ -92,8 +92,9 @@ int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoin
 /* --- model_deployments --- */
 struct deployment_filter { /* absent: any */
 	struct slice use_case, id, id_prefix, before_id;
-	bool active; /* those that are not finished */
-	bool ended;  /* those that are, by their end */
+	bool active;		     /* those that are not finished */
+	bool ended;		     /* those that are, by their end */
+	int64_t since_us, before_us; /* under way between the two; 0: no bound */
 	size_t limit;
 };
 /* E_EXISTS: the use case has an unfinished one. */

@@ -3,6 +3,8 @@
 #include "control/store/entities.h"
 #include "control/store/store_internal.h"
 
+#define CLOCK_SLACK_US INT64_C(60000000)
+
 int store_event_append(struct db *db, const struct registry_event *e, struct err *err)
 {
 	char id[UUID_STR_SIZE];
@@ -44,6 +46,7 @@ static int read_event(const struct db_rows *rows, size_t row, struct registry_ev
 int store_event_list(struct db *db, struct arena *a, const struct event_filter *f, struct registry_event **ret,
 		     size_t *ret_n, struct err *err)
 {
+	char floor[UUID_STR_SIZE];
 	struct registry_event *list;
 	struct sql q = {.n = 0};
 	struct db_rows rows;
@@ -54,6 +57,9 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
 	sql_where_text(&q, "subject = ", f->subject);
 	sql_where_text(&q, "use_case = ", f->use_case);
 	sql_where_text(&q, "kind = ", f->kind);
+	if (f->since_us > CLOCK_SLACK_US)
+		sql_where_text(&q, "id >= ", sql_id_floor(f->since_us - CLOCK_SLACK_US, floor));
+	sql_where_time(&q, "at_us >= ", f->since_us);
 	sql_where_time(&q, "at_us <= ", f->until_us);
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");

@@ -233,16 +233,6 @@ static int read_log(const struct db_rows *rows, size_t row, struct log_record *r
 	return row_end(&r, "model_historical_logs", err);
 }
 
-/* The smallest id of a moment. */
-static struct slice id_floor(int64_t at_us, char text[UUID_STR_SIZE])
-{
-	uint64_t ms = at_us > 0 ? (uint64_t)at_us / 1000 : 0;
-	int n = snprintf(text, UUID_STR_SIZE, "%08llx-%04llx-0000-0000-000000000000",
-			 (unsigned long long)(ms >> 16) & 0xffffffff, (unsigned long long)ms & 0xffff);
-
-	return (struct slice){text, (size_t)n};
-}
-
 int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, struct log_record **ret, size_t *ret_n,
 		   struct err *err)
 {
@@ -258,7 +248,7 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	sql_where_model(&q, f->model);
 	sql_where_text(&q, "status = ", f->status);
 	if (f->since_us > CLOCK_SLACK_US)
-		sql_where_text(&q, "id >= ", id_floor(f->since_us - CLOCK_SLACK_US, floor));
+		sql_where_text(&q, "id >= ", sql_id_floor(f->since_us - CLOCK_SLACK_US, floor));
 	sql_where_time(&q, "created_us >= ", f->since_us);
 	sql_where_time(&q, "created_us <= ", f->until_us);
 	sql_where_text(&q, "id < ", f->before_id);

@@ -53,6 +53,15 @@ int sql_query(struct db *db, struct arena *a, const struct sql *q, struct db_row
 	return db_query(db, a, q->text, db_args(q->args, q->n_args), ret, err);
 }
 
+struct slice sql_id_floor(int64_t at_us, char text[UUID_STR_SIZE])
+{
+	uint64_t ms = at_us > 0 ? (uint64_t)at_us / 1000 : 0;
+	int n = snprintf(text, UUID_STR_SIZE, "%08llx-%04llx-0000-0000-000000000000",
+			 (unsigned long long)(ms >> 16) & 0xffffffff, (unsigned long long)ms & 0xffff);
+
+	return (struct slice){text, (size_t)n};
+}
+
 size_t store_limit(size_t limit)
 {
 	return limit ? min_size(limit, STORE_PAGE_MAX) : 100;

@@ -16,7 +16,7 @@ extern const struct db_ops db_fault_ops;
  * too many parameters is our own mistake: asserted.
  */
 struct sql {
-	char text[2048];
+	char text[3072];
 	size_t n;
 	struct db_value args[SQL_MAX_ARGS];
 	size_t n_args;
@@ -29,6 +29,8 @@ void sql_where(struct sql *q, const char *condition, struct db_value v);   /* " 
 void sql_where_text(struct sql *q, const char *condition, struct slice s); /* nothing when s is absent */
 void sql_where_time(struct sql *q, const char *condition, int64_t at_us);  /* nothing when 0 */
 int sql_query(struct db *db, struct arena *a, const struct sql *q, struct db_rows *ret, struct err *err);
+
+struct slice sql_id_floor(int64_t at_us, char text[UUID_STR_SIZE]); /* the smallest id of a moment */
 
 size_t store_limit(size_t limit); /* 0: 100; never past STORE_PAGE_MAX */
 
