@@ -12,6 +12,7 @@
 #include "app/sim/sim.h"
 #include "control/admin/admin.h"
 #include "control/history/shipper.h"
+#include "control/lending/lending.h"
 #include "control/registry/listener.h"
 #include "control/rollout/leader.h"
 #include "control/rollout/rollout.h"
@@ -61,6 +62,7 @@ struct daemon {
 	struct listener *leaving;  /* the same, while a job ends it */
 	struct shipper *shipper;
 	struct rollout *rollout;
+	struct lender *lender; /* NULL: nobody else spends of our limits */
 	struct admin admin;
 	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
 	struct gateway_settings *settings;
@@ -70,7 +72,7 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer, rollout_timer, leader_timer;
+	struct timer health_timer, rollout_timer, leader_timer, lending_timer;
 	struct leader leader;
 	struct leader_answer leader_answer; /* the job's, while there is one */
 	bool leader_asks;		    /* there is one */
@@ -79,6 +81,7 @@ struct daemon {
 	int64_t rollout_next_us;   /* when the next step ends; 0: none does */
 	char rollout_problem[200]; /* the job's */
 	char rollout_shown[200];   /* what was wrong with the last that ended */
+	char lending_problem[200]; /* the job's */
 	size_t n_calls;
 	bool stopping;
 	bool mending; /* a job reads the registry again, or saves it */
@@ -115,6 +118,10 @@ size_t daemon_count_shut(const struct snapshot *s, size_t *ret_all); /* endpoint
 /* rollout.c */
 int daemon_make_rollout(struct daemon *d, struct err *err);
 void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deployments move by themselves */
+/* lending.c */
+int daemon_make_lending(struct daemon *d, struct err *err);
+void daemon_watch_lending(struct daemon *d); /* control loop: from now on rates are shared out anew */
+void daemon_end_lending(struct daemon *d);   /* any job thread: what was lent is given back */
 /* replicas.c */
 int daemon_follow(struct daemon *d, struct err *err); /* what other daemons change serves here too */
 void daemon_leave(struct daemon *d);		      /* control loop: no more of it */

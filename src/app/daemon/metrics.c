@@ -50,6 +50,9 @@ static void write_leader(struct prom_writer *w, const struct daemon *d)
 	prom_count(w, &label, 1, daemon_leads(d, NULL));
 	prom_family(w, "muster_leader_epoch", PROM_GAUGE, "Number of the last lease that this daemon held; 0: none.");
 	prom_count(w, &label, 1, (uint64_t)d->leader.lease.epoch);
+	prom_family(w, "muster_replicas", PROM_GAUGE, "Daemons on the database, as far as this one knows.");
+	prom_count(w, NULL, 0,
+		   1 + (uint64_t)(d->lender && lender_others(d->lender) > 0 ? lender_others(d->lender) : 0));
 }
 
 static size_t all_loops(const struct daemon *d)

@@ -58,6 +58,7 @@ static void leave(void *arg)
 	struct daemon *d = arg;
 
 	listener_stop(d->leaving);
+	daemon_end_lending(d);
 	if (registry_is_unsaved(d->registry))
 		registry_save(d->registry);
 }

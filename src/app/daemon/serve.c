@@ -167,6 +167,7 @@ static void watch(struct daemon *d)
 	on_health_timer(d);
 	daemon_watch_leader(d);
 	daemon_watch_rollout(d);
+	daemon_watch_lending(d);
 }
 
 static int run(struct daemon *d)

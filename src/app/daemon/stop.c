@@ -57,6 +57,7 @@ static void end_control(struct daemon *d)
 	timer_cancel(d->control, &d->health_timer);
 	timer_cancel(d->control, &d->rollout_timer);
 	timer_cancel(d->control, &d->leader_timer);
+	timer_cancel(d->control, &d->lending_timer);
 	loop_stop(d->control);
 }
 
@@ -115,6 +116,7 @@ void daemon_free(struct daemon *d)
 		log_warn(&d->log, "some records could not be shipped: they stay in the spool for the next start");
 	listener_stop(d->listener); /* when the start failed */
 	rollout_free(d->rollout);
+	lender_free(d->lender);
 	if (d->registry)
 		registry_free(d->registry);
 	if (d->control)

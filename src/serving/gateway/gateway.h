@@ -7,6 +7,7 @@
  * exchange.c is the file to read first.
  */
 #pragma once
+#include "core/base/uuid.h"
 #include "core/http/client.h"
 #include "core/http/server.h"
 #include "serving/gateway/access.h"
@@ -61,6 +62,30 @@ struct gateway_limits *gateway_limits_new(void); /* rates of keys, from one snap
 void gateway_limits_free(struct gateway_limits *l);
 struct gateway_series *gateway_series_new(void); /* which model is counted where: serving/gateway/series.h */
 void gateway_series_free(struct gateway_series *s);
+/*
+ * Rates that several daemons share: this one spends of each the part that it was lent.  Control plane; the changes come
+ * from one thread at a time.
+ */
+#define GATEWAY_WHOLE INT64_C(-1)
+struct key_limits;
+struct gateway_rate {
+	struct key_limits *of; /* a reference, until gateway_rates_free */
+	bool is_tokens;
+	char key[UUID_STR_SIZE];
+	int64_t per_minute, share, missing_us;
+	int64_t asked; /* since the last list, with those that were refused */
+	bool refused;
+};
+struct share_part;
+/* Every rate that a key has; malloc'd. */
+struct gateway_rate *gateway_rates_list(struct gateway_limits *l, int64_t now_ms, size_t *ret_n);
+void gateway_rates_free(struct gateway_rate *list, size_t n);
+int64_t gateway_rate_missing_us(const struct gateway_rate *r, int64_t now_ms);
+void gateway_rate_set(const struct gateway_rate *r, int64_t share);
+/* The bucket gets more (missing: microseconds), and spends at share: what was spent of it stays spent. */
+void gateway_rate_join(const struct gateway_rate *r, int64_t share, struct share_part more, int64_t now_ms);
+/* Keys that come from now on begin with a part of 1 / divisor, 0: with the whole. */
+void gateway_limits_begin_with(struct gateway_limits *l, unsigned divisor);
 /* Keeps compiled policies from one snapshot to the next. */
 struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);

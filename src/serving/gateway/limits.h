@@ -14,10 +14,18 @@
 #include "serving/resilience/rate_limit.h"
 #include "serving/snapshot/snapshot.h"
 
+struct key_limit {
+	_Atomic int64_t full_at_ns;
+	_Atomic int64_t share; /* how much of the rate this daemon may spend; GATEWAY_WHOLE: all */
+	_Atomic int64_t asked; /* since gateway_rates_list took it */
+	_Atomic bool refused;  /* the same */
+	int64_t per_minute;    /* 0: no limit */
+};
+
 struct key_limits {
 	_Atomic unsigned refs;
 	struct uuid id; /* of the key */
-	_Atomic int64_t requests_full_at_ns, tokens_full_at_ns;
+	struct key_limit requests, tokens;
 };
 
 struct gateway_limits; /* made in gateway.h */

@@ -7,13 +7,12 @@
 
 #define MINUTE_NS INT64_C(60000000000)
 #define NS_PER_MS 1000000
-#define DEBT_MAX_NS INT64_C(3600000000000) /* one huge answer shuts nobody out for longer than an hour */
 
 static int64_t time_of(int64_t n, int64_t per_minute)
 {
 	__int128 t = ((__int128)n * (__int128)MINUTE_NS) / per_minute;
 
-	return t > DEBT_MAX_NS ? DEBT_MAX_NS : (int64_t)t;
+	return t > RATE_DEBT_MAX_NS ? RATE_DEBT_MAX_NS : (int64_t)t;
 }
 
 static int64_t missing_ns(struct rate_state s, int64_t now_ns)
@@ -35,7 +34,7 @@ void rate_charge(struct rate_state *s, int64_t per_minute, int64_t n, int64_t no
 {
 	int64_t after = missing_ns(*s, now_ns) + time_of(n, per_minute);
 
-	s->full_at_ns = now_ns + (after > DEBT_MAX_NS ? DEBT_MAX_NS : after);
+	s->full_at_ns = now_ns + (after > RATE_DEBT_MAX_NS ? RATE_DEBT_MAX_NS : after);
 }
 
 int64_t rate_remaining(struct rate_state s, int64_t per_minute, int64_t now_ns)

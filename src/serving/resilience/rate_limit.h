@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define RATE_MAX_PER_MINUTE 1000000000
+#define RATE_DEBT_MAX_NS INT64_C(3600000000000) /* one huge answer shuts nobody out for longer than an hour */
 
 struct rate_state {
 	int64_t full_at_ns;
