@@ -72,7 +72,7 @@ def words(line):
 
 
 def pattern(line):
-    return "(?: | .* )".join(".*".join(map(re.escape, piece.split(ANY))) for piece in words(line).split(" %s " % ANY))
+    return ".*".join(map(re.escape, re.split(" ?%s ?" % ANY, words(line))))
 
 
 def agrees(said, expected):
