@@ -36,8 +36,9 @@ static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t
 			   (unsigned long long)s->generation, problem);
 	else
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_OK, now,
-			   "%zu use cases, %zu with a current model, %zu models, snapshot %llu", s->n_use_cases,
-			   n_current, s->n_models, (unsigned long long)s->generation);
+			   "%zu use case%s, %zu with a current model, %zu model%s, snapshot %llu", s->n_use_cases,
+			   s->n_use_cases == 1 ? "" : "s", n_current, s->n_models, s->n_models == 1 ? "" : "s",
+			   (unsigned long long)s->generation);
 	health_count(&d->health, HEALTH_REGISTRY, "use_cases", s ? s->n_use_cases : 0);
 	health_count(&d->health, HEALTH_REGISTRY, "with_current_model", n_current);
 	health_count(&d->health, HEALTH_REGISTRY, "models", s ? s->n_models : 0);
