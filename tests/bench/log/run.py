@@ -87,13 +87,14 @@ def measure(a, folder, postgres):
     answered = [x.log_id for x in load.answers() if x.status in (200, 201)]
     there = {r[0] for r in postgres.sql("select id from model_historical_logs", database)}
     lost = len(set(answered) - there)
+    batches = daemon.metric("muster_shipper_batches_total")
     daemon.end()
     if rows != ids or lost or len(set(answered)) != len(answered) or seen["status_5xx"]:
         stop(f"{len(answered)} answers, {rows} rows with {ids} ids, {lost} lost, {seen['status_5xx']} refused")
     threads = {k: (after[k] - before[k]) / 1000 / rows for k in after if (after[k] - before[k]) / 1000 / rows >= 0.05}
     return {"rows": rows, "answers": seen["answers"], "accepted_per_s": seen["answers"] / accepted_s,
             "shipped_per_s": rows / all_s, "last_row_after_s": all_s - accepted_s, "p50_us": seen["p50_us"],
-            "p99_us": seen["p99_us"], "most_waiting_bytes": int(most_waiting),
+            "p99_us": seen["p99_us"], "records_a_batch": rows / batches, "most_waiting_bytes": int(most_waiting),
             "cpu_us": {**{f"muster {k}": v for k, v in threads.items()}, "postgres": pg / 1000 / rows,
                        "load": load_cpu * 1e6 / rows}}
 
@@ -105,6 +106,7 @@ def show(a, r):
     table([["accepted a second", f"{r['accepted_per_s']:,.0f}"], ["reached PostgreSQL a second", f"{r['shipped_per_s']:,.0f}"],
            ["last row after the last answer", f"{r['last_row_after_s']:.2f} s"],
            ["most that waited in the spool", f"{r['most_waiting_bytes'] / 1e6:.1f} MB"],
+           ["records in one transaction", f"{r['records_a_batch']:,.0f}"],
            ["answered, p50 / p99", f"{r['p50_us'] / 1000:.2f} / {r['p99_us'] / 1000:.2f} ms"],
            ["records answered = rows, each once", f"{r['rows']:,}"],
            *[[f"CPU a record: {k}", f"{v:.1f} us"] for k, v in r["cpu_us"].items()],
