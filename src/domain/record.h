@@ -59,6 +59,7 @@ struct log_record {
 	bool guard_skipped;		/* nothing was checked */
 	struct record_violation violations[RECORD_MAX_VIOLATIONS];
 	size_t n_violations;
+	int64_t content_removed_us; /* when retention took the texts; 0: it did not.  Of records that were read */
 };
 
 const char *record_status_name(enum record_status s);

@@ -78,7 +78,7 @@ def test_a_healthy_daemon_fails_nothing_and_most_is_looked_at(demo):
     assert got.ready and not got.named("fail"), got.text
     assert len(got.checks) >= 50 and got.counts["pass"] >= 40, got.counts
     assert set(got.named("warn")) <= {"API keys", "core dumps", "file descriptors"}, got.named("warn")
-    assert set(got.named("skipped")) <= {"key files", "TLS certificate", "partitions ahead", "fallback models",
+    assert set(got.named("skipped")) <= {"key files", "TLS certificate", "partitions ahead", "fallback models", "retention", "retention kept",
                                          "hardcoded endpoints", "alerts", "backup of the registry", "key expiry"}
     got.says("configuration in use", "pass", "process %d" % demo.process.pid)
     got.says("models answer", "pass", "4 of 4")

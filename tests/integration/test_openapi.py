@@ -154,6 +154,8 @@ CALLS = [
     ("POST", "/api/v1/rollback", {"use_case": "served", "to_model": "cur"}, 409),
     ("POST", "/api/v1/rollback", {"use_case": "nope"}, 404), ("POST", "/api/v1/rollback", {"use_case": 1}, 400),
     ("GET", "/api/v1/snapshots?use_case=served", None, 200), ("GET", "/api/v1/snapshots?limit=x", None, 400),
+    ("GET", "/api/v1/retention", None, 200), ("POST", "/api/v1/retention/purge", {"older_than": "9999d", "reason": "r"}, 200),
+    ("POST", "/api/v1/retention/purge", {"reason": "r"}, 400),
     ("POST", "/api/v1/keys", {"name": "c", "role": "client"}, 409), ("POST", "/api/v1/keys", {"name": "c"}, 400),
     ("GET", "/api/v1/keys", None, 200), ("GET", "/api/v1/keys?limit=x", None, 400),
     ("GET", "/api/v1/keys/nope", None, 404), ("GET", "/api/v1/keys/nope?x=1", None, 400),

@@ -36,6 +36,7 @@ static const struct {
 	{HTTP_GET, "/api/v1/guardrails/policies", KEY_OPERATOR},
 	{HTTP_GET, "/api/v1/guardrails/violations", KEY_OPERATOR},
 	{HTTP_GET, "/api/v1/deployments", KEY_OPERATOR},
+	{HTTP_GET, "/api/v1/retention", KEY_OPERATOR},
 	{HTTP_POST, "/api/v1/models/tiny/promote", KEY_OPERATOR},
 	{HTTP_PATCH, "/api/v1/models/tiny", KEY_OPERATOR},
 	{HTTP_DELETE, "/api/v1/models/tiny", KEY_OPERATOR},
@@ -51,6 +52,7 @@ static const struct {
 	{HTTP_GET, "/api/v1/keys/ops", KEY_ADMIN},
 	{HTTP_POST, "/api/v1/keys", KEY_ADMIN},
 	{HTTP_DELETE, "/api/v1/keys/ops", KEY_ADMIN},
+	{HTTP_POST, "/api/v1/retention/purge", KEY_ADMIN},
 	/* what nobody thought of */
 	{HTTP_GET, "/api/v1/something-new", KEY_OPERATOR},
 	{HTTP_POST, "/api/v1/something-new", KEY_ADMIN},

@@ -101,7 +101,7 @@ TEST(a_file_sets_keys_of_every_type)
 	CHECK_STR(c.fallback_content, "Später, bitte");
 	CHECK_STR(c.data, "./var");
 	CHECK_STR(config_origin_text(&c, "log.level", origin), "from muster.yaml:4");
-	CHECK_INT(config_check(&c, &err), E_UNSUPPORTED); /* retention */
+	CHECK_INT(config_check(&c, &err), 0);
 	config_release(&c);
 }
 
@@ -327,8 +327,12 @@ TEST(what_does_not_fit_together_is_refused)
 	CHECK(check_fails("fallback: {endpoints: {'Not A Name': 'http://x'}}\n",
 			  "fallback.endpoints (from muster.yaml:1)"));
 	CHECK(check_fails("data: ''\n", "data is empty"));
-	CHECK(check_fails("history: {retention: 30d}\n",
-			  "history.retention (from muster.yaml:1): records are kept for ever"));
+	CHECK(check_fails("history: {retention: 30m}\n",
+			  "history.retention (from muster.yaml:1): it is less than an hour"));
+	CHECK(check_fails("history: {content_retention: 59m}\n",
+			  "history.content_retention (from muster.yaml:1): it is less than an hour"));
+	CHECK(check_fails("history: {retention: 7d, content_retention: 8d}\n",
+			  "history.content_retention (from muster.yaml:1): texts cannot be kept for longer"));
 }
 
 TEST(listening_anywhere_is_fine_with_keys)

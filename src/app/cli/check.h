@@ -19,6 +19,7 @@ struct check_settings {	    /* all in the arena, never NULL */
 	const char *tls_cert_file, *tls_key_file, *auth_key_file;
 	const char *log_level;
 	bool guardrails_enabled, history_enabled;
+	int64_t retention_us, content_retention_us; /* 0: for ever */
 	int64_t spool_max_bytes, connections;
 	struct check_endpoint *endpoints;
 	size_t n_endpoints;

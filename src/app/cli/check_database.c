@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/cli/check_internal.h"
+#include "control/store/retention.h"
 #include "control/store/store.h"
 #include "core/base/clock.h"
 
@@ -15,6 +16,7 @@
 #define TOO_SLOW_US 500000
 #define SKEW_US 2000000
 #define PARTITIONS_WANTED 2
+#define RETENTION_LATE_US RETENTION_DAY_US
 #define FREE_LEAST ((int64_t)1 << 30)
 
 /* Opens it, when it is the daemon's and there. */
@@ -165,6 +167,72 @@ static void check_partitions(struct check_run *k)
 		check_say(k, name, CHECK_PASS, NULL, "%d days ahead", p.days_ahead);
 }
 
+/* For ever may be what is wanted on a workbench. */
+static void check_retention(struct check_run *k)
+{
+	static const char name[] = "retention", advice[] = "history.retention: 90d, or what the law and the disk want";
+
+	if (check_needs_setting(k, name))
+		return;
+	if (k->set.retention_us)
+		check_say(k, name, CHECK_PASS, NULL, "records are kept for %s, texts for %s",
+			  check_span(k, (double)k->set.retention_us / 1e6),
+			  check_span(k, (double)(k->set.content_retention_us ? k->set.content_retention_us
+									     : k->set.retention_us) /
+						1e6));
+	else
+		check_say(k, name, k->report.production ? CHECK_WARN : CHECK_SKIPPED, advice,
+			  "records are kept for ever: the database only grows");
+}
+
+/* How far past its time what should be gone is; a day of grace, for the leader may have been away. */
+static int64_t late_us(const struct check_run *k, const struct retention_facts *f, bool *ret_texts)
+{
+	int64_t oldest_us = f->partitioned ? f->oldest_day_us : f->oldest_us, now_us = clock_wall_us(), late = 0;
+	int64_t grace_us = RETENTION_LATE_US + (f->partitioned ? RETENTION_DAY_US : 0);
+
+	*ret_texts = false;
+	if (k->set.retention_us && oldest_us)
+		late = now_us - oldest_us - k->set.retention_us - grace_us;
+	if (late <= 0 && k->set.content_retention_us && f->oldest_texts_us) {
+		late = now_us - f->oldest_texts_us - k->set.content_retention_us - RETENTION_LATE_US;
+		*ret_texts = true;
+	}
+	return late;
+}
+
+static void check_retention_kept(struct check_run *k)
+{
+	static const char name[] = "retention kept";
+	struct retention_facts f;
+	bool texts = false;
+	struct err err;
+	int64_t late;
+
+	if (needs_schema(k, name) || check_needs_setting(k, name))
+		return;
+	if (!k->set.retention_us && !k->set.content_retention_us) {
+		check_say(k, name, CHECK_SKIPPED, "see the check 'retention'", "nothing has to go");
+		return;
+	}
+	if (store_retention_inspect(k->db, clock_wall_us(), &f, &err)) {
+		check_say(k, name, CHECK_FAIL, "look at the log of the database", "%s", err.text);
+		return;
+	}
+	late = late_us(k, &f, &texts);
+	if (late > 0)
+		check_say(k, name, CHECK_FAIL, "see: muster log retention, and the log of the daemon that leads",
+			  "%s should be gone since %s",
+			  texts		  ? "texts"
+			  : f.partitioned ? "partitions"
+					  : "records",
+			  check_span(k, (double)(late + RETENTION_LATE_US) / 1e6));
+	else if (f.partitioned)
+		check_say(k, name, CHECK_PASS, NULL, "%lld days, none is past it", (long long)f.n_days);
+	else
+		check_say(k, name, CHECK_PASS, NULL, "the oldest record is not past it");
+}
+
 static void check_clock(struct check_run *k)
 {
 	static const char name[] = "database clock";
@@ -225,6 +293,8 @@ void check_database(struct check_run *k)
 	check_schema(k);
 	check_rights(k);
 	check_partitions(k);
+	check_retention(k);
+	check_retention_kept(k);
 	check_clock(k);
 	check_size_and_room(k);
 }

@@ -144,6 +144,8 @@ int generate_run(struct cli *c);
 int log_list_run(struct cli *c);
 int log_tail_run(struct cli *c);
 int log_show_run(struct cli *c);
+int log_retention_run(struct cli *c);
+int log_purge_run(struct cli *c);
 int guardrail_check_run(struct cli *c);
 int guardrail_violations_run(struct cli *c);
 int policy_list_run(struct cli *c);

@@ -144,6 +144,9 @@ int log_show_run(struct cli *c)
 	for (size_t i = 0; i < COUNT_OF(members); i++)
 		facts_member(c, &f, a.root, members[i][0], members[i][1]);
 	facts_print(c, &f);
+	if (json_time(a.root, "content_removed_at"))
+		out_printf(&c->out, "prompt, context and output were removed by retention, on " SLICE_FMT "\n",
+			   SLICE_ARG(cli_local(c, json_time(a.root, "content_removed_at"))));
 	print_texts(c, a.root);
 	return EXIT_WORKED;
 }

@@ -169,6 +169,15 @@ static const struct option log_list_options[] = {
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
+static const struct option log_purge_options[] = {
+	{"older-than", OPTION_TIME, OPTIONAL, "AGE",
+	 "What came before then: 90d, 12h, or a time. PostgreSQL drops whole days, those that had ended by then."},
+	{"caller", OPTION_TEXT, OPTIONAL, "NAME", "Only records of this caller: the name of its key."},
+	{"content-only", OPTION_FLAG, OPTIONAL, NULL,
+	 "Remove prompt, context and output alone; the rest of each record stays, and says when they went."},
+	WHY_NEEDED,
+	{"yes", OPTION_FLAG, OPTIONAL, NULL, "Really. Without it nothing is removed."},
+};
 static const struct option log_tail_options[] = {
 	USE_CASE_FILTER,
 	{"model", OPTION_MODEL, OPTIONAL, "MODEL", "Only of this model."},
@@ -508,6 +517,25 @@ static const struct verb log_show = {"log show",
 				     "LOG is its id or a unique beginning of it.",
 				     "muster log show 01938f2a-7c1e-7b40",
 				     .run = log_show_run};
+static const struct verb log_retention = {
+	"log retention",
+	"",
+	0,
+	0,
+	"How long the historical log is kept, its size, and what goes next.",
+	"history.retention and history.content_retention of the configuration say how long.",
+	"muster log retention",
+	.run = log_retention_run};
+static const struct verb log_purge = {"log purge",
+				      "",
+				      0,
+				      0,
+				      "Remove records of the historical log, or their texts, for good.",
+				      "Needs the role admin. What was removed, by whom and why, is an event: kind "
+				      "history.dropped.",
+				      "muster log purge --older-than 90d --why \"contract ended\" --yes",
+				      OPTIONS(log_purge_options),
+				      log_purge_run};
 static const struct verb guardrail_check = {
 	"guardrail check",
 	"TEXT...",
@@ -762,6 +790,8 @@ static const struct verb *const verbs[] = {
 	&log_list,
 	&log_tail,
 	&log_show,
+	&log_retention,
+	&log_purge,
 	&guardrail_check,
 	&policy_list,
 	&policy_show,

@@ -220,6 +220,8 @@ static int settings(struct arena *a, const struct check_where *where, struct che
 			.log_level = levels[min_size((size_t)c.log_level, COUNT_OF(levels) - 1)],
 			.guardrails_enabled = c.guardrails_enabled,
 			.history_enabled = c.history_enabled,
+			.retention_us = c.history_retention_ms * 1000,
+			.content_retention_us = c.history_content_retention_ms * 1000,
 			.spool_max_bytes = c.spool_max_bytes,
 			.connections = c.limits_connections,
 		};

@@ -83,8 +83,14 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	{KEY("history.enabled", CONF_BOOL, history_enabled), "true",
 	 "Whether every exchange is written to the historical log.", .reload = true},
 	{KEY("history.retention", CONF_MSEC, history_retention_ms), "0",
-	 "How long log records are kept. Nothing deletes them: 0, for ever, is the one value that is taken.",
-	 .max = 36500 * DAY},
+	 "How long log records are kept, from an hour on; 0: for ever. What is older is removed within the hour, by "
+	 "the "
+	 "daemon that leads: on PostgreSQL whole days, once their last moment is past it; on SQLite row by row.",
+	 .reload = true, .max = 36500 * DAY},
+	{KEY("history.content_retention", CONF_MSEC, history_content_retention_ms), "0",
+	 "How long prompt, context and output of a log record are kept, from an hour on and at most history.retention; "
+	 "0: as long as the record. What remains says who, when, which model, tokens, times, status and violations.",
+	 .reload = true, .max = 36500 * DAY},
 	{KEY("spool.directory", CONF_STR, spool_directory), "",
 	 "Directory of records on their way to the database. Empty: spool below data."},
 	{KEY("spool.max_bytes", CONF_BYTES, spool_max_bytes), "4GiB",

@@ -12,7 +12,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define CONFIG_N_KEYS 31
+#define CONFIG_N_KEYS 32
 #define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
@@ -47,7 +47,7 @@ struct config {
 	struct config_endpoints fallback_endpoints;
 	char *fallback_content;
 	bool guardrails_enabled, history_enabled;
-	int64_t history_retention_ms;
+	int64_t history_retention_ms, history_content_retention_ms;
 	char *spool_directory;
 	int64_t spool_max_bytes;
 	int64_t shutdown_limit_ms;

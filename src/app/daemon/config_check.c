@@ -10,6 +10,8 @@
 #include "core/http/url.h"
 #include "domain/model.h"
 
+#define RETENTION_LEAST_MS INT64_C(3600000)
+
 /* Puts "listen (from muster.yaml:3): " in front. */
 static int blame(const struct config *c, const char *key, int rc, struct err *err)
 {
@@ -83,6 +85,31 @@ static int check_endpoints(const struct config *c, struct err *err)
 	return 0;
 }
 
+/* "30m" may be meant as months, and would empty the log. */
+static int check_retention(const struct config *c, struct err *err)
+{
+	const struct {
+		const char *key;
+		int64_t ms;
+	} each[] = {{"history.retention", c->history_retention_ms},
+		    {"history.content_retention", c->history_content_retention_ms}};
+
+	for (size_t i = 0; i < COUNT_OF(each); i++) {
+		if (each[i].ms && each[i].ms < RETENTION_LEAST_MS)
+			return blame(c, each[i].key,
+				     err_set(err, E_INVALID,
+					     "it is less than an hour: say how many hours or days, as in 30d"),
+				     err);
+	}
+	if (c->history_retention_ms && c->history_content_retention_ms > c->history_retention_ms)
+		return blame(c, "history.content_retention",
+			     err_set(err, E_INVALID,
+				     "texts cannot be kept for longer than their record (history.retention): make it "
+				     "smaller, or 0"),
+			     err);
+	return 0;
+}
+
 int config_check(const struct config *c, struct err *err)
 {
 	int rc;
@@ -97,11 +124,8 @@ int config_check(const struct config *c, struct err *err)
 			     c->listen);
 	if (rc == 0 && !*c->data)
 		rc = err_set(err, E_INVALID, "data is empty: name the directory where Muster may keep its files");
-	if (rc == 0 && c->history_retention_ms)
-		rc = blame(c, "history.retention",
-			   err_set(err, E_UNSUPPORTED,
-				   "records are kept for ever, nothing would delete them: set it to 0"),
-			   err);
+	if (rc == 0)
+		rc = check_retention(c, err);
 	if (rc == 0)
 		rc = check_files(c, err);
 	if (rc == 0)

@@ -11,6 +11,7 @@
 #include "app/daemon/config.h"
 #include "app/sim/sim.h"
 #include "control/admin/admin.h"
+#include "control/history/retention.h"
 #include "control/history/shipper.h"
 #include "control/lending/lending.h"
 #include "control/registry/listener.h"
@@ -63,6 +64,7 @@ struct daemon {
 	struct shipper *shipper;
 	struct rollout *rollout;
 	struct lender *lender; /* NULL: nobody else spends of our limits */
+	struct retention *retention;
 	struct admin admin;
 	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
 	struct gateway_settings *settings;
@@ -72,16 +74,19 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer, rollout_timer, leader_timer, lending_timer;
+	struct timer health_timer, rollout_timer, leader_timer, lending_timer, retention_timer;
 	struct leader leader;
 	struct leader_answer leader_answer; /* the job's, while there is one */
 	bool leader_asks;		    /* there is one */
 	struct lease rollout_lease; /* what the job may act on; a copy, for the leader's own moves on meanwhile */
 	bool rollout_leads;
-	int64_t rollout_next_us;   /* when the next step ends; 0: none does */
-	char rollout_problem[200]; /* the job's */
-	char rollout_shown[200];   /* what was wrong with the last that ended */
-	char lending_problem[200]; /* the job's */
+	struct lease retention_lease; /* what its job may act on */
+	bool retention_runs, retention_more;
+	int64_t retention_due_ms, retention_next_ms; /* monotonic; 0: at once.  The second is the job's */
+	int64_t rollout_next_us;		     /* when the next step ends; 0: none does */
+	char rollout_problem[200];		     /* the job's */
+	char rollout_shown[200];		     /* what was wrong with the last that ended */
+	char lending_problem[200];		     /* the job's */
 	size_t n_calls;
 	bool stopping;
 	bool mending; /* a job reads the registry again, or saves it */
@@ -122,6 +127,9 @@ void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deploy
 int daemon_make_lending(struct daemon *d, struct err *err);
 void daemon_watch_lending(struct daemon *d); /* control loop: from now on rates are shared out anew */
 void daemon_end_lending(struct daemon *d);   /* any job thread: what was lent is given back */
+/* retention.c */
+void daemon_watch_retention(struct daemon *d); /* control loop: from now on old records go */
+void daemon_set_retention(struct daemon *d);   /* control loop: as the configuration says now */
 /* replicas.c */
 int daemon_follow(struct daemon *d, struct err *err); /* what other daemons change serves here too */
 void daemon_leave(struct daemon *d);		      /* control loop: no more of it */

@@ -42,6 +42,33 @@ static void write_spool(struct prom_writer *w, const struct daemon *d)
 	prom_sample(w, NULL, 0, (double)counter_get(&h->lag_us) / 1e6);
 }
 
+static void write_retention(struct prom_writer *w, const struct daemon *d)
+{
+	struct retention_status s;
+	const struct {
+		const char *name, *help;
+		const uint64_t *value;
+	} rows[] = {
+		{"muster_retention_runs_total", "Runs of retention, by this daemon.", &s.runs},
+		{"muster_retention_failures_total", "Runs of retention that failed.", &s.failures},
+		{"muster_retention_partitions_dropped_total", "Days of the log that were dropped.", &s.partitions},
+		{"muster_retention_records_dropped_total", "Log records that were removed past their retention.",
+		 &s.records},
+		{"muster_retention_texts_removed_total", "Log records whose texts were removed.", &s.texts},
+		{"muster_retention_violations_dropped_total", "Violations that were removed with their records.",
+		 &s.violations},
+	};
+
+	retention_status(d->retention, &s);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		prom_family(w, rows[i].name, PROM_COUNTER, rows[i].help);
+		prom_count(w, NULL, 0, *rows[i].value);
+	}
+	prom_family(w, "muster_retention_last_run_timestamp_seconds", PROM_GAUGE,
+		    "When this daemon's last run of retention ended well; 0: none has.");
+	prom_sample(w, NULL, 0, (double)s.last_run_us / 1e6);
+}
+
 static void write_leader(struct prom_writer *w, const struct daemon *d)
 {
 	struct prom_label label = {"lease", slice_from(d->leader.lease.name)};
@@ -423,6 +450,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	telemetry_metrics_write(&w, &src);
 	write_spool(&w, d);
 	write_leader(&w, d);
+	write_retention(&w, d);
 	write_gateway(&w, d);
 	daemon_write_upstreams(&w, s);
 	write_lookups(&w, d);

@@ -3,6 +3,8 @@
 #include "app/daemon/daemon.h"
 #include "core/base/clock.h"
 
+#define HOUR_US INT64_C(3600000000)
+
 static void observe_lookups(struct daemon *d, int64_t now)
 {
 	uint64_t buckets[HISTOGRAM_BUCKETS + 1] = {0}, n = 0;
@@ -168,6 +170,45 @@ static void observe_replicas(struct daemon *d, int64_t now)
 	health_count(&d->health, HEALTH_LEADER, "epoch", (uint64_t)l->lease.epoch);
 }
 
+static const char *kept_for(int64_t us, char *text, size_t size)
+{
+	if (!us)
+		(void)snprintf(text, size, "for ever");
+	else if (us % (24 * HOUR_US) == 0)
+		(void)snprintf(text, size, "for %lld d", (long long)(us / HOUR_US / 24));
+	else
+		(void)snprintf(text, size, "for %lld h", (long long)(us / HOUR_US));
+	return text;
+}
+
+static void observe_retention(struct daemon *d, int64_t now)
+{
+	char records[32], texts[32], ago[CLOCK_ISO_SIZE], last[64] = "";
+	struct retention_status s;
+
+	retention_status(d->retention, &s);
+	(void)kept_for(s.rule.records_us, records, sizeof(records));
+	(void)kept_for(s.rule.texts_us ? s.rule.texts_us : s.rule.records_us, texts, sizeof(texts));
+	if (s.last_run_us)
+		(void)snprintf(last, sizeof(last), "last run %s ago", clock_ago(now - s.last_run_us, ago));
+	if (!s.rule.records_us && !s.rule.texts_us)
+		health_set(&d->health, HEALTH_RETENTION, HEALTH_OK, now,
+			   "records are kept for ever (history.retention)");
+	else if (s.problem[0])
+		health_set(&d->health, HEALTH_RETENTION, HEALTH_DEGRADED, now, "%s", s.problem);
+	else
+		health_set(&d->health, HEALTH_RETENTION, HEALTH_OK, now, "records are kept %s, texts %s; %s", records,
+			   texts,
+			   !daemon_leads(d, NULL) ? "the leader removes what is older"
+			   : s.more		  ? "more to remove, going on"
+			   : last[0]		  ? last
+						  : "no run yet");
+	health_count(&d->health, HEALTH_RETENTION, "partitions_dropped", s.partitions);
+	health_count(&d->health, HEALTH_RETENTION, "records_dropped", s.records);
+	health_count(&d->health, HEALTH_RETENTION, "texts_removed", s.texts);
+	health_count(&d->health, HEALTH_RETENTION, "failures", s.failures);
+}
+
 void daemon_update_health(struct daemon *d)
 {
 	struct snapshot *s = registry_snapshot(d->registry);
@@ -178,5 +219,6 @@ void daemon_update_health(struct daemon *d)
 	observe_serving(d, now);
 	observe_deployments(d, s, now);
 	observe_replicas(d, now);
+	observe_retention(d, now);
 	snapshot_unref(s);
 }

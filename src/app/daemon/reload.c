@@ -222,6 +222,7 @@ void daemon_reload(struct daemon *d)
 	d->settings = settings;
 	pthread_mutex_unlock(&d->settings_lock);
 	log_setup((enum log_level)fresh.log_level, fresh.log_format == CONFIG_LOG_JSON);
+	daemon_set_retention(d);
 	daemon_publish_settings(d, settings, tls);
 	tls_context_free(tls);
 	gateway_settings_unref(old);

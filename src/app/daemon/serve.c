@@ -168,6 +168,7 @@ static void watch(struct daemon *d)
 	daemon_watch_leader(d);
 	daemon_watch_rollout(d);
 	daemon_watch_lending(d);
+	daemon_watch_retention(d);
 }
 
 static int run(struct daemon *d)

@@ -311,10 +311,12 @@ static void read_figures(struct review_figures *ret, void *arg)
 static int make_admin(struct daemon *d, struct err *err)
 {
 	(void)err;
+	d->retention = retention_new(d->store);
 	d->admin = (struct admin){.registry = d->registry,
 				  .store = d->store,
 				  .shipper = d->shipper,
 				  .rollout = d->rollout,
+				  .retention = d->retention,
 				  .endpoints = list_endpoints,
 				  .endpoints_arg = d,
 				  .figures = read_figures,

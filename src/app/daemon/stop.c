@@ -58,6 +58,7 @@ static void end_control(struct daemon *d)
 	timer_cancel(d->control, &d->rollout_timer);
 	timer_cancel(d->control, &d->leader_timer);
 	timer_cancel(d->control, &d->lending_timer);
+	timer_cancel(d->control, &d->retention_timer);
 	loop_stop(d->control);
 }
 
@@ -83,6 +84,7 @@ void daemon_stop(struct daemon *d)
 	d->n_draining = d->n_loops + d->has_control_listener;
 	for (size_t i = 0; i < d->n_loops + d->has_control_listener; i++)
 		loop_post(d->loops[i].loop, drain, &d->loops[i]);
+	retention_stop(d->retention);
 	daemon_leave(d);
 }
 
@@ -117,6 +119,7 @@ void daemon_free(struct daemon *d)
 	listener_stop(d->listener); /* when the start failed */
 	rollout_free(d->rollout);
 	lender_free(d->lender);
+	retention_free(d->retention);
 	if (d->registry)
 		registry_free(d->registry);
 	if (d->control)

@@ -67,6 +67,10 @@ static const struct api_route rollback = {
 static const struct api_route snapshots_list = {api_snapshots_list, "use_case|" PAGE};
 static const struct api_route review = {api_review, "window|until|use_case"};
 
+static const struct api_route retention_get = {api_retention_get};
+static const struct api_route retention_purge_route = {
+	.fn = api_retention_purge, .body = "older_than|caller|content_only|after|reason", .body_required = true};
+
 static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/models", &models_list},
 	{HTTP_POST, "/api/v1/models", &models_create},
@@ -96,6 +100,8 @@ static const struct route routes[] = {
 	{HTTP_POST, "/api/v1/rollback", &rollback},
 	{HTTP_GET, "/api/v1/snapshots", &snapshots_list},
 	{HTTP_GET, "/api/v1/review", &review},
+	{HTTP_GET, "/api/v1/retention", &retention_get},
+	{HTTP_POST, "/api/v1/retention/purge", &retention_purge_route},
 	{HTTP_GET, "/api/v1/keys", &keys_list},
 	{HTTP_POST, "/api/v1/keys", &key_create},
 	{HTTP_GET, "/api/v1/keys/{key}", &key_get},

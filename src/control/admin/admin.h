@@ -6,6 +6,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "control/history/retention.h"
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
 #include "control/rollout/rollout.h"
@@ -22,6 +23,7 @@ struct admin {
 	struct store *store;
 	struct shipper *shipper; /* NULL: the historical log is off */
 	struct rollout *rollout;
+	struct retention *retention;
 	/* Copies what is configured now into the arena. NULL: none are. Any job thread. */
 	int (*endpoints)(struct arena *a, struct admin_endpoint **ret, size_t *ret_n, void *arg);
 	void *endpoints_arg;

@@ -83,5 +83,6 @@ api_fn api_keys_list, api_key_create, api_key_get, api_key_revoke;
 api_fn api_policies_list, api_policy_get, api_policy_put;
 api_fn api_rollback, api_snapshots_list;
 api_fn api_review;
+api_fn api_retention_get, api_retention_purge;
 api_fn api_deployments_list, api_deployments_create, api_deployment_get, api_deployment_pause, api_deployment_resume,
 	api_deployment_promote, api_deployment_abort;

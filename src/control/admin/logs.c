@@ -4,6 +4,7 @@
  * shipper gets a moment to bring it over first, so that who just called sees the call.
  */
 #include "control/admin/admin_internal.h"
+#include "core/base/clock.h"
 #include "core/base/utf8.h"
 
 static void flush(struct api_call *c)
@@ -87,7 +88,7 @@ static void write_numbers(struct json_writer *w, const struct log_record *r)
 static void write_log(struct api_call *c, const struct log_record *r, bool with_text, bool whole)
 {
 	struct json_writer *w = &c->w;
-	char id[UUID_STR_SIZE];
+	char id[UUID_STR_SIZE], at[CLOCK_ISO_SIZE];
 
 	jw_object(w);
 	jw_kcstr(w, "log_id", uuid_format(&r->id, id));
@@ -109,6 +110,13 @@ static void write_log(struct api_call *c, const struct log_record *r, bool with_
 		key_text(w, "prompt", r->prompt);
 		jw_kraw(w, "context", r->context);
 		key_text(w, "output", r->output);
+	}
+	if (with_text || r->content_removed_us) {
+		jw_key(w, "content_removed_at");
+		if (r->content_removed_us)
+			jw_cstr(w, clock_iso(r->content_removed_us, at));
+		else
+			jw_null(w);
 	}
 	jw_kraw(w, "parameters", r->parameters);
 	jw_kraw(w, "attempts", r->attempts);

@@ -97,6 +97,7 @@ int store_inspect_partitions(struct db *db, struct arena *a, int64_t now_us, str
 {
 	char name[64];
 	const struct db_value args[] = {db_cstr(day_name(now_us / DAY_US, name))};
+	const struct db_value today = db_int(now_us / DAY_US * DAY_US);
 	struct db_rows days, strays;
 	size_t n = 0;
 	int rc;
@@ -111,8 +112,10 @@ int store_inspect_partitions(struct db *db, struct arena *a, int64_t now_us, str
 		      "and c.relname <> 'model_historical_logs_default' order by c.relname limit 1000",
 		      db_args(args, COUNT_OF(args)), &days, err);
 	if (!rc)
-		rc = db_query(db, a, "select count(*) from (select 1 from model_historical_logs_default limit 1000) s",
-			      db_args(NULL, 0), &strays, err);
+		rc = db_query(db, a,
+			      "select count(*) from (select 1 from model_historical_logs_default where created_us >= "
+			      "$1 limit 1000) s",
+			      db_args(&today, 1), &strays, err);
 	if (rc)
 		return rc;
 	while (n < days.n_rows && n < DAYS_LOOKED_AT &&

@@ -16,7 +16,7 @@ int store_inspect(struct db *db, struct arena *a, struct store_facts *ret, struc
 struct store_partitions {
 	bool any;	  /* this database has them */
 	int days_ahead;	  /* whole days after today; -1: not even today's */
-	int64_t n_strays; /* records outside all days, counted up to 1,000 */
+	int64_t n_strays; /* records from today on outside all days, counted up to 1,000: latecomers are none */
 };
 int store_inspect_partitions(struct db *db, struct arena *a, int64_t now_us, struct store_partitions *ret,
 			     struct err *err);

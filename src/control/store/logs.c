@@ -16,6 +16,7 @@
 	"completion_tokens, tokens_estimated, latency_us, first_token_us, http_status, fallback, stream, " \
 	"guard_action, "                                                                                   \
 	"guard_skipped, finish_reason, error, parameters, attempts"
+#define REMOVED "content_removed_us from model_historical_logs"
 #define PREFIX_MIN 6
 #define CLOCK_SLACK_US INT64_C(60000000)
 
@@ -230,6 +231,7 @@ static int read_log(const struct db_rows *rows, size_t row, struct log_record *r
 	ret->context = row_text(&r);
 	ret->prompt = row_text(&r);
 	ret->output = row_text(&r);
+	ret->content_removed_us = row_int_or(&r, 0);
 	return row_end(&r, "model_historical_logs", err);
 }
 
@@ -242,8 +244,8 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	struct db_rows rows;
 	int rc;
 
-	sql_add(&q, f->with_text ? "select " META ", context, prompt, output from model_historical_logs"
-				 : "select " META ", null, null, null from model_historical_logs");
+	sql_add(&q, f->with_text ? "select " META ", context, prompt, output, " REMOVED
+				 : "select " META ", null, null, null, " REMOVED);
 	sql_where_text(&q, "use_case = ", f->use_case);
 	sql_where_model(&q, f->model);
 	sql_where_text(&q, "status = ", f->status);
@@ -323,8 +325,7 @@ int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_re
 	if (!rc)
 		rc = resolve(db, a, (struct slice){text, id.n}, &whole, err);
 	if (!rc)
-		rc = db_query(db, a,
-			      "select " META ", context, prompt, output from model_historical_logs where id = $1",
+		rc = db_query(db, a, "select " META ", context, prompt, output, " REMOVED " where id = $1",
 			      db_args(&whole, 1), &rows, err);
 	if (rc)
 		return rc;

@@ -8,14 +8,21 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "control/store/partitions.h"
 #include "control/store/store.h"
 #include "control/store/store_internal.h"
 
 #define DAY_US INT64_C(86400000000)
-#define NAME_SIZE 64
+#define NAME_SIZE PARTITION_NAME_SIZE
+#define DROP_LOCK_MS "500" /* who writes waits behind us for as long */
 #define DAYS_MAX 366
 
-static char *partition_name(int64_t day, char name[NAME_SIZE])
+bool partition_any(const struct db *db)
+{
+	return !strcmp(db->dialect, "postgres");
+}
+
+char *partition_name(int64_t day, char name[PARTITION_NAME_SIZE])
 {
 	time_t seconds = (time_t)(day * (DAY_US / 1000000));
 	struct tm tm = {0};
@@ -92,7 +99,7 @@ int store_partitions_ensure(struct db *db, int64_t now_us, int days_ahead, struc
 	bool missing[DAYS_MAX + 1] = {false};
 	int rc;
 
-	if (strcmp(db->dialect, "postgres") != 0)
+	if (!partition_any(db))
 		return 0;
 	if (now_us < 0 || days_ahead < 0 || days_ahead > DAYS_MAX)
 		return err_set(err, E_INVALID, "partitions can be made for at most %d days ahead", DAYS_MAX);
@@ -109,4 +116,106 @@ int store_partitions_ensure(struct db *db, int64_t now_us, int days_ahead, struc
 	db_rollback(db);
 	(void)err_prefix(err, "the partitions of model_historical_logs"); /* the code stays */
 	return rc;
+}
+
+/* --- dropping --- */
+
+/* What somebody else attached, or under other bounds, is not ours: it has another name or text. */
+static bool is_day(struct slice name, struct slice bound, int64_t *ret_day)
+{
+	char want[NAME_SIZE], bounds[128];
+	struct slice from = slice_sub(bound, sizeof("FOR VALUES FROM ('") - 1, bound.n);
+	ptrdiff_t quote = slice_chr(from, '\'');
+	int64_t from_us = 0;
+
+	from = slice_sub(from, 0, quote < 0 ? 0 : (size_t)quote);
+	if (slice_to_i64(from, &from_us) || from_us < 0 || from_us % DAY_US)
+		return false;
+	*ret_day = from_us / DAY_US;
+	(void)snprintf(bounds, sizeof(bounds), "FOR VALUES FROM ('%" PRId64 "') TO ('%" PRId64 "')", from_us,
+		       from_us + DAY_US);
+	return slice_eq_str(name, partition_name(*ret_day, want)) && slice_eq_str(bound, bounds);
+}
+
+int partition_days(struct db *db, int64_t before, struct partition_day *ret, size_t max, size_t *ret_n, struct err *err)
+{
+	char name[NAME_SIZE];
+	const struct db_value arg = db_cstr(partition_name(before, name));
+	CLEANUP(arena_release) struct arena a;
+	struct db_rows rows = {0};
+	int rc;
+
+	arena_init(&a, 16384, (size_t)4 << 20);
+	*ret_n = 0;
+	if (!partition_any(db))
+		return 0;
+	rc = db_query(
+		db, &a,
+		"select cast(c.relname as text), pg_catalog.pg_get_expr(c.relpartbound, c.oid), "
+		"cast(c.reltuples as bigint), pg_catalog.pg_total_relation_size(c.oid) "
+		"from pg_catalog.pg_class c join pg_catalog.pg_inherits i on i.inhrelid = c.oid where i.inhparent "
+		"= cast('model_historical_logs' as regclass) and c.relname < $1 order by c.relname limit 1000",
+		db_args(&arg, 1), &rows, err);
+	for (size_t i = 0; !rc && i < rows.n_rows && *ret_n < max; i++) {
+		struct partition_day d = {.n_estimated = db_cell(&rows, i, 2)->i, .bytes = db_cell(&rows, i, 3)->i};
+
+		if (is_day(db_cell(&rows, i, 0)->s, db_cell(&rows, i, 1)->s, &d.day))
+			ret[(*ret_n)++] = d;
+	}
+	return rc;
+}
+
+int partition_total(struct db *db, int64_t last, int64_t *ret_n, int64_t *ret_bytes, struct err *err)
+{
+	char name[NAME_SIZE];
+	const struct db_value arg = db_cstr(partition_name(last, name));
+	CLEANUP(arena_release) struct arena a;
+	struct db_rows rows = {0};
+	int rc;
+
+	arena_init(&a, 4096, (size_t)1 << 20);
+	rc = db_query(
+		db, &a,
+		"select count(*) filter (where c.relname <= $1), "
+		"cast(coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0) as bigint) "
+		"from pg_catalog.pg_class c join pg_catalog.pg_inherits i on i.inhrelid = c.oid where i.inhparent "
+		"= cast('model_historical_logs' as regclass)",
+		db_args(&arg, 1), &rows, err);
+	if (rc)
+		return rc;
+	*ret_n = db_cell(&rows, 0, 0)->i;
+	*ret_bytes = db_cell(&rows, 0, 1)->i;
+	return 0;
+}
+
+/*
+ * Not "detach concurrently": PostgreSQL refuses that beside a default partition, which latecomers need.  The lock is on
+ * the parent first, as in every insert, so that nobody waits in a circle.
+ */
+int partition_drop(struct db *db, int64_t day, struct err *err)
+{
+	CLEANUP(buf_release) struct buf sql;
+	bool missing[DAYS_MAX + 1] = {false};
+	char name[NAME_SIZE];
+	int rc;
+
+	buf_init(&sql, 4096);
+	rc = find_missing(db, day, day, missing, err);
+	if (rc)
+		return rc;
+	if (missing[0])
+		return err_set(err, E_NOTFOUND, "somebody else has dropped the partition");
+	(void)partition_name(day, name);
+	(void)buf_printf(&sql, /* fits */
+			 "set local lock_timeout = " DROP_LOCK_MS ";\n"
+			 "lock table only model_historical_logs in access exclusive mode;\n"
+			 "alter table model_historical_logs detach partition %s;\n"
+			 "drop table %s;\n",
+			 name, name);
+	rc = db_script(db, buf_cstr(&sql), err);
+	return rc != E_BUSY
+		       ? rc
+		       : err_set(err, rc,
+				 "model_historical_logs is in use: its oldest day is dropped when it can be had for "
+				 "a moment");
 }

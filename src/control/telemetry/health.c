@@ -38,6 +38,8 @@ const char *health_part_name(enum health_part p)
 		return "database";
 	case HEALTH_LEADER:
 		return "leader";
+	case HEALTH_RETENTION:
+		return "retention";
 	case HEALTH_N_PARTS:
 		break;
 	}

@@ -18,6 +18,7 @@ enum health_part {
 	HEALTH_GATEWAY,
 	HEALTH_DATABASE,
 	HEALTH_LEADER, /* whether this daemon does what only one of all on the database may */
+	HEALTH_RETENTION,
 	HEALTH_N_PARTS,
 };
 

@@ -19,3 +19,4 @@ extern const struct migration migration_2_api_keys;
 extern const struct migration migration_3_replicas;
 extern const struct migration migration_4_figures;
 extern const struct migration migration_5_loans;
+extern const struct migration migration_6_retention;
