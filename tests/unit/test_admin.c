@@ -330,6 +330,14 @@ static const struct row refusals[] = {
 	{"GET", "/api/v1/models?use_case=Not%20One", NULL, 400, "\"param\":\"use_case\""},
 	{"GET", "/api/v1/events?until=yesterday", NULL, 400, "until is no time: 'yesterday'"},
 	{"GET", "/api/v1/models?status=&limit=", NULL, 200, "$A"},
+	{"GET", "/api/v1/review?window=1y", NULL, 400, "window is a duration"},
+	{"GET", "/api/v1/review?window=9m", NULL, 400, "from 10m to 31d"},
+	{"GET", "/api/v1/review?window=49h", NULL, 400, "pieces of 6 hours"},
+	{"GET", "/api/v1/review?window=99999999999999999d", NULL, 400, "\"param\":\"window\""},
+	{"GET", "/api/v1/review?until=0", NULL, 400, "until has to be a time in the past"},
+	{"GET", "/api/v1/review?until=2999-01-01T00:00:00Z", NULL, 400, "\"param\":\"until\""},
+	{"GET", "/api/v1/review?windwo=24h", NULL, 400, "did you mean 'window'?"},
+	{"GET", "/api/v1/review?window=7d&use_case=none_such", NULL, 200, "\"requests\":0"},
 	/* bodies */
 	{"POST", "/api/v1/models", NULL, 400, "\"code\":\"body_missing\""},
 	{"POST", "/api/v1/models", "{\"a\":", 400, "\"code\":\"invalid_json\""},
@@ -623,6 +631,7 @@ static const struct row every_route[] = {
 	{"POST", "/api/v1/deployments/foundation_layer/pause"},
 	{"POST", "/api/v1/deployments/0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11/abort"},
 	{"GET", "/api/v1/snapshots"},
+	{"GET", "/api/v1/review"},
 	{"POST", "/api/v1/rollback",
 	 "{\"use_case\":\"foundation_layer\",\"snapshot_id\":\"0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11\"}"},
 	{"DELETE", "/api/v1/models/tiny@1.0"},
@@ -661,6 +670,28 @@ TEST(a_database_that_fails_at_any_call_gives_503_with_retry_after)
 		}
 	}
 	CHECK(n_unavailable >= (int)COUNT_OF(every_route));
+}
+
+TEST(one_review_is_made_at_a_time_and_one_that_failed_is_over)
+{
+	struct fixture f;
+	struct answer a;
+
+	setup(&f);
+	f.admin.reviewing = true;
+	a = call(&f, "GET", "/api/v1/review", NULL);
+	CHECK_INT(a.status, 429);
+	CHECK(strstr(a.body, "\"code\":\"review_under_way\"") && strstr(a.headers, "retry-after: 5\n"));
+	free(a.body);
+	close_store(&f);
+	open_store(&f, "fault:1:");
+	for (int i = 0; i < 2; i++) {
+		a = call(&f, "GET", "/api/v1/review", NULL);
+		CHECK_INT(a.status, i ? 200 : 503);
+		free(a.body);
+	}
+	CHECK(!f.admin.reviewing);
+	teardown(&f);
 }
 
 struct worker {

@@ -141,7 +141,7 @@ static void add_section(struct buf *b, const struct report_section *s, size_t nu
 		buf_adds(b, "</p>\n");
 	}
 	for (size_t i = 0; i < s->n_charts; i++) {
-		char id[32];
+		char id[48];
 
 		(void)snprintf(id, sizeof(id), "c%zu-%zu", number, i);
 		report_svg(b, &s->charts[i], id);
