@@ -227,7 +227,7 @@ def test_the_table_of_changes_is_complete():
     import openapi
     api = openapi.Api()
     done = {(method, api.operation(method, path.replace("{deployment}", "x"))[0]) for method, path, _, _ in CHANGES}
-    serving = {("POST", p) for p in ("/v1/chat/completions", "/api/v1/generate", "/api/v1/guardrails/check",
+    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}
     same = {("POST", "/api/v1/deployments/{deployment}/promote")}  # as abort, and then there is nothing left to abort
     same.add(("POST", "/api/v1/retention/purge"))  # an event of what was removed: test_retention.py

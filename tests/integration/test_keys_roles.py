@@ -11,7 +11,8 @@ ROLES = ["client", "operator", "admin"]
 OPEN = ["/health/live", "/health/ready", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
-    ("POST", "/v1/chat/completions"): "client", ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
+    ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
+    ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
     ("POST", "/api/v1/generate"): "client", ("GET", "/api/v1/use-cases/{use_case}/current"): "client",
     ("POST", "/api/v1/guardrails/check"): "client", ("POST", "/api/v1/logs"): "client",
     ("GET", "/api/v1/models"): "client", ("GET", "/api/v1/models/{model}"): "client", ("GET", "/version"): "client",
@@ -113,6 +114,7 @@ def cases(world):
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
+    ("POST", "/v1/messages", dict(CHAT, model="mine"), 200), ("POST", "/v1/messages", dict(CHAT, model="theirs"), 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine"), 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="theirs"), 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine-model@1.0"), 200),

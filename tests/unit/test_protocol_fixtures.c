@@ -266,3 +266,40 @@ TEST(ollama_is_read_whole_and_streamed)
 	CHECK(each(ROOT "wire-ollama-openllmetry/*_chat_*.body.json", ollama_answer) >= 3);
 	CHECK(each(ROOT "wire-ollama-openllmetry/*_chat_*.body.ndjson", ollama_stream) >= 2);
 }
+
+/* The grammar of its streams differs too much for the scan: what tests/integration replays is compared there. */
+static void anthropic_any(const char *path)
+{
+	bool whole = strstr(path, ".chunks") == NULL, twice = strstr(path, "spliced") != NULL;
+	struct decode_state state = {0};
+	struct chat_events events = {0};
+	struct chat_answer answer;
+	struct slice text, line;
+	struct seen seen = {0};
+	struct bench b;
+
+	bench_init(&b);
+	text = read_file(&b, path);
+	if (whole) {
+		CHECK_INT(protocol_anthropic.decode_answer(&b.a, b.jp, text, &answer, &b.err), 0);
+		CHECK(answer.finish != CHAT_FINISH_NONE && answer.usage.total_tokens > 0 && answer.model.n);
+	}
+	while (!whole && slice_split(&text, '\n', &line))
+		if (line.n)
+			CHECK_INT(protocol_anthropic.decode_event(&state, &b.a, b.jp, line, &events, &b.err), 0);
+	for (size_t i = 0; i < events.n; i++)
+		see(&seen, &events.e[i]);
+	if (!whole) {
+		CHECK_INT(seen.error, twice);
+		CHECK(twice || (seen.end == 1 && seen.usage_known && seen.finish != CHAT_FINISH_NONE));
+	}
+	bench_done(&b);
+}
+
+TEST(anthropic_is_read_whole_and_streamed)
+{
+	if (absent())
+		return;
+	CHECK(each(ROOT "anthropic/*.json", anthropic_any) >= 7);
+	CHECK(each(ROOT "anthropic/*.chunks.txt", anthropic_any) >= 10);
+}

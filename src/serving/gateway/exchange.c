@@ -206,7 +206,16 @@ static const struct front {
 } fronts[] = {
 	{"/v1/chat/completions", &protocol_openai},
 	{"/api/v1/generate", &protocol_generate},
+	{"/v1/messages", &protocol_anthropic},
 };
+
+const struct protocol *gateway_front_of(struct slice path)
+{
+	for (size_t i = 0; i < COUNT_OF(fronts); i++)
+		if (slice_eq_str(path, fronts[i].path))
+			return fronts[i].protocol;
+	return slice_starts(path, SLICE_LIT("/v1/messages/")) ? &protocol_anthropic : NULL;
+}
 
 static void refuse_method(struct http_exchange *x)
 {

@@ -185,6 +185,7 @@ struct exchange {
 
 /* exchange.c */
 void exchange_run(struct exchange *e);
+const struct protocol *gateway_front_of(struct slice path); /* NULL: no inference endpoint */
 struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const struct protocol *front);
 void exchange_release(struct exchange *e);
 const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: none has answered */

@@ -141,10 +141,12 @@ struct api_error respond_unlogged_error(void)
 				  .code = "log_unavailable"};
 }
 
-static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error)
+static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error,
+			 struct slice request_id)
 {
 	struct api_error cut = *error;
 
+	cut.request_id = request_id;
 	cut.message = utf8_truncate(error->message, MESSAGE_MAX);
 	p->encode_error(out, &cut);
 }
@@ -160,7 +162,7 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	if (e->use_case_name.n)
 		record_exchange(e, error->status == 504 ? RECORD_TIMEOUT : RECORD_ERROR, error->status);
 	buf_init(&body, ERROR_MAX_BYTES); /* the arena may be what is full */
-	encode_error(&body, e->front, error);
+	encode_error(&body, e->front, error, e->request_id);
 	n = respond_headers(e, h, SLICE_LIT("application/json"));
 	if (e->upstream_retry_after.n)
 		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
@@ -214,8 +216,7 @@ void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
 			      size_t n_more)
 {
-	const struct protocol *p =
-		slice_eq_str(x->head.path, "/api/v1/generate") ? &protocol_generate : &protocol_openai;
+	const struct protocol *p = gateway_front_of(x->head.path);
 	struct http_header h[RESPOND_MAX_HEADERS] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
 						     {SLICE_LIT("x-request-id"), respond_request_id(x)}};
 	size_t n = h[1].value.n ? 2 : 1;
@@ -228,7 +229,7 @@ void respond_plain_error_with(struct http_exchange *x, const struct api_error *e
 	for (size_t i = 0; i < n_more && n < RESPOND_MAX_HEADERS; i++)
 		h[n++] = more[i];
 	buf_init(&body, ERROR_MAX_BYTES);
-	encode_error(&body, p, error);
+	encode_error(&body, p ? p : &protocol_openai, error, h[1].value);
 	http_reply(x, error->status, h, n, buf_slice(&body));
 	buf_release(&body);
 }

@@ -55,7 +55,7 @@ static struct slice find_key(struct arena *a, const struct provider_target *pt, 
 	value = name ? getenv(name) : NULL;
 	if (value && *value)
 		return arena_slice(a, slice_from(value));
-	if (pt->auth == PROVIDER_AUTH_BEARER || config->api_key_env.n)
+	if (pt->auth == PROVIDER_AUTH_BEARER || pt->auth == PROVIDER_AUTH_X_API_KEY || config->api_key_env.n)
 		*ret_missing = slice_from(
 			arena_printf(a, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env)));
 	return (struct slice){0};
@@ -104,7 +104,7 @@ static void write_head(struct arena *a, struct buf *b, const struct provider_tar
 	add_header(b, SLICE_LIT("User-Agent"), SLICE_LIT("muster"));
 	add_header(b, SLICE_LIT("Content-Type"), SLICE_LIT("application/json"));
 	if (key.n && is_header_safe(key)) {
-		buf_adds(b, "Authorization: Bearer ");
+		buf_adds(b, pt->auth == PROVIDER_AUTH_X_API_KEY ? "x-api-key: " : "Authorization: Bearer ");
 		buf_add(b, key);
 		buf_adds(b, "\r\n");
 	}

@@ -101,3 +101,14 @@ int front_temperature(struct front *f, const struct json *v)
 	f->r->has_temperature = true;
 	return 0;
 }
+
+int front_top_p(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_NUMBER)
+		return front_wrong_type(f, v, "a number");
+	if (!(v->number >= 0 && v->number <= 1))
+		return err_set(f->err, E_INVALID, "top_p must be between 0 and 1");
+	f->r->top_p = v->number;
+	f->r->has_top_p = true;
+	return 0;
+}

@@ -4,17 +4,6 @@
 
 #define MAX_CHOICES 128
 
-static int read_top_p(struct front *f, const struct json *v)
-{
-	if (v->type != JSON_NUMBER)
-		return front_wrong_type(f, v, "a number");
-	if (!(v->number >= 0 && v->number <= 1))
-		return err_set(f->err, E_INVALID, "top_p must be between 0 and 1");
-	f->r->top_p = v->number;
-	f->r->has_top_p = true;
-	return 0;
-}
-
 static int read_seed(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_NUMBER || !v->is_integer)
@@ -79,7 +68,7 @@ static const struct front_member members[] = {
 	{"max_tokens", front_max_tokens},
 	{"max_completion_tokens", front_max_tokens},
 	{"temperature", front_temperature},
-	{"top_p", read_top_p},
+	{"top_p", front_top_p},
 	{"stop", read_stop},
 	{"seed", read_seed},
 	{"n", read_n},

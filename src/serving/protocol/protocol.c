@@ -2,7 +2,8 @@
 /* The table of protocols.  A new one is a file beside this and a row here. */
 #include "serving/protocol/protocol.h"
 
-static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate};
+static const struct protocol *const protocols[] = {&protocol_openai, &protocol_anthropic, &protocol_ollama,
+						   &protocol_generate};
 
 /* By the end of an endpoint's path, without its query. */
 static const struct {
@@ -10,6 +11,7 @@ static const struct {
 	const struct protocol *protocol;
 } paths[] = {
 	{"/chat/completions", &protocol_openai},
+	{"/v1/messages", &protocol_anthropic},
 	{"/api/chat", &protocol_ollama},
 	{"/generate", &protocol_generate},
 };

@@ -42,6 +42,7 @@ int front_model(struct front *f, const struct json *v);
 int front_stream(struct front *f, const struct json *v);
 int front_max_tokens(struct front *f, const struct json *v);
 int front_temperature(struct front *f, const struct json *v);
+int front_top_p(struct front *f, const struct json *v);
 int front_too_big(struct front *f); /* E_TOOBIG */
 /* Adds a text of the caller's to what is judged; empty ones say nothing. */
 int front_judge(struct front *f, const struct json *string);
@@ -81,6 +82,11 @@ void wire_write_usage(struct json_writer *w, const struct chat_usage *u);
 /* The id of a tool call; one that is made when the upstream gave none: n is its number. */
 void wire_write_call_id(struct json_writer *w, const char *key, struct slice id, const struct answer_meta *m,
 			unsigned n);
+/* Whether a text is one JSON object, which may be nested as deeply as a writer can write. */
+bool wire_is_object(struct slice text);
+/* Arguments of a tool, which a model wrote as text, as a JSON object.  What is none stands in its member "arguments".
+ */
+void wire_write_object(struct json_writer *w, struct slice text);
 /* 0, or E_INVALID when the reason means that the upstream failed ("error", "abort"). */
 int wire_finish(struct slice reason, enum chat_finish *ret);
 

@@ -41,6 +41,12 @@ ROW deepseek = {"deepseek",	      &protocol_openai,	  "https://api.deepseek.com"
 		PROVIDER_AUTH_BEARER, "DEEPSEEK_API_KEY", .doc = "DeepSeek"};
 ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz",
 		PROVIDER_AUTH_BEARER, "TOGETHER_API_KEY", .doc = "Together"};
+ROW anthropic = {"anthropic",
+		 &protocol_anthropic,
+		 "https://api.anthropic.com",
+		 PROVIDER_AUTH_X_API_KEY,
+		 "ANTHROPIC_API_KEY",
+		 .doc = "Anthropic"};
 ROW generate = {
 	"generate",
 	&protocol_generate,
@@ -63,7 +69,7 @@ ROW sim = {"sim",
 
 const struct provider *const providers[] = {
 	&ollama,  &vllm,     &llamacpp, &lmstudio, &openai, &openrouter,	&groq,
-	&mistral, &deepseek, &together, &generate, &custom, &openai_compatible, &sim,
+	&mistral, &deepseek, &together, &anthropic, &generate, &custom, &openai_compatible, &sim,
 };
 const size_t n_providers = COUNT_OF(providers);
 
@@ -146,6 +152,7 @@ static const struct {
 	const struct protocol *protocol;
 } roots[] = {
 	{"/v1", "/chat/completions", &protocol_openai},
+	{"/v1", "/messages", &protocol_anthropic},
 	{"/api", "/chat", &protocol_ollama},
 };
 
@@ -166,10 +173,11 @@ static const struct protocol *protocol_by_path(struct slice path, const struct p
 
 	if (by_path)
 		return by_path;
+	if (known && root_of(path, known->protocol) >= 0)
+		return known->protocol;
 	root = root_of(path, NULL);
 	/* "/api" alone is too common a path to say anything by itself */
-	if (root >= 0 &&
-	    (roots[root].protocol == &protocol_openai || (known && known->protocol == roots[root].protocol)))
+	if (root >= 0 && roots[root].protocol == &protocol_openai)
 		return roots[root].protocol;
 	return known ? known->protocol : &protocol_openai;
 }
@@ -182,7 +190,7 @@ static int choose_protocol(struct slice path, const struct provider *known, cons
 		if (!*ret)
 			return err_set(err, E_INVALID,
 				       "configuration.protocol '" SLICE_FMT
-				       "' is not spoken: use openai, ollama or generate",
+				       "' is not spoken: use openai, anthropic, ollama or generate",
 				       SLICE_ARG(config->protocol));
 		return 0;
 	}

@@ -3,7 +3,12 @@
 #pragma once
 #include "serving/protocol/protocol.h"
 
-enum provider_auth { PROVIDER_AUTH_NONE, PROVIDER_AUTH_BEARER, PROVIDER_AUTH_OPTIONAL_BEARER };
+enum provider_auth {
+	PROVIDER_AUTH_NONE,
+	PROVIDER_AUTH_BEARER,
+	PROVIDER_AUTH_OPTIONAL_BEARER,
+	PROVIDER_AUTH_X_API_KEY, /* the key alone, in a header of that name */
+};
 
 struct provider {
 	const char *name; /* "ollama", "vllm", "openai", "openrouter", "llamacpp", "sim", ... */

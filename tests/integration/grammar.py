@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grammars of the streams and answers that Muster sends, and what they come to.
+
+check(front, raw) refuses a stream whose order, members or terminator are not those of the protocol; said(protocol, ...)
+reduces a stream or an answer to what was said, so that two protocols can be compared. It knows nothing of Muster.
+"""
+import json
+
+
+class Broken(AssertionError):
+    """A stream that a strict client would not take."""
+
+
+def need(condition, what, *where):
+    if not condition:
+        raise Broken("%s: %s" % (what, " ".join(repr(w)[:300] for w in where)))
+
+
+def blocks(raw):
+    """(event name or None, data) of each server-sent event; lines that are none of ours are refused."""
+    text = raw.decode() if isinstance(raw, bytes) else raw
+    need(text == "" or text.endswith("\n\n"), "the last event has no blank line", text[-80:])
+    for block in text.split("\n\n")[:-1]:
+        name = data = None
+        for line in block.split("\n"):
+            if line.startswith("event: ") and name is None and data is None:
+                name = line[7:]
+            elif line.startswith("data: ") and data is None:
+                data = line[6:]
+            else:
+                need(False, "a line that does not belong there", line)
+        need(data is not None, "an event without data", block)
+        yield name, data
+
+
+# --- OpenAI ---
+
+OPENAI_FINISH = ("stop", "length", "tool_calls", "content_filter", "function_call")
+
+
+def openai_error(v):
+    need(set(v["error"]) == {"message", "type", "param", "code"}, "an error of another shape", v)
+
+
+def openai_usage(v):
+    for k in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        need(isinstance(v.get(k), int) and v[k] >= 0, "usage without " + k, v)
+
+
+class OpenAIChoice:
+    def __init__(self):
+        self.begun, self.finish, self.calls = False, None, []
+
+    def call(self, c):
+        need(isinstance(c.get("index"), int), "a call without an index", c)
+        function = c.get("function") or {}
+        need(isinstance(function.get("arguments", ""), str), "arguments that are no text", c)
+        if c["index"] == len(self.calls):
+            need(c.get("id") and c.get("type") == "function" and function.get("name"), "a call begins without its name", c)
+            need(c["id"] not in [k["id"] for k in self.calls], "two calls of one id", c)
+            self.calls.append({"id": c["id"], "arguments": ""})
+        else:
+            need(0 <= c["index"] < len(self.calls), "calls are not numbered one by one", c)
+            need("id" not in c and "name" not in function, "a call is named twice", c)
+        self.calls[c["index"]]["arguments"] += function.get("arguments", "")
+
+    def take(self, c):
+        delta = c.get("delta")
+        need(isinstance(delta, dict) and "finish_reason" in c, "a choice without delta or finish_reason", c)
+        need(self.finish is None, "a choice goes on after its end", c)
+        need(self.begun or delta.get("role") == "assistant", "the first delta has no role", c)
+        need(not (self.begun and "role" in delta), "the role is told twice", c)
+        self.begun = True
+        for k in ("content", "refusal", "reasoning_content"):
+            need(delta.get(k) is None or isinstance(delta[k], str), k + " is no text", c)
+        for call in delta.get("tool_calls") or ():
+            self.call(call)
+        need(c["finish_reason"] is None or c["finish_reason"] in OPENAI_FINISH, "an unknown finish_reason", c)
+        self.finish = c["finish_reason"]
+
+
+def openai_stream(raw, usage=False):
+    choices, ended, failed, told, first = {}, False, False, False, None
+    for name, data in blocks(raw):
+        need(name is None, "OpenAI's events have no name", name)
+        need(not ended and not failed, "something follows the end", data)
+        if data == "[DONE]":
+            ended = True
+            continue
+        v = json.loads(data)
+        if "error" in v:
+            openai_error(v)
+            failed = True
+            continue
+        for k, kind in (("id", str), ("object", str), ("created", int), ("model", str), ("choices", list)):
+            need(isinstance(v.get(k), kind), "a chunk without " + k, v)
+        first = first or v
+        need(v["object"] == "chat.completion.chunk" and v["id"] == first["id"], "a chunk of another answer", v)
+        need(not told, "a chunk follows the usage", v)
+        if not v["choices"]:
+            need(usage, "a chunk without choices that nobody asked for", v)
+            need(all(c.finish for c in choices.values()), "usage before the end", v)
+            openai_usage(v["usage"])
+            told = True
+            continue
+        need(v.get("usage") is None, "usage in a chunk with a choice", v)
+        for c in v["choices"]:
+            choices.setdefault(c["index"], OpenAIChoice()).take(c)
+    if failed:
+        return
+    need(ended, "no [DONE]")
+    need(choices and all(c.finish for c in choices.values()), "a choice without an end")
+    need(told or not usage, "the usage that was asked for is missing")
+    for c in choices.values():
+        need(c.finish != "tool_calls" or c.calls, "tool_calls without a call")
+        for call in c.calls:
+            if c.finish == "tool_calls" and call["arguments"]:
+                need(isinstance(json.loads(call["arguments"]), dict), "arguments that are no object", call)
+
+
+def openai_answer(v):
+    for k, kind in (("id", str), ("created", int), ("model", str), ("choices", list), ("usage", dict)):
+        need(isinstance(v.get(k), kind), "an answer without " + k, v)
+    need(v["object"] == "chat.completion" and v["choices"], "no completion", v)
+    openai_usage(v["usage"])
+    for i, c in enumerate(v["choices"]):
+        message = c["message"]
+        need(c["index"] == i and "logprobs" in c and c["finish_reason"] in OPENAI_FINISH, "a broken choice", c)
+        need(message["role"] == "assistant" and "content" in message and "refusal" in message, "a broken message", c)
+        for call in message.get("tool_calls") or ():
+            need(call["id"] and call["type"] == "function" and call["function"]["name"], "a broken call", call)
+            need(isinstance(json.loads(call["function"]["arguments"]), dict), "arguments that are no object", call)
+
+
+# --- Anthropic ---
+
+ANTHROPIC_STOP = ("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal")
+ANTHROPIC_DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking"),
+                    "signature_delta": ("thinking", "signature"), "input_json_delta": ("tool_use", "partial_json")}
+ANTHROPIC_BLOCKS = {"text": ("text",), "thinking": ("thinking", "signature"), "redacted_thinking": ("data",),
+                    "tool_use": ("id", "name", "input")}
+
+
+def anthropic_error(v):
+    need(set(v) == {"type", "error", "request_id"} and v["type"] == "error", "an error of another shape", v)
+    need(set(v["error"]) == {"type", "message"}, "an error of another shape", v)
+
+
+def anthropic_usage(v, *names):
+    for k in names:
+        need(isinstance(v.get(k), int) and v[k] >= 0, "usage without " + k, v)
+
+
+def anthropic_block(b):
+    need(b.get("type") in ANTHROPIC_BLOCKS, "a block of an unknown type", b)
+    for k in ANTHROPIC_BLOCKS[b["type"]]:
+        need(k in b, "a block without " + k, b)
+    if b["type"] == "tool_use":
+        need(isinstance(b["input"], dict) and b["id"] and b["name"], "a broken call", b)
+
+
+class AnthropicStream:
+    def __init__(self):
+        self.begun, self.ended, self.failed, self.delta = False, False, False, None
+        self.open, self.n, self.json, self.kinds = None, 0, "", []
+
+    def message_start(self, v):
+        need(not self.begun, "message_start twice", v)
+        self.begun = True
+        message = v["message"]
+        need(message["type"] == "message" and message["role"] == "assistant" and message["content"] == [] and
+             message["id"] and isinstance(message["model"], str), "a broken message", v)
+        need(message["stop_reason"] is None and message["stop_sequence"] is None, "stopped before it began", v)
+        anthropic_usage(message["usage"], "input_tokens", "output_tokens")
+
+    def content_block_start(self, v):
+        need(self.begun and self.open is None and self.delta is None, "a block begins out of its place", v)
+        need(v["index"] == self.n, "blocks are not numbered one by one", v)
+        anthropic_block(v["content_block"])
+        self.open, self.json = v["content_block"]["type"], ""
+        self.n += 1
+        self.kinds.append(self.open)
+
+    def content_block_delta(self, v):
+        need(self.open is not None and v["index"] == self.n - 1, "a delta of a block that is not open", v)
+        kind, member = ANTHROPIC_DELTAS.get(v["delta"].get("type"), (None, None))
+        need(kind == self.open and isinstance(v["delta"].get(member), str), "a delta of another kind", v)
+        if member == "partial_json":
+            self.json += v["delta"][member]
+
+    def content_block_stop(self, v):
+        need(self.open is not None and v["index"] == self.n - 1, "a block ends that is not open", v)
+        if self.json:
+            self.last_json = self.json
+        self.open = None
+
+    def message_delta(self, v):
+        need(self.begun and self.open is None and self.delta is None, "message_delta out of its place", v)
+        self.delta = v["delta"]
+        need(self.delta["stop_reason"] in ANTHROPIC_STOP and "stop_sequence" in self.delta, "a broken end", v)
+        anthropic_usage(v["usage"], "output_tokens")
+        need(self.delta["stop_reason"] != "tool_use" or "tool_use" in self.kinds, "tool_use without a call", v)
+
+    def message_stop(self, v):
+        need(self.delta is not None, "message_stop before message_delta", v)
+        self.ended = True
+
+    def ping(self, v):
+        pass
+
+    def error(self, v):
+        anthropic_error(v)
+        self.failed = True
+
+    def take(self, name, v):
+        need(name == v["type"], "the event's name is not its type", name, v)
+        need(not self.ended and not self.failed, "something follows the end", v)
+        need(name in ("message_start", "content_block_start", "content_block_delta", "content_block_stop",
+                      "message_delta", "message_stop", "ping", "error"), "an unknown event", name)
+        getattr(self, name)(v)
+
+
+def anthropic_stream(raw, usage=True):
+    s = AnthropicStream()
+    for name, data in blocks(raw):
+        s.take(name, json.loads(data))
+    need(s.failed or s.ended, "no message_stop")
+
+
+def anthropic_answer(v):
+    need(v["type"] == "message" and v["role"] == "assistant" and v["id"] and isinstance(v["model"], str), "no message", v)
+    need(v["stop_reason"] in ANTHROPIC_STOP and "stop_sequence" in v, "a broken end", v)
+    anthropic_usage(v["usage"], "input_tokens", "output_tokens")
+    for b in v["content"]:
+        anthropic_block(b)
+
+
+# --- generate ---
+
+
+def generate_facts(v):
+    for k in ("success", "tokens_used", "layer", "use_case", "model_id", "model_name", "latency_ms", "log_id",
+              "fallback_used", "finish_reason", "usage"):
+        need(k in v, "an answer without " + k, v)
+
+
+def generate_stream(raw, usage=True):
+    ended = False
+    for name, data in blocks(raw):
+        v = json.loads(data)
+        need(name is None and not ended, "something follows the end", v)
+        if "error" in v:
+            ended = True
+        elif v.get("done"):
+            generate_facts(v)
+            ended = True
+        else:
+            need(set(v) == {"text"} and isinstance(v["text"], str), "an event of another shape", v)
+    need(ended, "no end")
+
+
+def generate_answer(v):
+    generate_facts(v)
+    need(isinstance(v.get("text"), str), "an answer without text", v)
+
+
+STREAMS = {"openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream}
+ANSWERS = {"openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer}
+ERRORS = {"openai": openai_error, "anthropic": anthropic_error}
+
+
+# --- what was said ---
+
+
+class Said:
+    """text, reasoning, refusal; calls as (name, arguments parsed); finish in OpenAI's words."""
+
+    def __init__(self):
+        self.text = self.reasoning = self.refusal = ""
+        self.signatures, self.calls, self.finish, self.usage, self.error = [], [], None, None, None
+
+    def call(self, name, arguments):
+        self.calls.append([name, arguments])
+
+    def done(self):
+        self.calls = [(name, json.loads(a) if isinstance(a, str) and a else a or {}) for name, a in self.calls]
+        return self
+
+
+FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
+            "tool_use": "tool_calls", "refusal": "content_filter", "function_call": "tool_calls",
+            "model_length": "length"}
+
+
+def finish_word(reason):
+    return FINISHES.get(reason, reason)
+
+
+def openai_parts(s, m):
+    content = m.get("content")
+    for part in content if isinstance(content, list) else [{"type": "text", "text": content or ""}]:
+        s.text += part.get("text") or ""
+        for t in part.get("thinking") or ():
+            s.reasoning += t["text"]
+    s.reasoning += m.get("reasoning_content") or m.get("reasoning") or ""
+    s.refusal += m.get("refusal") or ""
+
+
+def openai_said(values):
+    """Of chunks, or of one answer."""
+    s, calls = Said(), {}
+    for v in values:
+        s.usage = v.get("usage") or s.usage
+        s.error = v.get("error") or s.error
+        for c in v.get("choices") or ():
+            m = c.get("delta") or c.get("message") or {}
+            openai_parts(s, m)
+            for i, call in enumerate(m.get("tool_calls") or ()):
+                got = calls.setdefault(call.get("index", i), ["", ""])
+                got[0] = got[0] or call["function"].get("name") or ""
+                got[1] += call["function"].get("arguments") or ""
+            s.finish = finish_word(c.get("finish_reason")) or s.finish
+    for k in sorted(calls):
+        s.call(*calls[k])
+    return s.done()
+
+
+def anthropic_block_said(s, b, places, index):
+    if b["type"] == "text":
+        s.text += b["text"]
+    elif b["type"] == "thinking":
+        s.reasoning += b["thinking"]
+        s.signatures += [b["signature"]] if b.get("signature") else []
+    elif b["type"] == "tool_use":
+        places[index] = len(s.calls)
+        s.call(b["name"], json.dumps(b["input"]) if b["input"] else "")
+
+
+def anthropic_said(values):
+    s, places = Said(), {}
+    for v in values:
+        kind = v["type"]
+        if kind == "message":
+            for i, b in enumerate(v["content"]):
+                anthropic_block_said(s, b, places, i)
+        if kind == "content_block_start":
+            anthropic_block_said(s, v["content_block"], places, v["index"])
+        if kind == "content_block_delta":
+            d = v["delta"]
+            s.text += d.get("text", "")
+            s.reasoning += d.get("thinking", "")
+            s.signatures += [d["signature"]] if d.get("signature") else []
+            if d["type"] == "input_json_delta" and v["index"] in places:
+                s.calls[places[v["index"]]][1] += d["partial_json"]
+        end = v["delta"] if kind == "message_delta" else v if kind == "message" else {}
+        s.finish = finish_word(end.get("stop_reason")) or s.finish
+        s.refusal += (end.get("stop_details") or {}).get("explanation", "")
+        if kind in ("message", "message_delta"):
+            s.usage = v.get("usage") or s.usage
+        s.error = v.get("error") or s.error
+    return s.done()
+
+
+def generate_said(values):
+    s = Said()
+    for v in values:
+        s.text += v.get("text", "")
+        s.finish = v.get("finish_reason") or s.finish
+        s.usage = v.get("usage") or s.usage
+        s.error = v.get("error") or s.error
+    return s.done()
+
+
+SAID = {"openai": openai_said, "anthropic": anthropic_said, "generate": generate_said}
+
+
+def stream_said(protocol, raw):
+    return SAID[protocol]([json.loads(data) for _, data in blocks(raw) if data != "[DONE]"])
+
+
+def check_stream(front, raw, usage=False):
+    STREAMS[front](raw, usage=usage)
+    return stream_said(front, raw)
+
+
+def check_answer(front, value):
+    ANSWERS[front](value)
+    return SAID[front]([value])
