@@ -11,7 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate,
-						  &protocol_anthropic};
+						   &protocol_anthropic};
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
 

@@ -283,6 +283,8 @@ class Said:
         self.calls.append([name, arguments])
 
     def done(self):
+        if self.error:  # a call may have broken off with it
+            return self
         self.calls = [(name, json.loads(a) if isinstance(a, str) and a else a or {}) for name, a in self.calls]
         return self
 

@@ -114,7 +114,7 @@ def cases(world):
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
-    ("POST", "/v1/messages", dict(CHAT, model="mine"), 200), ("POST", "/v1/messages", dict(CHAT, model="theirs"), 403),
+    ("POST", "/v1/messages", dict(CHAT, model="mine"), 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine"), 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="theirs"), 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine-model@1.0"), 200),

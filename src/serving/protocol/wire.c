@@ -4,6 +4,8 @@
  * is lenient where nothing is at stake (a missing total) and strict where it is: an answer that failed is never taken
  * for one that ended well.
  */
+#include <stdio.h>
+
 #include "core/base/utf8.h"
 #include "serving/protocol/protocol_internal.h"
 
@@ -248,7 +250,7 @@ static bool scan_escape(struct scan *s)
 	if (s->p == s->end)
 		return false;
 	if (*s->p++ != 'u')
-		return memchr("\"\\/bfnrt", s->p[-1], 8) != NULL;
+		return slice_chr(SLICE_LIT("\"\\/bfnrt"), s->p[-1]) >= 0;
 	for (int i = 0; i < 4; i++, s->p++)
 		if (s->p == s->end || !is_hex(*s->p))
 			return false;

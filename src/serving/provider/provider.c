@@ -41,12 +41,8 @@ ROW deepseek = {"deepseek",	      &protocol_openai,	  "https://api.deepseek.com"
 		PROVIDER_AUTH_BEARER, "DEEPSEEK_API_KEY", .doc = "DeepSeek"};
 ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz",
 		PROVIDER_AUTH_BEARER, "TOGETHER_API_KEY", .doc = "Together"};
-ROW anthropic = {"anthropic",
-		 &protocol_anthropic,
-		 "https://api.anthropic.com",
-		 PROVIDER_AUTH_X_API_KEY,
-		 "ANTHROPIC_API_KEY",
-		 .doc = "Anthropic"};
+ROW anthropic = {"anthropic",	      &protocol_anthropic, "https://api.anthropic.com", PROVIDER_AUTH_X_API_KEY,
+		 "ANTHROPIC_API_KEY", .doc = "Anthropic"};
 ROW generate = {
 	"generate",
 	&protocol_generate,
@@ -68,8 +64,8 @@ ROW sim = {"sim",
 	   .doc = "a simulated model inside Muster, for demos, drills and tests"};
 
 const struct provider *const providers[] = {
-	&ollama,  &vllm,     &llamacpp, &lmstudio, &openai, &openrouter,	&groq,
-	&mistral, &deepseek, &together, &anthropic, &generate, &custom, &openai_compatible, &sim,
+	&ollama,   &vllm,     &llamacpp,  &lmstudio, &openai, &openrouter,	  &groq, &mistral,
+	&deepseek, &together, &anthropic, &generate, &custom, &openai_compatible, &sim,
 };
 const size_t n_providers = COUNT_OF(providers);
 
