@@ -77,9 +77,9 @@ def test_a_healthy_daemon_fails_nothing_and_most_is_looked_at(demo):
     got = check(demo)
     assert got.ready and not got.named("fail"), got.text
     assert len(got.checks) >= 50 and got.counts["pass"] >= 40, got.counts
-    assert set(got.named("warn")) <= {"API keys", "core dumps", "file descriptors"}, got.named("warn")
+    assert set(got.named("warn")) <= {"API keys", "alerts configured", "core dumps", "file descriptors"}, got.named("warn")
     assert set(got.named("skipped")) <= {"key files", "TLS certificate", "partitions ahead", "fallback models", "retention", "retention kept",
-                                         "hardcoded endpoints", "alerts", "backup of the registry", "key expiry"}
+                                         "hardcoded endpoints", "alerts delivered", "backup of the registry", "key expiry"}
     got.says("configuration in use", "pass", "process %d" % demo.process.pid)
     got.says("models answer", "pass", "4 of 4")
     got.says("database in use", "pass")
@@ -98,7 +98,7 @@ def test_what_people_read_is_a_table_with_what_to_do_below_and_the_sum_last(demo
 
 def test_production_turns_marked_warnings_into_failures_that_say_so(demo):
     got = check(demo, "--production")
-    assert got.named("fail") == ["API keys"] and got.rc == 1
+    assert got.named("fail") == ["API keys", "alerts configured"] and got.rc == 1
     got.says("API keys", "fail", "but for --production")
 
 

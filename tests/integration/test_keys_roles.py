@@ -18,6 +18,8 @@ LEAST = {
     ("GET", "/api/v1/models"): "client", ("GET", "/api/v1/models/{model}"): "client", ("GET", "/version"): "client",
     ("PATCH", "/api/v1/models/{model}"): "operator", ("DELETE", "/api/v1/models/{model}"): "operator",
     ("POST", "/api/v1/models/{model}/promote"): "operator", ("POST", "/api/v1/rollback"): "operator",
+    ("POST", "/api/v1/alerts/test"): "operator", ("POST", "/api/v1/alerts/silences"): "operator",
+    ("DELETE", "/api/v1/alerts/silences/{silence}"): "operator",
     ("POST", "/api/v1/deployments"): "operator", ("POST", "/api/v1/deployments/{deployment}/pause"): "operator",
     ("POST", "/api/v1/deployments/{deployment}/resume"): "operator",
     ("POST", "/api/v1/deployments/{deployment}/promote"): "operator",
@@ -48,7 +50,7 @@ def api():
 @pytest.mark.parametrize("method,path", OPERATIONS)
 def test_a_role_comes_in_where_it_may_and_nowhere_else(world, api, method, path, role):
     real = path.replace("{use_case}", "nope")
-    for name in ("id", "model", "log", "name", "key", "deployment"):
+    for name in ("id", "model", "log", "name", "key", "deployment", "silence"):
         real = real.replace("{%s}" % name, "nope-nope")
     answer = world.as_(world.keys[role], method, real, {} if method in ("POST", "PUT", "PATCH") else None)
     if path in OPEN or ROLES.index(role) >= ROLES.index(least(method, path)):

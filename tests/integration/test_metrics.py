@@ -284,7 +284,7 @@ def test_health_says_each_part(daemon):
     health = daemon.api("GET", "/health")
     assert set(health) == {"status", "version", "uptime_s", "parts"}
     assert set(health["parts"]) == {"registry", "historical_log", "guardrails", "deployments", "gateway",
-                                    "database", "leader", "retention"}
+                                    "database", "leader", "retention", "alerts"}
     for part in health["parts"].values():
         assert part["state"] == "ok" and control.TIME.match(part["since"]) and part["detail"], part
     assert health["status"] == "ok" and health["uptime_s"] >= 0

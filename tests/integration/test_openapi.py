@@ -25,7 +25,8 @@ class World:
     def __init__(self, directory):
         self.upstream = m.Upstream(m.ok("Answer: " + CARD))
         self.silent = m.Upstream(m.answer_with(500, {"error": "no"}))
-        self.daemon = d = m.Muster(directory)
+        self.hook = m.Upstream(m.answer_with(200, b"ok"))
+        self.daemon = d = m.Muster(directory, "alerts: {receivers: {ops: {url: '%s/hook', format: slack}}}" % self.hook.url)
         d.use_case("served", policy="default", reason="for the test")
         self.current = d.register("served", self.upstream, name="cur")
         self.spare = d.register("served", self.upstream, name="spare", promote=False)
@@ -48,6 +49,7 @@ class World:
         self.daemon.stop()
         self.upstream.close()
         self.silent.close()
+        self.hook.close()
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,16 @@ CALLS = [
     ("GET", "/api/v1/snapshots?use_case=served", None, 200), ("GET", "/api/v1/snapshots?limit=x", None, 400),
     ("GET", "/api/v1/retention", None, 200), ("POST", "/api/v1/retention/purge", {"older_than": "9999d", "reason": "r"}, 200),
     ("POST", "/api/v1/retention/purge", {"reason": "r"}, 400),
+    ("GET", "/api/v1/alerts", None, 200), ("GET", "/api/v1/alerts?state=maybe", None, 400),
+    ("GET", "/api/v1/alerts/receivers", None, 200), ("POST", "/api/v1/alerts/test", {"receiver": "ops"}, 200),
+    ("POST", "/api/v1/alerts/test", None, 200), ("POST", "/api/v1/alerts/test", {"receiver": "nope"}, 404),
+    ("POST", "/api/v1/alerts/test", {"x": 1}, 400),
+    ("POST", "/api/v1/alerts/silences", {"rule": "logging_failures", "use_case": "u", "for": "1h", "reason": "r"}, 201),
+    ("POST", "/api/v1/alerts/silences", {"rule": "logging_failures", "reason": "r"}, 400),
+    ("GET", "/api/v1/alerts/silences", None, 200),
+    ("DELETE", "/api/v1/alerts/silences/{silence}?x=1", None, 400),
+    ("DELETE", "/api/v1/alerts/silences/{silence}?reason=r", None, 200),
+    ("DELETE", "/api/v1/alerts/silences/01890000-0000-7000-8000-000000000000", None, 404),
     ("POST", "/api/v1/keys", {"name": "c", "role": "client"}, 409), ("POST", "/api/v1/keys", {"name": "c"}, 400),
     ("GET", "/api/v1/keys", None, 200), ("GET", "/api/v1/keys?limit=x", None, 400),
     ("GET", "/api/v1/keys/nope", None, 404), ("GET", "/api/v1/keys/nope?x=1", None, 400),
@@ -170,6 +182,9 @@ CALLS = [
 
 def call(world, method, path, body):
     path = path.replace("{log}", world.log).replace("{shared}", world.log[:8])
+    if "{silence}" in path:
+        silences = world.daemon.api("GET", "/api/v1/alerts/silences")["data"]
+        path = path.replace("{silence}", silences[0]["silence_id"])
     if "{over" in path:
         over = world.daemon.api("GET", "/api/v1/deployments?use_case=roll")["data"][0]["deployment_id"]
         path = path.replace("{over}", over).replace("{over_begins}", over[:6])

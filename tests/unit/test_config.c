@@ -514,13 +514,18 @@ TEST(the_documentation_is_what_dump_options_prints)
 	buf_release(&have);
 }
 
-/* Takes the '#' off every setting ("#key:", "#  key:"); prose ("# Words") stays a comment. */
+/* Takes the '#' off every setting ("#key:", "#  key:", "#    key:"); prose and examples (an odd indent) stay comments.
+ */
 static void switch_on(const struct buf *in, struct buf *out)
 {
 	struct slice rest = buf_slice(in), line;
 
 	while (slice_split(&rest, '\n', &line)) {
-		if (line.n > 2 && line.p[0] == '#' && (line.p[1] != ' ' || (line.p[2] == ' ' && line.p[3] != ' ')))
+		size_t indent = 1;
+
+		while (indent < line.n && line.p[indent] == ' ')
+			indent++;
+		if (line.n > 2 && line.p[0] == '#' && indent % 2)
 			line = slice_sub(line, 1, line.n);
 		(void)buf_add(out, line); /* they fit */
 		(void)buf_addc(out, '\n');

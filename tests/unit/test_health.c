@@ -71,6 +71,8 @@ TEST(health_is_written_with_state_since_and_detail)
 		  "\"leader\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
 		  "\"evidence\":{}},"
 		  "\"retention\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
+		  "\"evidence\":{}},"
+		  "\"alerts\":{\"state\":\"ok\",\"since\":\"1970-01-01T00:00:02.000000Z\",\"detail\":\"fine\","
 		  "\"evidence\":{}}}}");
 	buf_release(&out);
 }

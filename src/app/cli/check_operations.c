@@ -122,10 +122,79 @@ static void check_dry_run(struct check_run *k)
 			  "one that cannot begin was answered %d: %s", r.status, r.ok ? "done" : r.error);
 }
 
+/* A real test to each receiver: nothing else says whether anybody would hear of an alert. */
+static void check_delivery(struct check_run *k, const struct check_reply *r)
+{
+	static const char name[] = "alerts delivered";
+	const struct json *list = json_get(r->root, "data");
+	struct check_list bad, good;
+
+	if (!r->ok || !list || list->type != JSON_ARRAY) {
+		check_say(k, name, CHECK_FAIL, "see: muster health, and the rights of the key in MUSTER_API_KEY",
+			  "a test could not be sent: %s", r->ok ? "no list" : r->error);
+		return;
+	}
+	check_list_init(k, &bad);
+	check_list_init(k, &good);
+	for (const struct json *t = list->first; t; t = t->next) {
+		const struct json *delivered = json_get(t, "delivered");
+		struct slice receiver = json_text(t, "receiver"), error = json_text(t, "error");
+
+		if (delivered && delivered->type == JSON_BOOL && delivered->boolean)
+			check_list_add(&good, SLICE_FMT " (" SLICE_FMT ")", SLICE_ARG(receiver),
+				       SLICE_ARG(json_text(t, "format")));
+		else
+			check_list_add(&bad, SLICE_FMT ": " SLICE_FMT, SLICE_ARG(receiver), SLICE_ARG(error));
+	}
+	if (bad.n)
+		check_say(k, name, CHECK_FAIL, "mend alerts.receivers, and see: muster alert test",
+			  "a test did not arrive: %s", check_list_text(&bad));
+	else
+		check_say(k, name, CHECK_PASS, NULL, "a test was taken by %s", check_list_text(&good));
+}
+
+static bool has_receivers(struct check_run *k, const char *name, const char *next, const char *advice)
+{
+	const struct json *list;
+	struct check_reply r;
+
+	check_ask(k, "GET", "/api/v1/alerts/receivers", NULL, &r);
+	list = json_get(r.root, "data");
+	if (!r.ok || !list || list->type != JSON_ARRAY) {
+		check_say(k, name, CHECK_SKIPPED, "see: muster health, and the rights of the key in MUSTER_API_KEY",
+			  "not to be seen: %s", r.ok ? "no list" : r.error);
+		check_say(k, next, CHECK_SKIPPED, "see: muster health, and the rights of the key in MUSTER_API_KEY",
+			  "whether there are receivers is not known");
+		return false;
+	}
+	if (!list->n_items) {
+		check_say(k, name, CHECK_WARN, advice, "nobody is told of an alert: there is no receiver");
+		check_say(k, next, CHECK_SKIPPED, advice, "there is no receiver");
+		return false;
+	}
+	check_say(k, name, CHECK_PASS, NULL, "%u receiver%s", list->n_items, list->n_items == 1 ? "" : "s");
+	return true;
+}
+
 static void check_alerts(struct check_run *k)
 {
-	check_say(k, "alerts", CHECK_SKIPPED, "watch /metrics with Prometheus and an Alertmanager",
-		  "this version sends none by itself");
+	static const char configured[] = "alerts configured", delivered[] = "alerts delivered";
+	struct check_reply r;
+
+	if (check_needs_daemon(k, configured)) {
+		(void)check_needs_daemon(k, delivered); /* says why there, too */
+		return;
+	}
+	if (!has_receivers(k, configured, delivered,
+			   "name a receiver in alerts.receivers of muster.yaml: docs/ALERTS.md"))
+		return;
+	if (args_has(&k->c->args, "no-probe")) {
+		check_say(k, delivered, CHECK_SKIPPED, "check again without --no-probe, or: muster alert test",
+			  "not tried (--no-probe)");
+		return;
+	}
+	check_ask(k, "POST", "/api/v1/alerts/test", "{\"reason\":\"muster check\"}", &r);
+	check_delivery(k, &r);
 }
 
 /* --- backups --- */

@@ -9,6 +9,8 @@
 #define RECORD_STATUSES "ok|error|blocked|truncated|client_disconnect|timeout"
 #define SEVERITIES "low|medium|high|critical"
 
+#define ALERT_RULES "registry_unavailable|logging_failures|critical_violation|deployment_failed|performance_degraded"
+
 #define OPTIONS(o) .options = (o), .n_options = COUNT_OF(o)
 
 static const struct option health_options[] = {
@@ -265,6 +267,20 @@ static const struct option rollback_options[] = {
 	 "Model, configuration and settings as they were then: muster deploy show, or GET /api/v1/snapshots."},
 	WHY_NEEDED,
 	DATABASE_BESIDE,
+};
+static const struct option alert_list_options[] = {
+	{"state", OPTION_CHOICE, OPTIONAL, "STATE", "Only those that fire, or only those that are over.",
+	 "firing|resolved"},
+	{"rule", OPTION_CHOICE, OPTIONAL, "RULE", "Only of this rule.", ALERT_RULES},
+	USE_CASE_FILTER,
+	LIMIT("At most so many. Default 50, at most 1000."),
+	BEFORE,
+};
+static const struct option silence_add_options[] = {
+	{"rule", OPTION_CHOICE, OPTIONAL, "RULE", "Alerts of this rule. Default: of any.", ALERT_RULES},
+	{"use-case", OPTION_USE_CASE, OPTIONAL, "USE_CASE", "Alerts of this use case. Default: of any."},
+	{"for", OPTION_DURATION, REQUIRED, "DURATION", "How long: 30m, 2h, 7d; at most 90d. Required."},
+	WHY_NEEDED,
 };
 static const struct option key_create_options[] = {
 	{"name", OPTION_TEXT, REQUIRED, "NAME",
@@ -677,6 +693,53 @@ static const struct verb review = {
 	"muster review --window 7d --output review.html",
 	OPTIONS(review_options),
 	review_run};
+static const struct verb alert_list = {"alert list",
+				       "",
+				       0,
+				       0,
+				       "Alerts, newest first: what fires, what did, and whether it was delivered.",
+				       "While the database is away: what the daemon that answers has in memory.",
+				       "muster alert list --state firing",
+				       OPTIONS(alert_list_options),
+				       alert_list_run};
+static const struct verb alert_test = {
+	"alert test",
+	"[RECEIVER]",
+	0,
+	1,
+	"Send a test to every receiver, or to one, and say what each answered.",
+	"Receivers are those of alerts.receivers in muster.yaml. The exit status is 1 when "
+	"one did not take it.",
+	"muster alert test",
+	OPTIONS(why_options),
+	alert_test_run};
+static const struct verb alert_silence_add = {
+	"alert silence add",
+	"",
+	0,
+	0,
+	"Deliver no alerts of a rule or a use case for a while.",
+	"They still fire and are listed. With both, only what is of that rule and that use case.",
+	"muster alert silence add --use-case npc_dialogue --for 2h --why \"known, fixed tonight\"",
+	OPTIONS(silence_add_options),
+	alert_silence_add_run};
+static const struct verb alert_silence_list = {"alert silence list",
+					       "",
+					       0,
+					       0,
+					       "What is silenced, until when, by whom and why.",
+					       NULL,
+					       "muster alert silence list",
+					       .run = alert_silence_list_run};
+static const struct verb alert_silence_remove = {"alert silence remove",
+						 "SILENCE",
+						 1,
+						 1,
+						 "End a silence now.",
+						 "SILENCE is its id: muster alert silence list shows it.",
+						 "muster alert silence remove 0198b2a4-6d1e-7c55-8f00-1b2c3d4e5f60",
+						 OPTIONS(why_options),
+						 alert_silence_remove_run};
 static const struct verb key_create = {"key create",
 				       "",
 				       0,
@@ -807,6 +870,11 @@ static const struct verb *const verbs[] = {
 	&deploy_abort,
 	&rollback,
 	&review,
+	&alert_list,
+	&alert_test,
+	&alert_silence_add,
+	&alert_silence_list,
+	&alert_silence_remove,
 	&key_create,
 	&key_list,
 	&key_show,

@@ -114,6 +114,86 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "listen=on|off (hearing at once what other daemons change, instead of asking twice a second); by itself it "
 	 "does without both behind a pooler. "
 	 "POSTGRES_HOST and its companions say the same in parts. Empty: sqlite:muster.db below data."},
+	{KEY("alerts.receivers", CONF_RECEIVERS, alerts.receivers), "",
+	 "Where alerts go: for each name its url (or url_file, url_env: it is a secret), format (json, slack, "
+	 "alertmanager), min_severity, authorization_file and signing_key_file.",
+	 .reload = true},
+	{KEY("alerts.instance", CONF_STR, alerts.instance), "",
+	 "How this daemon calls itself in alerts. Empty: the name of the host and the port of listen.", .reload = true},
+	{KEY("alerts.repeat", CONF_MSEC, alerts.repeat_ms), "4h", "What still fires is told again after so long.",
+	 .reload = true, .min = SECOND, .max = 30 * DAY},
+	{KEY("alerts.resend", CONF_MSEC, alerts.resend_ms), "1m",
+	 "The same for an Alertmanager, which takes to be over what it does not hear of: it is told that an alert "
+	 "fires for four times as long.",
+	 .reload = true, .min = SECOND, .max = DAY},
+	{KEY("alerts.resolve_after", CONF_MSEC, alerts.resolve_after_ms), "30s",
+	 "How long an alert has to be over before it is told so; what comes back within that time is the same alert.",
+	 .reload = true, .max = DAY},
+	{KEY("alerts.timeout", CONF_MSEC, alerts.timeout_ms), "10s", "Time that a receiver has for its answer.",
+	 .reload = true, .min = 100, .max = 5 * MINUTE},
+	{KEY("alerts.give_up", CONF_MSEC, alerts.give_up_ms), "1h",
+	 "How long a message is tried again before it is given up, and counted.", .reload = true, .max = 7 * DAY},
+	{KEY("alerts.registry_unavailable.enabled", CONF_BOOL, alerts.registry.enabled), "true",
+	 "Whether it is an alert that the database of the registry does not answer.", .reload = true},
+	{KEY("alerts.registry_unavailable.for", CONF_MSEC, alerts.registry.for_ms), "30s",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.registry_unavailable.severity", CONF_ENUM, alerts.registry.severity), "warning", "How bad it is.",
+	 .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.logging_failures.enabled", CONF_BOOL, alerts.logging.enabled), "true",
+	 "Whether it is an alert that log records are lost or refused.", .reload = true},
+	{KEY("alerts.logging_failures.for", CONF_MSEC, alerts.logging.for_ms), "0",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.logging_failures.severity", CONF_ENUM, alerts.logging.severity), "warning", "How bad it is.",
+	 .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.logging_failures.percent", CONF_INT, alerts.logging_percent), "5", "More of them than that.",
+	 .reload = true, .max = 100},
+	{KEY("alerts.logging_failures.window", CONF_MSEC, alerts.logging_window_ms), "5m", "Of the records of so long.",
+	 .reload = true, .min = SECOND, .max = DAY},
+	{KEY("alerts.logging_failures.min_count", CONF_INT, alerts.logging_min_count), "20",
+	 "Fewer records than that are not judged.", .reload = true, .min = 1, .max = 1000000000},
+	{KEY("alerts.critical_violation.enabled", CONF_BOOL, alerts.violation.enabled), "true",
+	 "Whether it is an alert that a guardrail rule of severity critical was hit: one for each use case and rule.",
+	 .reload = true},
+	{KEY("alerts.critical_violation.for", CONF_MSEC, alerts.violation.for_ms), "0",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.critical_violation.severity", CONF_ENUM, alerts.violation.severity), "critical", "How bad it is.",
+	 .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.critical_violation.window", CONF_MSEC, alerts.violation_window_ms), "10m",
+	 "It is over when there was no more hit for so long.", .reload = true, .min = SECOND, .max = 7 * DAY},
+	{KEY("alerts.deployment_failed.enabled", CONF_BOOL, alerts.deployment.enabled), "true",
+	 "Whether it is an alert that a deployment was rolled back, or aborted by itself.", .reload = true},
+	{KEY("alerts.deployment_failed.for", CONF_MSEC, alerts.deployment.for_ms), "0",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.deployment_failed.severity", CONF_ENUM, alerts.deployment.severity), "critical", "How bad it is.",
+	 .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.deployment_failed.window", CONF_MSEC, alerts.deployment_window_ms), "1h",
+	 "It is over after so long, or when a later deployment of the use case has ended.", .reload = true,
+	 .min = SECOND, .max = 30 * DAY},
+	{KEY("alerts.performance_degraded.enabled", CONF_BOOL, alerts.performance.enabled), "true",
+	 "Whether it is an alert that a use case is much worse than it was.", .reload = true},
+	{KEY("alerts.performance_degraded.for", CONF_MSEC, alerts.performance.for_ms), "1m",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.performance_degraded.severity", CONF_ENUM, alerts.performance.severity), "warning",
+	 "How bad it is.", .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.performance_degraded.window", CONF_MSEC, alerts.performance_window_ms), "5m",
+	 "What is judged: the last so long.", .reload = true, .min = SECOND, .max = DAY},
+	{KEY("alerts.performance_degraded.baseline", CONF_MSEC, alerts.performance_baseline_ms), "1h",
+	 "What it is compared with: so long before that. At most 24 windows.", .reload = true, .min = SECOND,
+	 .max = 7 * DAY},
+	{KEY("alerts.performance_degraded.min_count", CONF_INT, alerts.performance_min_count), "50",
+	 "Fewer requests than that in either are not judged.", .reload = true, .min = 1, .max = 1000000000},
+	{KEY("alerts.performance_degraded.latency_ratio", CONF_INT, alerts.latency_ratio), "200",
+	 "Slow: the 95th percentile of good answers is above so many percent of what it was. Both have to be passed.",
+	 .reload = true, .min = 100, .max = 100000},
+	{KEY("alerts.performance_degraded.latency_floor", CONF_MSEC, alerts.latency_floor_ms), "250ms",
+	 "And it is more than so much above what it was.", .reload = true, .max = HOUR},
+	{KEY("alerts.performance_degraded.error_ratio", CONF_INT, alerts.error_ratio), "200",
+	 "Failing: the share of requests that failed, or that something else than the current model had to answer, is "
+	 "above "
+	 "so many percent of what it was. Both have to be passed.",
+	 .reload = true, .min = 100, .max = 100000},
+	{KEY("alerts.performance_degraded.error_floor", CONF_INT, alerts.error_floor), "5",
+	 "And it is more than so many percent of all requests.", .reload = true, .max = 100},
 #undef KEY
 };
 
@@ -364,6 +444,8 @@ int conf_parse(struct config *c, const struct conf_key *k, struct slice value, s
 		return parse_enum(k, field, value, err);
 	case CONF_ENDPOINTS:
 		return parse_endpoints(field, value, err);
+	case CONF_RECEIVERS:
+		return conf_receivers_parse(field, value, err);
 	}
 	return E_INVALID;
 }
@@ -407,6 +489,9 @@ void conf_copy(struct config *to, const struct config *from, int key)
 	case CONF_ENDPOINTS:
 		endpoints_copy(dst, src);
 		break;
+	case CONF_RECEIVERS:
+		conf_receivers_copy(dst, src);
+		break;
 	}
 }
 
@@ -439,6 +524,8 @@ bool conf_equal(const struct config *a, const struct config *b, int key)
 		return *(const int64_t *)x == *(const int64_t *)y;
 	case CONF_ENDPOINTS:
 		return endpoints_equal(x, y);
+	case CONF_RECEIVERS:
+		return conf_receivers_equal(x, y);
 	}
 	return false;
 }
@@ -461,6 +548,7 @@ void config_release(struct config *c)
 		if (config_keys[i].type == CONF_STR || config_keys[i].type == CONF_ADDR)
 			free(*(char **)field_of(c, &config_keys[i]));
 	conf_endpoints_release(&c->fallback_endpoints);
+	conf_receivers_release(&c->alerts.receivers);
 	free(c->path);
 	*c = (struct config){0};
 }

@@ -12,10 +12,11 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define CONFIG_N_KEYS 32
+#define CONFIG_N_KEYS 66
 #define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
+#define CONFIG_MAX_RECEIVERS 16
 
 enum config_from { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG }; /* a later one wins */
 
@@ -32,6 +33,32 @@ struct config_endpoints { /* fallback.endpoints */
 		char *use_case, *url;
 	} * item;
 	size_t n;
+};
+
+struct config_receivers { /* alerts.receivers */
+	struct config_receiver {
+		char *name;
+		char *url, *url_file, *url_env; /* one of them says where; it is a secret */
+		char *authorization_file, *signing_key_file;
+		int64_t format, min_severity; /* enum alert_format, enum alert_severity */
+	} * item;
+	size_t n;
+};
+
+struct config_alert_rule {
+	bool enabled;
+	int64_t for_ms, severity; /* enum alert_severity */
+};
+
+struct config_alerts {
+	struct config_receivers receivers;
+	char *instance;
+	int64_t repeat_ms, resend_ms, resolve_after_ms, timeout_ms, give_up_ms;
+	struct config_alert_rule registry, logging, violation, deployment, performance;
+	int64_t logging_percent, logging_window_ms, logging_min_count;
+	int64_t violation_window_ms, deployment_window_ms;
+	int64_t performance_window_ms, performance_baseline_ms, performance_min_count;
+	int64_t latency_ratio, latency_floor_ms, error_ratio, error_floor;
 };
 
 /* Strings are owned and never NULL; "" is "not set". */
@@ -54,6 +81,7 @@ struct config {
 	char *tls_ca_file, *tls_cert_file, *tls_key_file;
 	char *auth_key_file;
 	char *database_url;
+	struct config_alerts alerts;
 	char *path; /* the file that was read last; "" when none was */
 	struct config_origin origin[CONFIG_N_KEYS];
 };
@@ -82,8 +110,8 @@ const char *config_open_address(const struct config *c);
 
 /* Every option as text that is also Markdown: docs/CONFIG.md is this, byte for byte. */
 int config_dump_options(struct buf *out);
-/* Every option with its value and where that came from, a line each; the value of fallback.endpoints is how many there
- * are. */
+/* Every option with its value and where that came from, a line each; the values of fallback.endpoints and
+ * alerts.receivers are how many there are. */
 int config_dump_values(const struct config *c, struct buf *out);
 
 #define CONFIG_ORIGIN_SIZE 320

@@ -130,6 +130,12 @@ int config_check(const struct config *c, struct err *err)
 		rc = check_files(c, err);
 	if (rc == 0)
 		rc = check_endpoints(c, err);
+	if (rc == 0)
+		rc = conf_receivers_check(c, err);
+	if (rc == 0 && c->alerts.performance_baseline_ms > 24 * c->alerts.performance_window_ms)
+		rc = err_set(err, E_INVALID,
+			     "alerts.performance_degraded.baseline is more than 24 times alerts.performance_degraded"
+			     ".window: make the window longer");
 	return rc;
 }
 

@@ -140,6 +140,8 @@ static const char *type_word(const struct conf_key *k)
 		return k->choices;
 	case CONF_ENDPOINTS:
 		return "use case: URL";
+	case CONF_RECEIVERS:
+		return "name: url, format, ...";
 	}
 	return "";
 }
@@ -160,8 +162,8 @@ int config_dump_options(struct buf *out)
 		       "    fallback:\n"
 		       "      endpoints:\n"
 		       "        foundation_layer: http://localhost:8001/generate\n\n"
-		       "As a flag or in the environment fallback.endpoints is `USE_CASE=URL,USE_CASE=URL`. SIGHUP "
-		       "reads the file\n"
+		       "As a flag or in the environment fallback.endpoints is `USE_CASE=URL,USE_CASE=URL`, and\n"
+		       "alerts.receivers is `NAME=FORMAT:URL,NAME=FORMAT:@FILE`. SIGHUP reads the file\n"
 		       "again and changes the keys marked `reload`, all of them or, when anything is wrong, none.\n"
 		       "This page is what `muster serve --dump-options` prints.\n\n"
 		       "PostgreSQL can be named in parts: with `POSTGRES_HOST` set, it and `POSTGRES_PORT`, "
@@ -218,6 +220,9 @@ static void dump_value(const struct config *c, const struct conf_key *k, struct 
 		break;
 	case CONF_ENDPOINTS:
 		(void)buf_printf(out, "%zu", c->fallback_endpoints.n);
+		break;
+	case CONF_RECEIVERS:
+		(void)buf_printf(out, "%zu", c->alerts.receivers.n); /* their URLs are secrets */
 		break;
 	}
 }

@@ -113,6 +113,65 @@ static int load_endpoints(struct loader *l, int key, int line)
 	return 0;
 }
 
+/* The mapping below one receiver's name. */
+static int load_receiver(struct loader *l, struct config_receiver *r)
+{
+	for (;;) {
+		CLEANUP(yaml_event_delete) yaml_event_t name = {0};
+		CLEANUP(yaml_event_delete) yaml_event_t value = {0};
+		struct err err = {0};
+		int rc = next_event(l, &name);
+
+		if (rc < 0 || name.type == YAML_MAPPING_END_EVENT)
+			return rc;
+		rc = next_event(l, &value);
+		if (rc < 0)
+			return rc;
+		if (name.type != YAML_SCALAR_EVENT || value.type != YAML_SCALAR_EVENT)
+			return fail(l, line_of(&name), "alerts.receivers.%s: each line is KEY: VALUE", r->name);
+		if (is_null(&value))
+			continue;
+		if (conf_receiver_set(r, scalar_of(&name), scalar_of(&value), &err) < 0)
+			return fail(l, line_of(&name), "alerts.receivers.%s: %s", r->name, err.text);
+	}
+}
+
+/* The mapping below alerts.receivers. */
+static int load_receivers(struct loader *l, int key, int line)
+{
+	CLEANUP(conf_receivers_release) struct config_receivers parsed = {0};
+	struct err err = {0};
+
+	for (;;) {
+		CLEANUP(yaml_event_delete) yaml_event_t name = {0};
+		CLEANUP(yaml_event_delete) yaml_event_t map = {0};
+		int rc = next_event(l, &name);
+
+		if (rc < 0)
+			return rc;
+		if (name.type == YAML_MAPPING_END_EVENT)
+			break;
+		rc = next_event(l, &map);
+		if (rc < 0)
+			return rc;
+		if (name.type != YAML_SCALAR_EVENT || map.type != YAML_MAPPING_START_EVENT)
+			return fail(l, line_of(&name),
+				    "alerts.receivers: each is NAME: and, indented below it, url, format, ...");
+		if (conf_receiver_add(&parsed, scalar_of(&name), &err) < 0)
+			return fail(l, line_of(&name), "alerts.receivers: %s", err.text);
+		rc = load_receiver(l, &parsed.item[parsed.n - 1]);
+		if (rc < 0)
+			return rc;
+	}
+	if (l->config->origin[key].from <= CONFIG_FILE) {
+		struct config scratch = {.alerts.receivers = parsed};
+
+		scratch.origin[key] = (struct config_origin){CONFIG_FILE, line};
+		conf_copy(l->config, &scratch, key);
+	}
+	return 0;
+}
+
 static int load_value(struct loader *l, int key, int key_line)
 {
 	CLEANUP(yaml_event_delete) yaml_event_t ev = {0};
@@ -128,6 +187,8 @@ static int load_value(struct loader *l, int key, int key_line)
 		return rc;
 	if (ev.type == YAML_MAPPING_START_EVENT && k->type == CONF_ENDPOINTS)
 		return load_endpoints(l, key, key_line);
+	if (ev.type == YAML_MAPPING_START_EVENT && k->type == CONF_RECEIVERS)
+		return load_receivers(l, key, key_line);
 	if (ev.type != YAML_SCALAR_EVENT)
 		return fail(l, key_line, "%s: a single value is wanted, not a %s", k->name,
 			    ev.type == YAML_SEQUENCE_START_EVENT ? "list" : "mapping");
@@ -135,6 +196,9 @@ static int load_value(struct loader *l, int key, int key_line)
 		return 0;
 	if (k->type == CONF_ENDPOINTS)
 		return fail(l, key_line, "%s: lines of USE_CASE: URL are wanted, indented below it", k->name);
+	if (k->type == CONF_RECEIVERS)
+		return fail(l, key_line, "%s: names are wanted, indented below it, and url, format, ... below each",
+			    k->name);
 	rc = conf_assign(l->config, key, scalar_of(&ev), (struct config_origin){CONFIG_FILE, key_line}, &err);
 	return rc < 0 ? fail(l, key_line, "%s: %s", k->name, err.text) : 0;
 }

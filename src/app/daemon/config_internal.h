@@ -12,6 +12,7 @@ enum conf_type {
 	CONF_BYTES,
 	CONF_ENUM,	/* an index into the names of `choices` */
 	CONF_ENDPOINTS, /* use case -> URL */
+	CONF_RECEIVERS, /* name -> where and how alerts go to it */
 };
 
 struct conf_key {
@@ -36,6 +37,14 @@ int conf_parse(struct config *c, const struct conf_key *k, struct slice value, s
 int conf_assign(struct config *c, int key, struct slice value, struct config_origin origin, struct err *err);
 int conf_endpoint_add(struct config_endpoints *e, struct slice use_case, struct slice url, struct err *err);
 void conf_endpoints_release(struct config_endpoints *e);
+/* config_alerts.c: receivers of alerts; no error says what a URL is. */
+int conf_receiver_add(struct config_receivers *r, struct slice name, struct err *err); /* the last one then */
+int conf_receiver_set(struct config_receiver *r, struct slice key, struct slice value, struct err *err);
+int conf_receivers_parse(struct config_receivers *field, struct slice value, struct err *err);
+void conf_receivers_copy(struct config_receivers *to, const struct config_receivers *from);
+bool conf_receivers_equal(const struct config_receivers *a, const struct config_receivers *b);
+void conf_receivers_release(struct config_receivers *r);
+int conf_receivers_check(const struct config *c, struct err *err);
 /* POSTGRES_HOST and its companions as a URL, with the password if there is one. E_NOTFOUND: POSTGRES_HOST is not set.
  */
 int conf_postgres_url(char *const *env, struct buf *out, struct err *err);

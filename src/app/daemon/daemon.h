@@ -11,12 +11,15 @@
 #include "app/daemon/config.h"
 #include "app/sim/sim.h"
 #include "control/admin/admin.h"
+#include "control/alerts/alerts.h"
+#include "control/alerts/rules.h"
 #include "control/history/retention.h"
 #include "control/history/shipper.h"
 #include "control/lending/lending.h"
 #include "control/registry/listener.h"
 #include "control/rollout/leader.h"
 #include "control/rollout/rollout.h"
+#include "control/telemetry/prometheus.h"
 #include "control/telemetry/watch.h"
 #include "core/base/log.h"
 #include "serving/gateway/gateway.h"
@@ -65,6 +68,7 @@ struct daemon {
 	struct rollout *rollout;
 	struct lender *lender; /* NULL: nobody else spends of our limits */
 	struct retention *retention;
+	struct alerts *alerts;
 	struct admin admin;
 	pthread_mutex_t settings_lock; /* for the pointer: job threads read it */
 	struct gateway_settings *settings;
@@ -74,7 +78,10 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer, rollout_timer, leader_timer, lending_timer, retention_timer;
+	struct timer health_timer, rollout_timer, leader_timer, lending_timer, retention_timer, alerts_timer;
+	int64_t database_ok_ms;		     /* monotonic: when the database answered last */
+	struct alert_traffic *alert_traffic; /* GATEWAY_SLOTS */
+	bool alerts_sync, alerts_lead;	     /* a job records them; as the leader */
 	struct leader leader;
 	struct leader_answer leader_answer; /* the job's, while there is one */
 	bool leader_asks;		    /* there is one */
@@ -130,6 +137,13 @@ void daemon_end_lending(struct daemon *d);   /* any job thread: what was lent is
 /* retention.c */
 void daemon_watch_retention(struct daemon *d); /* control loop: from now on old records go */
 void daemon_set_retention(struct daemon *d);   /* control loop: as the configuration says now */
+/* alerts.c */
+int daemon_make_alerts(struct daemon *d, struct err *err);
+int daemon_check_alerts(struct daemon *d, const struct config *c, struct err *err); /* whether they could be had */
+void daemon_configure_alerts(struct daemon *d); /* control loop: as the configuration says now */
+void daemon_watch_alerts(struct daemon *d);	/* control loop: from now on figures are judged */
+void daemon_observe_alerts(struct daemon *d, int64_t now_us);
+void daemon_write_alerts(struct daemon *d, struct prom_writer *w);
 /* replicas.c */
 int daemon_follow(struct daemon *d, struct err *err); /* what other daemons change serves here too */
 void daemon_leave(struct daemon *d);		      /* control loop: no more of it */

@@ -451,6 +451,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	write_spool(&w, d);
 	write_leader(&w, d);
 	write_retention(&w, d);
+	daemon_write_alerts(d, &w);
 	write_gateway(&w, d);
 	daemon_write_upstreams(&w, s);
 	write_lookups(&w, d);

@@ -220,5 +220,6 @@ void daemon_update_health(struct daemon *d)
 	observe_deployments(d, s, now);
 	observe_replicas(d, now);
 	observe_retention(d, now);
+	daemon_observe_alerts(d, now);
 	snapshot_unref(s);
 }

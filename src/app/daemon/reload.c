@@ -210,9 +210,10 @@ void daemon_reload(struct daemon *d)
 		return;
 	}
 	if (daemon_check_keys(d, &fresh, &err) || daemon_make_settings(d, &fresh, &settings, &err) ||
-	    read_certificate(&fresh, &tls, &err)) {
+	    read_certificate(&fresh, &tls, &err) || daemon_check_alerts(d, &fresh, &err)) {
 		log_error(&d->log, "reload refused, everything stays as it was: %s", err.text);
 		gateway_settings_unref(settings);
+		tls_context_free(tls);
 		config_release(&fresh);
 		return;
 	}
@@ -224,6 +225,7 @@ void daemon_reload(struct daemon *d)
 	log_setup((enum log_level)fresh.log_level, fresh.log_format == CONFIG_LOG_JSON);
 	daemon_set_retention(d);
 	daemon_publish_settings(d, settings, tls);
+	daemon_configure_alerts(d);
 	tls_context_free(tls);
 	gateway_settings_unref(old);
 	for (size_t i = 0; i < notes.n; i++)

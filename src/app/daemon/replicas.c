@@ -95,6 +95,8 @@ static void asked(void *arg)
 	bool moved = leader_move(&d->leader, &d->leader_answer);
 
 	d->leader_asks = false;
+	if (!d->leader.problem[0])
+		d->database_ok_ms = clock_mono_ms();
 	if (moved && d->leader.state == LEADER_LEADS)
 		log_info(&d->log, "this daemon leads, epoch %lld", (long long)d->leader.lease.epoch);
 	else if (moved)

@@ -169,6 +169,7 @@ static void watch(struct daemon *d)
 	daemon_watch_rollout(d);
 	daemon_watch_lending(d);
 	daemon_watch_retention(d);
+	daemon_watch_alerts(d);
 }
 
 static int run(struct daemon *d)

@@ -331,10 +331,11 @@ static int seed(struct daemon *d, struct err *err)
 
 int daemon_start(struct daemon *d, struct err *err)
 {
-	static start_step *const order[] = {
-		data_directory,	     open_spool, open_store,	first_settings, make_control,  make_tls,
-		start_sim,	     make_loops, load_registry, check_keys,	start_shipper, daemon_make_rollout,
-		daemon_make_lending, make_admin, seed,		listen_all,	start_loops,   daemon_follow};
+	static start_step *const order[] = {data_directory,	 open_spool,  open_store,    first_settings,
+					    make_control,	 make_tls,    start_sim,     make_loops,
+					    load_registry,	 check_keys,  start_shipper, daemon_make_rollout,
+					    daemon_make_lending, make_admin,  seed,	     listen_all,
+					    daemon_make_alerts,	 start_loops, daemon_follow};
 
 	raise_file_limit();
 	pthread_mutex_init(&d->settings_lock, NULL);

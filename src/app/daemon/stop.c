@@ -59,6 +59,7 @@ static void end_control(struct daemon *d)
 	timer_cancel(d->control, &d->leader_timer);
 	timer_cancel(d->control, &d->lending_timer);
 	timer_cancel(d->control, &d->retention_timer);
+	timer_cancel(d->control, &d->alerts_timer);
 	loop_stop(d->control);
 }
 
@@ -79,6 +80,7 @@ void daemon_stop(struct daemon *d)
 		return;
 	d->stopping = true;
 	d->health.stopping = true;
+	alerts_stop(d->alerts);
 	log_info(&d->log, "stopping: no new connections; %lld s for what is under way",
 		 (long long)(d->config.shutdown_limit_ms / 1000));
 	d->n_draining = d->n_loops + d->has_control_listener;
@@ -120,6 +122,8 @@ void daemon_free(struct daemon *d)
 	rollout_free(d->rollout);
 	lender_free(d->lender);
 	retention_free(d->retention);
+	alerts_free(d->alerts);
+	free(d->alert_traffic);
 	if (d->registry)
 		registry_free(d->registry);
 	if (d->control)

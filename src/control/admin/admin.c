@@ -70,6 +70,13 @@ static const struct api_route review = {api_review, "window|until|use_case"};
 static const struct api_route retention_get = {api_retention_get};
 static const struct api_route retention_purge_route = {
 	.fn = api_retention_purge, .body = "older_than|caller|content_only|after|reason", .body_required = true};
+static const struct api_route alert_list = {api_alerts_list, "state|rule|use_case|" PAGE};
+static const struct api_route alert_test = {.fn = api_alerts_test, .body = "receiver|reason"};
+static const struct api_route receivers_list = {api_receivers_list};
+static const struct api_route silences_list = {api_silences_list};
+static const struct api_route silence_create = {
+	.fn = api_silence_create, .body = "rule|use_case|for|reason", .body_required = true};
+static const struct api_route silence_delete = {api_silence_delete, "reason"};
 
 static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/models", &models_list},
@@ -102,6 +109,12 @@ static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/review", &review},
 	{HTTP_GET, "/api/v1/retention", &retention_get},
 	{HTTP_POST, "/api/v1/retention/purge", &retention_purge_route},
+	{HTTP_GET, "/api/v1/alerts", &alert_list},
+	{HTTP_GET, "/api/v1/alerts/receivers", &receivers_list},
+	{HTTP_POST, "/api/v1/alerts/test", &alert_test},
+	{HTTP_GET, "/api/v1/alerts/silences", &silences_list},
+	{HTTP_POST, "/api/v1/alerts/silences", &silence_create},
+	{HTTP_DELETE, "/api/v1/alerts/silences/{silence}", &silence_delete},
 	{HTTP_GET, "/api/v1/keys", &keys_list},
 	{HTTP_POST, "/api/v1/keys", &key_create},
 	{HTTP_GET, "/api/v1/keys/{key}", &key_get},

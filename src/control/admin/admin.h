@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "control/history/retention.h"
+#include "control/alerts/alerts.h"
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
 #include "control/rollout/rollout.h"
@@ -24,6 +25,7 @@ struct admin {
 	struct shipper *shipper; /* NULL: the historical log is off */
 	struct rollout *rollout;
 	struct retention *retention;
+	struct alerts *alerts;
 	/* Copies what is configured now into the arena. NULL: none are. Any job thread. */
 	int (*endpoints)(struct arena *a, struct admin_endpoint **ret, size_t *ret_n, void *arg);
 	void *endpoints_arg;

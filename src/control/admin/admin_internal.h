@@ -84,5 +84,6 @@ api_fn api_policies_list, api_policy_get, api_policy_put;
 api_fn api_rollback, api_snapshots_list;
 api_fn api_review;
 api_fn api_retention_get, api_retention_purge;
+api_fn api_alerts_list, api_alerts_test, api_receivers_list, api_silences_list, api_silence_create, api_silence_delete;
 api_fn api_deployments_list, api_deployments_create, api_deployment_get, api_deployment_pause, api_deployment_resume,
 	api_deployment_promote, api_deployment_abort;

@@ -109,6 +109,39 @@ int store_deployment_active(struct db *db, struct arena *a, struct slice use_cas
 int store_deployment_list(struct db *db, struct arena *a, const struct deployment_filter *f, struct deployment **ret,
 			  size_t *ret_n, struct err *err); /* newest first */
 
+/* --- alerts and alert_silences --- */
+struct alert_row {
+	struct uuid id;
+	struct slice rule, fingerprint, instance, use_case, key, severity, state, summary, details; /* empty: none */
+	int64_t since_us, fired_us, resolved_us;
+	struct slice delivery, delivery_error;
+	int64_t delivered_us, seen_us; /* seen: when its daemon last wrote it */
+};
+struct alert_filter { /* absent: any */
+	struct slice state, rule, use_case, instance, before_id;
+	size_t limit;
+};
+/* Inserts it, or writes what changes in the row of that id.  *ret_kept false: another one of that fingerprint fires. */
+int store_alert_put(struct db *db, const struct alert_row *a, bool *ret_kept, struct err *err);
+int store_alert_list(struct db *db, struct arena *a, const struct alert_filter *f, struct alert_row **ret,
+		     size_t *ret_n, struct err *err); /* newest first */
+/* Those that fire by a daemon that has not written them since seen_before_us are over: it is gone. */
+int store_alert_end_lost(struct db *db, int64_t seen_before_us, int64_t now_us, struct err *err);
+/* Those that were over before. */
+int store_alert_forget(struct db *db, int64_t resolved_before_us, struct err *err);
+
+struct silence_row {
+	struct uuid id;
+	struct slice rule, use_case; /* empty: any */
+	int64_t created_us, until_us;
+	struct slice actor, reason;
+};
+int store_silence_insert(struct db *db, const struct silence_row *s, struct err *err);
+/* Those that end after until_after_us, the newest first; at most a page. */
+int store_silence_list(struct db *db, struct arena *a, int64_t until_after_us, struct silence_row **ret, size_t *ret_n,
+		       struct err *err);
+int store_silence_delete(struct db *db, const struct uuid *id, struct err *err); /* E_NOTFOUND */
+
 /*
  * --- model_historical_logs and guardrails_violations ---
  * The id of a record is a UUIDv7 that Muster made when the record came to it: the order of ids is the order of time,

@@ -10,7 +10,8 @@
 #include "core/base/clock.h"
 
 static const struct migration *const steps[] = {&migration_1_foundation, &migration_2_api_keys, &migration_3_replicas,
-						&migration_4_figures,	 &migration_5_loans,	&migration_6_retention};
+						&migration_4_figures,	 &migration_5_loans,	&migration_6_retention,
+						&migration_7_alerts};
 
 int migrate_target(void)
 {

@@ -13,8 +13,9 @@
 static const char *const state_names[CHECK_N_STATES] = {"pass", "warn", "fail", "skipped"};
 
 static const char *const strict[] = {
-	"API keys",  "daemon version", "data directory", "database transport", "guarded use cases", "historical log on",
-	"key files", "listen address", "log level",	 "partitions ahead",   "spool space",
+	"API keys",	      "alerts configured", "daemon version",	"data directory",
+	"database transport", "guarded use cases", "historical log on", "key files",
+	"listen address",     "log level",	   "partitions ahead",	"spool space",
 };
 
 const char *check_state_name(enum check_state s)

@@ -40,6 +40,8 @@ const char *health_part_name(enum health_part p)
 		return "leader";
 	case HEALTH_RETENTION:
 		return "retention";
+	case HEALTH_ALERTS:
+		return "alerts";
 	case HEALTH_N_PARTS:
 		break;
 	}

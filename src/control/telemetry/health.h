@@ -19,6 +19,7 @@ enum health_part {
 	HEALTH_DATABASE,
 	HEALTH_LEADER, /* whether this daemon does what only one of all on the database may */
 	HEALTH_RETENTION,
+	HEALTH_ALERTS, /* whether what is wrong can be told */
 	HEALTH_N_PARTS,
 };
 

@@ -5,7 +5,10 @@
 #include "core/base/digest.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -157,17 +160,33 @@ uint64_t hash64(struct slice s, uint64_t seed)
 	return mix(HASH_B ^ (uint64_t)s.n, mix(low ^ HASH_A, high ^ h));
 }
 
-void sha256_hex(struct slice s, char ret_hex[65])
+static void write_hex(const unsigned char digest[SHA256_DIGEST_LENGTH], char ret_hex[65])
 {
 	static const char hex[] = "0123456789abcdef";
-	unsigned char digest[SHA256_DIGEST_LENGTH];
 
-	SHA256((const unsigned char *)(s.n ? s.p : ""), s.n, digest);
-	for (size_t i = 0; i < sizeof(digest); i++) {
+	for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i++) {
 		ret_hex[2 * i] = hex[digest[i] >> 4];
 		ret_hex[2 * i + 1] = hex[digest[i] & 15];
 	}
 	ret_hex[64] = '\0';
+}
+
+void sha256_hex(struct slice s, char ret_hex[65])
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+
+	SHA256((const unsigned char *)(s.n ? s.p : ""), s.n, digest);
+	write_hex(digest, ret_hex);
+}
+
+void hmac_sha256_hex(struct slice key, struct slice s, char ret_hex[65])
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+
+	if (!HMAC(EVP_sha256(), key.n ? key.p : "", (int)key.n, (const unsigned char *)(s.n ? s.p : ""), s.n, digest,
+		  NULL))
+		abort(); /* out of memory */
+	write_hex(digest, ret_hex);
 }
 
 bool equal_secret(const void *a, const void *b, size_t n)

@@ -11,5 +11,7 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 uint64_t hash64(struct slice s, uint64_t seed);
 /* Lower-case hexadecimal SHA-256, terminated. */
 void sha256_hex(struct slice s, char ret_hex[65]);
+/* The same of an HMAC with that key. */
+void hmac_sha256_hex(struct slice key, struct slice s, char ret_hex[65]);
 /* Compares in time that depends on n only. */
 bool equal_secret(const void *a, const void *b, size_t n);

@@ -32,6 +32,7 @@ static const struct {
 	{"/v1/", KEY_CLIENT}, /* the protocols of models: nothing else stands there */
 	{"/api/v1/deployments", KEY_OPERATOR},
 	{"/api/v1/rollback", KEY_OPERATOR},
+	{"/api/v1/alerts", KEY_OPERATOR},
 };
 
 bool access_is_open(struct slice path)

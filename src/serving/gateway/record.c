@@ -25,10 +25,40 @@ static void add_violations(const struct exchange *e, struct log_record *r, const
 	}
 }
 
+/* The entry of these names, made when there is none; the last one when there is no room. */
+static struct gateway_critical_stats *critical_entry(struct gateway_stats *s, struct slice use_case, struct slice rule)
+{
+	size_t n = gateway_n_critical(s);
+	struct gateway_critical_stats *c = s->critical;
+
+	for (size_t i = 0; i < n; i++, c++)
+		if (slice_eq_str(use_case, c->use_case) && slice_eq_str(rule, c->rule))
+			return c;
+	if (n >= GATEWAY_CRITICAL - 1) {
+		use_case = SLICE_LIT("");
+		rule = SLICE_LIT("other");
+		c = &s->critical[GATEWAY_CRITICAL - 1];
+	}
+	if (n < GATEWAY_CRITICAL) {
+		(void)snprintf(c->use_case, sizeof(c->use_case), SLICE_FMT, SLICE_ARG(use_case)); /* cut above */
+		(void)snprintf(c->rule, sizeof(c->rule), SLICE_FMT, SLICE_ARG(rule));
+		atomic_store_explicit(&s->n_critical.v, n + 1, memory_order_release);
+	}
+	return c;
+}
+
 static void count_violations(struct exchange *e, const struct log_record *r)
 {
-	for (size_t i = 0; i < r->n_violations; i++)
-		counter_add(&e->g->stats.violations[r->violations[i].severity], 1);
+	for (size_t i = 0; i < r->n_violations; i++) {
+		const struct record_violation *v = &r->violations[i];
+
+		counter_add(&e->g->stats.violations[v->severity], 1);
+		if (v->severity == GUARD_CRITICAL)
+			counter_add(&critical_entry(&e->g->stats, utf8_truncate(r->use_case, GATEWAY_NAME_SIZE - 1),
+						    utf8_truncate(v->rule, GATEWAY_NAME_SIZE - 1))
+					     ->hits,
+				    1);
+	}
 }
 
 /* Bounded, so that the record fits the spool whatever was asked and answered. */
@@ -126,13 +156,13 @@ static void count(struct exchange *e, const struct log_record *r)
 		counter_add(&s->guard[e->action], 1);
 }
 
-/* What the deployment's judge reads: the request counts for the model that was to serve it. */
+/* What the judges of deployments and alerts read: the request counts for the model that was to serve it. */
 static void count_arm(struct exchange *e, const struct log_record *r)
 {
 	struct gateway_arm_stats *s;
 	bool own = !e->arm_failed, failed;
 
-	if (e->arm == ARM_NONE || !e->n_attempts || (r->status == RECORD_CLIENT_DISCONNECT && own))
+	if (!e->stats || !e->n_attempts || (r->status == RECORD_CLIENT_DISCONNECT && own))
 		return;
 	/* A refusal of what the request says (400, 422, ...) is the caller's matter. */
 	failed = !own || r->status == RECORD_TRUNCATED || r->status == RECORD_TIMEOUT ||

@@ -15,7 +15,7 @@ enum gateway_operation { OPERATION_CHAT, OPERATION_TEXT_COMPLETION, GATEWAY_N_OP
 /* How a call to a model ended. */
 enum call_end { CALL_OK, CALL_TIMEOUT, CALL_FAILED, GATEWAY_N_CALL_ENDS, CALL_NOT_COUNTED = GATEWAY_N_CALL_ENDS };
 
-/* Of a deployment: who was to serve the request first. */
+/* Of a deployment: who was to serve the request first; none is under way. */
 enum gateway_arm { ARM_NONE, ARM_CURRENT, ARM_CANDIDATE, GATEWAY_N_ARMS };
 
 /* Requests of callers that left, and those that no model was asked, are in none of these. */
@@ -39,13 +39,22 @@ struct gateway_use_case_stats {
 	struct counter input_tokens, output_tokens;
 	struct histogram duration[GATEWAY_N_OPERATIONS][RECORD_N_STATUSES]; /* whole exchanges */
 	struct histogram first_token[GATEWAY_N_OPERATIONS];		    /* of good answers */
-	struct gateway_arm_stats arm[GATEWAY_N_ARMS];			    /* the first is not used */
+	struct gateway_arm_stats arm[GATEWAY_N_ARMS]; /* all three together: every request that a model was asked */
 };
 
 struct gateway_model_stats {
 	struct histogram duration[GATEWAY_N_CALL_ENDS]; /* of calls */
 	struct histogram first_chunk;			/* of streams */
 	struct histogram tokens[2];			/* of one call: input, output */
+};
+
+/* Guardrail hits of severity critical, by use case and rule. */
+#define GATEWAY_CRITICAL 64
+#define GATEWAY_NAME_SIZE 65 /* longer names are cut */
+
+struct gateway_critical_stats {
+	char use_case[GATEWAY_NAME_SIZE], rule[GATEWAY_NAME_SIZE]; /* written before it counts among n_critical */
+	struct counter hits;
 };
 
 struct gateway_stats {
@@ -63,6 +72,14 @@ struct gateway_stats {
 	struct counter current_lookups, checks, app_logs;
 	struct histogram lookup;     /* of a current model, over HTTP: until its answer is written */
 	struct counter log_refusals; /* answers withheld because the log, which is required, could not take them */
+	struct counter n_critical;   /* read it with gateway_n_critical */
+	struct gateway_critical_stats critical[GATEWAY_CRITICAL]; /* the last one: all for which there was no room */
 	struct gateway_use_case_stats use_case[GATEWAY_SLOTS];
 	struct gateway_model_stats model[GATEWAY_MODEL_SLOTS];
 };
+
+/* So many entries of critical are whole. */
+static inline size_t gateway_n_critical(const struct gateway_stats *s)
+{
+	return atomic_load_explicit(&s->n_critical.v, memory_order_acquire);
+}

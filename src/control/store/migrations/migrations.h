@@ -20,3 +20,4 @@ extern const struct migration migration_3_replicas;
 extern const struct migration migration_4_figures;
 extern const struct migration migration_5_loans;
 extern const struct migration migration_6_retention;
+extern const struct migration migration_7_alerts;

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* muster alert: what fires, whether anybody would hear of it, and what is silenced. */
+#include "app/cli/cli_internal.h"
+
+#define ALERTS "/api/v1/alerts"
+#define SILENCES ALERTS "/silences"
+
+static enum style severity_style(struct slice severity)
+{
+	return slice_eq_str(severity, "critical")  ? STYLE_BAD
+	       : slice_eq_str(severity, "warning") ? STYLE_WARN
+						   : STYLE_PLAIN;
+}
+
+static struct slice or_dash(struct slice s)
+{
+	return s.n ? s : SLICE_LIT("-");
+}
+
+/* --- list --- */
+
+static const struct column columns[] = {{"RULE", .min_width = 12},
+					{"SEVERITY"},
+					{"STATE"},
+					{"SINCE", .right = true},
+					{"USE CASE", .min_width = 8},
+					{"DELIVERY"},
+					{"SUMMARY", .min_width = 24}};
+
+static void fill_row(struct cli *c, const struct json *a, struct cell *cell)
+{
+	struct slice state = json_text(a, "state"), severity = json_text(a, "severity");
+	const struct json *silenced = json_get(a, "silenced");
+	bool firing = slice_eq_str(state, "firing"), is_silenced = silenced && silenced->boolean;
+	struct slice delivery = json_text(json_get(a, "delivery"), "state");
+
+	cell[0] = (struct cell){json_text(a, "rule"), STYLE_BOLD};
+	cell[1] = (struct cell){severity, firing ? severity_style(severity) : STYLE_PLAIN};
+	cell[2] = (struct cell){is_silenced ? SLICE_LIT("silenced") : state, firing ? STYLE_PLAIN : STYLE_DIM};
+	cell[3].text = cli_ago(c, json_time(a, "since"));
+	cell[4].text = or_dash(json_text(a, "use_case"));
+	cell[5] = (struct cell){delivery, slice_eq_str(delivery, "failed") ? STYLE_BAD : STYLE_PLAIN};
+	cell[6].text = json_text(a, "summary");
+}
+
+static void print_failures(struct cli *c, const struct json *list)
+{
+	for (const struct json *a = list ? list->first : NULL; a; a = a->next) {
+		struct slice error = json_text(json_get(a, "delivery"), "error");
+
+		if (!error.n)
+			continue;
+		out_printf(&c->out, "\n" SLICE_FMT ": not delivered to ", SLICE_ARG(json_text(a, "rule")));
+		out_text(&c->out, error);
+	}
+	out_printf(&c->out, "\n");
+}
+
+static bool any_failure(const struct json *list)
+{
+	for (const struct json *a = list ? list->first : NULL; a; a = a->next)
+		if (json_text(json_get(a, "delivery"), "error").n)
+			return true;
+	return false;
+}
+
+int alert_list_run(struct cli *c)
+{
+	const struct json *list;
+	struct answer a;
+	struct path p;
+	struct rows r;
+	int rc;
+
+	path_init(c, &p, ALERTS);
+	path_option(c, &p, "state", "state");
+	path_option(c, &p, "rule", "rule");
+	path_option(c, &p, "use-case", "use_case");
+	path_option(c, &p, "limit", "limit");
+	path_option(c, &p, "before", "before");
+	rc = cli_get(c, &p, &a);
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	list = json_get(a.root, "data");
+	if (!rows_init(c, &r, COUNT_OF(columns), list ? list->n_items : 0))
+		return cli_fail(c, NULL, "the list is too long");
+	for (const struct json *row = list ? list->first : NULL; row; row = row->next)
+		fill_row(c, row, rows_next(&r));
+	if (!r.n_rows) {
+		out_printf(&c->err, "no alert%s\n", c->args.n_given ? " matches" : "");
+		return EXIT_WORKED;
+	}
+	out_table(&c->out, columns, COUNT_OF(columns), r.cells, r.n_rows);
+	if (any_failure(list))
+		print_failures(c, list);
+	cli_more(c, &a);
+	return EXIT_WORKED;
+}
+
+/* --- test --- */
+
+static const struct column test_columns[] = {
+	{"RECEIVER", .min_width = 8}, {"FORMAT"}, {"RESULT"}, {"TOOK", .right = true}, {"ERROR", .min_width = 16}};
+
+int alert_test_run(struct cli *c)
+{
+	const struct json *list;
+	bool all = true;
+	struct json_writer w;
+	struct answer a;
+	struct path p;
+	struct buf body;
+	struct rows r;
+	int rc;
+
+	body_init(c, &body, &w);
+	if (c->args.n_operands)
+		jw_kcstr(&w, "receiver", c->args.operands[0]);
+	body_option(c, &w, "why", "reason");
+	body_end(&w);
+	path_init(c, &p, ALERTS "/test");
+	rc = cli_send(c, "POST", &p, &body, &a);
+	if (rc)
+		return rc;
+	list = json_get(a.root, "data");
+	if (!rows_init(c, &r, COUNT_OF(test_columns), list ? list->n_items : 0))
+		return cli_fail(c, NULL, "the list is too long");
+	for (const struct json *t = list ? list->first : NULL; t; t = t->next) {
+		const struct json *took = json_get(t, "took_ms"), *delivered = json_get(t, "delivered");
+		bool worked = delivered && delivered->boolean;
+		struct cell *cell = rows_next(&r);
+
+		all &= worked;
+		cell[0] = (struct cell){json_text(t, "receiver"), STYLE_BOLD};
+		cell[1].text = json_text(t, "format");
+		cell[2] = (struct cell){worked ? SLICE_LIT("delivered") : SLICE_LIT("failed"),
+					worked ? STYLE_GOOD : STYLE_BAD};
+		cell[3].text = took ? cli_printf(c, "%.0f ms", took->number) : SLICE_LIT("-");
+		cell[4].text = json_text(t, "error");
+	}
+	if (c->json)
+		rc = cli_print_json(c, &a);
+	else
+		out_table(&c->out, test_columns, COUNT_OF(test_columns), r.cells, r.n_rows);
+	return rc ? rc : all ? EXIT_WORKED : EXIT_FAILED;
+}
+
+/* --- silences --- */
+
+static const struct column silence_columns[] = {{"ID"},	   {"RULE"}, {"USE CASE"},
+						{"UNTIL"}, {"WHO"},  {"WHY", .min_width = 16}};
+
+int alert_silence_add_run(struct cli *c)
+{
+	struct json_writer w;
+	struct answer a;
+	struct path p;
+	struct buf body;
+	int rc;
+
+	if (!args_has(&c->args, "rule") && !args_has(&c->args, "use-case"))
+		return cli_usage(c, "muster alert silence add --rule RULE --for 2h --why \"...\"",
+				 "say what is to be silenced: --rule, --use-case, or both");
+	body_init(c, &body, &w);
+	body_option(c, &w, "rule", "rule");
+	body_option(c, &w, "use-case", "use_case");
+	body_option(c, &w, "for", "for");
+	body_option(c, &w, "why", "reason");
+	body_end(&w);
+	path_init(c, &p, SILENCES);
+	rc = cli_send(c, "POST", &p, &body, &a);
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	out_printf(&c->out, "silenced until " SLICE_FMT "; end it with: muster alert silence remove " SLICE_FMT "\n",
+		   SLICE_ARG(cli_local(c, json_time(a.root, "until"))), SLICE_ARG(json_text(a.root, "silence_id")));
+	return EXIT_WORKED;
+}
+
+int alert_silence_list_run(struct cli *c)
+{
+	const struct json *list;
+	struct answer a;
+	struct path p;
+	struct rows r;
+	int rc;
+
+	path_init(c, &p, SILENCES);
+	rc = cli_get(c, &p, &a);
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	list = json_get(a.root, "data");
+	if (!rows_init(c, &r, COUNT_OF(silence_columns), list ? list->n_items : 0))
+		return cli_fail(c, NULL, "the list is too long");
+	for (const struct json *s = list ? list->first : NULL; s; s = s->next) {
+		struct cell *cell = rows_next(&r);
+
+		cell[0] = (struct cell){json_text(s, "silence_id"), STYLE_DIM};
+		cell[1].text = or_dash(json_text(s, "rule"));
+		cell[2].text = or_dash(json_text(s, "use_case"));
+		cell[3].text = cli_local(c, json_time(s, "until"));
+		cell[4].text = json_text(s, "actor");
+		cell[5].text = json_text(s, "reason");
+	}
+	if (!r.n_rows)
+		out_printf(&c->err, "nothing is silenced\n");
+	else
+		out_table(&c->out, silence_columns, COUNT_OF(silence_columns), r.cells, r.n_rows);
+	return EXIT_WORKED;
+}
+
+int alert_silence_remove_run(struct cli *c)
+{
+	struct answer a;
+	struct path p;
+	int rc;
+
+	path_init(c, &p, SILENCES);
+	path_add(&p, "/", c->args.operands[0]);
+	path_option(c, &p, "why", "reason");
+	rc = cli_send(c, "DELETE", &p, NULL, &a);
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	out_printf(&c->out, "not silenced any more\n");
+	return EXIT_WORKED;
+}
