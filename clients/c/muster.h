@@ -133,6 +133,7 @@ struct muster_check {
 int muster_guardrails_check(struct muster *m, const struct muster_check *check, struct muster_answer *answer,
 			    struct muster_error *error);
 /* json: {"model_id", "use_case", "prompt", "context", "output", ...}; answer->body: {"log_id"} */
+/* With a member "id" (a UUIDv7, or any UUID and "created_at") the same record may be sent again without harm. */
 int muster_log(struct muster *m, const char *json, struct muster_answer *answer, struct muster_error *error);
 
 /* --- registry; a model is an id, a unique prefix of one, name@version or name --- */

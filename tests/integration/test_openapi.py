@@ -116,6 +116,8 @@ CALLS = [
     ("GET", "/api/v1/use-cases/served/current?at=soon", None, 400),
     ("GET", "/api/v1/events", None, 200), ("GET", "/api/v1/events?limit=1&kind=model.status", None, 200),
     ("GET", "/api/v1/events?until=x", None, 400),
+    ("POST", "/api/v1/logs", dict(LOG, id="6fa459ea-ee8a-4ca4-894e-db77e160355e"), 201),
+    ("POST", "/api/v1/logs", dict(LOG, id="6fa459ea-ee8a-4ca4-894e-db77e160355e"), 200),
     ("POST", "/api/v1/logs", LOG, 201), ("POST", "/api/v1/logs", {}, 400),
     ("GET", "/api/v1/logs", None, 200), ("GET", "/api/v1/logs?text=true&limit=3", None, 200),
     ("GET", "/api/v1/logs?status=x", None, 400),

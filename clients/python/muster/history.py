@@ -180,7 +180,7 @@ class HistoricalLogProcessor:
         log_id: Optional[str] = record.id
         try:
             answer = await self.client.call("POST", "/api/v1/logs", record.body, retries=0,
-                                            headers={"x-request-id": record.id})
+                                            headers={"x-request-id": record.id, "idempotency-key": record.id})
             log_id = answer["log_id"]
             self.counters.delivered += 1
             self.away = False

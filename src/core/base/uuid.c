@@ -73,6 +73,27 @@ struct uuid uuid_derive(const struct uuid *base, uint32_t n)
 	return u;
 }
 
+/* A digest of digests: where one text ends and the next begins cannot be confused. */
+struct uuid uuid_named(int64_t wall_us, const struct slice *parts, size_t n)
+{
+	unsigned char state[SHA256_DIGEST_LENGTH + SHA256_DIGEST_LENGTH] = {0}, digest[SHA256_DIGEST_LENGTH];
+	uint64_t ms = wall_us > 0 ? (uint64_t)wall_us / 1000 : 0;
+	struct uuid u;
+
+	put_be64(state, (uint64_t)wall_us);
+	for (size_t i = 0; i < n; i++) {
+		SHA256((const unsigned char *)parts[i].p, parts[i].n, state + SHA256_DIGEST_LENGTH);
+		SHA256(state, sizeof(state), digest);
+		memcpy(state, digest, sizeof(digest));
+	}
+	memcpy(u.b, state, 16);
+	for (unsigned i = 0; i < 6; i++)
+		u.b[i] = (uint8_t)(ms >> (40 - 8 * i));
+	u.b[6] = (uint8_t)((u.b[6] & 0x0f) | 0x80);
+	u.b[8] = (uint8_t)((u.b[8] & 0x3f) | 0x80);
+	return u;
+}
+
 static int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')

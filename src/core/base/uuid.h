@@ -21,6 +21,8 @@ struct uuid uuid_v7(struct uuid_gen *g, int64_t wall_us);
 struct uuid uuid_v7_now(void); /* any thread; for the control plane and the command line */
 /* A name-based id (version 8, SHA-256 of base and n): the same for the same input. */
 struct uuid uuid_derive(const struct uuid *base, uint32_t n);
+/* The same from a moment, which it begins with, and some texts: ids of one moment sort together, and by moments. */
+struct uuid uuid_named(int64_t wall_us, const struct slice *parts, size_t n);
 /* Only the canonical 36-character form, either case.  0 or E_INVALID. */
 int uuid_parse(const char *s, size_t n, struct uuid *ret);
 char *uuid_format(const struct uuid *u, char buf[UUID_STR_SIZE]); /* lower case; returns buf */

@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/http/router.h"
 #include "core/http/url.h"
+#include "serving/gateway/log_id.h"
 #include "serving/gateway/prepared.h"
 
 #define ANSWER_MAX ((size_t)16 * 1024 * 1024)
@@ -404,7 +405,7 @@ static void check_outputs(struct gateway *g, struct http_exchange *x, const stru
 
 /* --- POST /api/v1/logs --- */
 
-static bool read_numbers(struct http_exchange *x, const struct json *root, struct log_record *r)
+static bool read_numbers(struct http_exchange *x, const struct json *root, struct log_record *r, struct slice *ret_at)
 {
 	double latency_ms = -1;
 	struct err err = {0};
@@ -417,6 +418,7 @@ static bool read_numbers(struct http_exchange *x, const struct json *root, struc
 		refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "%s.", err.text));
 		return false;
 	}
+	*ret_at = at;
 	r->latency_us = latency_ms < 0 || latency_ms > 1e12 ? -1 : (int64_t)(latency_ms * 1000);
 	if (r->prompt_tokens < -1 || r->completion_tokens < -1) {
 		refuse(x, 400, r->prompt_tokens < -1 ? "prompt_tokens" : "completion_tokens", NULL,
@@ -444,7 +446,7 @@ static bool read_json_member(struct http_exchange *x, const struct json *root, c
 	return true;
 }
 
-static bool read_log(struct http_exchange *x, const struct json *root, struct log_record *r)
+static bool read_log(struct http_exchange *x, const struct json *root, struct log_record *r, struct log_name *name)
 {
 	struct slice status = {0}, output = {0};
 
@@ -453,7 +455,8 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 	    !text_member(x, root, "output", &output) || !text_member(x, root, "generated_output", &output) ||
 	    !text_member(x, root, "status", &status) || !text_member(x, root, "error", &r->error) ||
 	    !read_json_member(x, root, "context", &r->context) ||
-	    !read_json_member(x, root, "parameters", &r->parameters) || !read_numbers(x, root, r))
+	    !read_json_member(x, root, "parameters", &r->parameters) || !read_numbers(x, root, r, &name->created_at) ||
+	    !text_member(x, root, "id", &name->id))
 		return false;
 	r->output = output;
 	if (!r->model_id.n || r->model_id.n > 256) {
@@ -473,14 +476,40 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 	return true;
 }
 
+/* False after having refused: it has a name that cannot be. */
+static bool name_log(struct gateway *g, struct http_exchange *x, struct log_name *name, struct log_record *r)
+{
+	const char *param = NULL;
+	struct err err = {0};
+
+	name->key = http_header(&x->head, "idempotency-key");
+	name->caller = r->caller;
+	if (!log_id_take(name, loop_wall_us(g->loop), r, &param, &err))
+		return true;
+	refuse(x, 400, param, "invalid_id", arena_printf(&x->arena, "%s.", err.text));
+	return false;
+}
+
+static void answer_log(struct http_exchange *x, int status, const struct log_record *r)
+{
+	char id[UUID_STR_SIZE];
+	struct json_writer w;
+	struct buf out;
+
+	buf_init_arena(&out, &x->arena, 256);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kcstr(&w, "log_id", uuid_format(&r->id, id));
+	jw_object_end(&w);
+	reply_json(x, status, buf_slice(&out));
+}
+
 static void take_log(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 		     const struct gateway_caller *caller)
 {
 	const struct json *root = read_body(g, x);
 	struct log_record r = {.source = RECORD_APPLICATION, .guard_skipped = true};
-	char id[UUID_STR_SIZE];
-	struct json_writer w;
-	struct buf out;
+	struct log_name name = {.id = {NULL, 0}};
 	int rc;
 
 	(void)m;
@@ -490,8 +519,12 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	r.id = uuid_v7(&g->ids, r.created_us);
 	r.caller = caller->name;
 	r.request_id = respond_request_id(x);
-	if (!read_log(x, root, &r) || !allowed(g, x, caller, r.use_case))
+	if (!read_log(x, root, &r, &name) || !allowed(g, x, caller, r.use_case) || !name_log(g, x, &name, &r))
 		return;
+	if ((name.id.p || name.key.p) && spool_remembers(g->spool, &r.id)) {
+		answer_log(x, 200, &r);
+		return;
+	}
 	rc = spool_append(g->spool, g->writer, &r);
 	if (rc == E_TOOBIG) {
 		refuse(x, 413, NULL, "record_too_large",
@@ -509,12 +542,9 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 		return;
 	}
 	counter_add(&g->stats.app_logs, 1);
-	buf_init_arena(&out, &x->arena, 256);
-	jw_init(&w, &out);
-	jw_object(&w);
-	jw_kcstr(&w, "log_id", uuid_format(&r.id, id));
-	jw_object_end(&w);
-	reply_json(x, 201, buf_slice(&out));
+	if (name.id.p || name.key.p)
+		spool_remember(g->spool, &r.id);
+	answer_log(x, 201, &r);
 }
 
 /* --- the table --- */

@@ -222,7 +222,8 @@ static struct spool *spool_new(const struct spool_options *o)
 	pthread_mutex_init(&s->lock, NULL);
 	s->stats = calloc(1, sizeof(*s->stats));
 	s->writers = aligned_alloc(_Alignof(struct writer), size);
-	if (!s->stats || !s->writers)
+	s->remembered = calloc(SPOOL_REMEMBERED, sizeof(*s->remembered));
+	if (!s->stats || !s->writers || !s->remembered)
 		abort();
 	memset(s->writers, 0, size);
 	return s;
@@ -245,6 +246,7 @@ static void spool_free(struct spool *s)
 	pthread_mutex_destroy(&s->lock);
 	free(s->writers);
 	free(s->stats);
+	free(s->remembered);
 	free(s->directory);
 	free(s);
 }

@@ -138,6 +138,34 @@ static void wake_reader(struct spool *s)
 		spool_signal(s->wake_fd);
 }
 
+/* The last 8 bytes of an id are a digest or chance: no two of those that are made the same way are alike. */
+static uint64_t mark_of(const struct uuid *id)
+{
+	uint64_t mark;
+
+	memcpy(&mark, id->b + 8, sizeof(mark));
+	return mark | 1; /* 0: an empty place */
+}
+
+static _Atomic uint64_t *place_of(const struct spool *s, uint64_t mark)
+{
+	return &s->remembered[mark >> 32 & (SPOOL_REMEMBERED - 1)];
+}
+
+void spool_remember(struct spool *s, const struct uuid *id)
+{
+	uint64_t mark = mark_of(id);
+
+	atomic_store_explicit(place_of(s, mark), mark, memory_order_relaxed);
+}
+
+bool spool_remembers(const struct spool *s, const struct uuid *id)
+{
+	uint64_t mark = mark_of(id);
+
+	return atomic_load_explicit(place_of(s, mark), memory_order_relaxed) == mark;
+}
+
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r)
 {
 	struct writer *w = &s->writers[writer];

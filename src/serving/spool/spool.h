@@ -64,6 +64,12 @@ const struct spool_stats *spool_stats(const struct spool *s);
  * wakes a sleeping thread.  E_TOOBIG, or E_UNAVAILABLE when no segment is ready: counted as lost.
  */
 int spool_append(struct spool *s, unsigned writer, const struct log_record *r);
+/*
+ * Whether a record of that id was appended, and remembered, of late: some 60,000 of them are known, by a digest of
+ * theirs, until others take their place or the spool is closed.  Any thread.
+ */
+void spool_remember(struct spool *s, const struct uuid *id);
+bool spool_remembers(const struct spool *s, const struct uuid *id);
 /* Whether a record of that many bytes would be taken now. Only the owner of `writer` may ask. */
 bool spool_has_room(struct spool *s, unsigned writer, size_t record_bytes);
 

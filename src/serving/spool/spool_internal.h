@@ -71,6 +71,8 @@ struct writer {
 	atomic_uint ring_put, ring_taken;
 } __attribute__((aligned(128)));
 
+#define SPOOL_REMEMBERED ((size_t)65536)
+
 struct spool {
 	char *directory;
 	int dir_fd, lock_fd, ack_fd, wake_fd, room_fd, null_fd;
@@ -80,7 +82,8 @@ struct spool {
 	struct spool_stats *stats; /* the sums; its own memory so that reading them leaves the spool const */
 	struct writer *writers;
 	atomic_bool armed;
-	pthread_mutex_t lock; /* the reading side: of all that follows */
+	_Atomic uint64_t *remembered; /* SPOOL_REMEMBERED of them: each in the place that its low bits name */
+	pthread_mutex_t lock;	      /* the reading side: of all that follows */
 	struct track tracks[SPOOL_MAX_WRITERS];
 	unsigned n_tracks, next_track; /* n_tracks: n_writers, or more while an earlier run's are there */
 	uint64_t next_sequence, ack_generation;
