@@ -506,6 +506,32 @@ def test_deployment_calls_are_those_of_the_api(lib, make_upstream):
     assert fake.requests[-1].json() == {"use_case": "u", "snapshot_id": "s", "reason": "bad"}
 
 
+# --- alerts ---
+
+
+def test_alerts_are_listed_tried_out_and_silenced(lib, start_daemon, make_upstream):
+    receiver = make_upstream(m.answer_with(200, {}))
+    daemon = start_daemon("alerts:\n  receivers:\n    ops:\n      url: %s/hook\n" % receiver.url)
+
+    async def test():
+        async with client_of(lib, daemon.url, actor="ops") as client:
+            alerts = lib.AlertManager(client)
+            assert await alerts.list(state="firing", rule="deployment_failed", use_case="u") == []
+            with pytest.raises(lib.InvalidError):
+                await alerts.list(rule="splendid")
+            tried = await alerts.test("ops", reason="drill")
+            silence = await alerts.silence(7200, "known", rule="deployment_failed", use_case="u")
+            silences = await alerts.silences()
+            await alerts.end_silence(silence["silence_id"], reason="over")
+            return await alerts.receivers(), tried, silences, await alerts.silences()
+
+    receivers, tried, silences, after = run(test())
+    assert [(r["name"], r["format"]) for r in receivers] == [("ops", "json")]
+    assert [(t["receiver"], t["delivered"], t["http_status"]) for t in tried] == [("ops", True, 200)]
+    assert [(s["rule"], s["use_case"], s["reason"]) for s in silences] == [("deployment_failed", "u", "known")]
+    assert after == [] and receiver.requests[0].path == "/hook"
+
+
 # --- calls ---
 
 

@@ -9,6 +9,7 @@
 
 Where the daemon is comes from the environment: see muster.config.  Errors are muster.errors.MusterError.
 """
+from .alerts import AlertManager
 from .client import Client
 from .config import Config
 from .deployments import DeploymentManager
@@ -22,8 +23,8 @@ from .registry import ModelRegistry
 __version__ = "0.1.0"
 
 __all__ = [
-    "BrokenError", "Client", "Config", "ConflictError", "Counters", "DeploymentManager", "GuardrailsMonitor",
-    "HistoricalLogProcessor", "InvalidError", "LLMClient", "ModelRegistry", "MusterError", "NotFoundError",
-    "RefusedError", "TimedOutError", "TooBigError", "UnauthorizedError", "UnavailableError", "UnreachableError",
-    "UnsupportedError",
+    "AlertManager", "BrokenError", "Client", "Config", "ConflictError", "Counters", "DeploymentManager",
+    "GuardrailsMonitor", "HistoricalLogProcessor", "InvalidError", "LLMClient", "ModelRegistry", "MusterError",
+    "NotFoundError", "RefusedError", "TimedOutError", "TooBigError", "UnauthorizedError", "UnavailableError",
+    "UnreachableError", "UnsupportedError",
 ]
