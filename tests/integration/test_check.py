@@ -352,12 +352,12 @@ def test_an_endpoint_that_does_not_answer(start_daemon):
 
 def test_the_key_of_a_model(start_daemon, upstream, tmp_path):
     upstream.default = m.ok("yes")
-    d = start_daemon("", NAMED_KEY="k")
+    d = start_daemon("", NAMED_KEY="k", MUSTER_SECRETS_ENV_ALLOW="OTHER, NAMED_*", MUSTER_SECRETS_DIRECTORY=str(tmp_path))
     d.register("keyed", upstream, api_key_env="NAMED_KEY")
     check(d).says("keys of models", "pass", "1")
-    d.register("unkeyed", upstream, api_key_env="ABSENT_KEY")
-    got = check(d, ABSENT_KEY="only here")
-    got.says("keys of models", "fail", "ABSENT_KEY is not set")
+    d.register("unkeyed", upstream, api_key_env="MUSTER_SECRET_ABSENT")
+    got = check(d, MUSTER_SECRET_ABSENT="only here")
+    got.says("keys of models", "fail", "MUSTER_SECRET_ABSENT is not set")
     d.register("filed", upstream, api_key_file=str(tmp_path / "none"))
     check(d).says("keys of models", "fail", str(tmp_path / "none"))
 

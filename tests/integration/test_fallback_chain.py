@@ -299,12 +299,12 @@ def test_a_model_asked_for_by_name_does_not_fall_back(daemon, make_upstream):
 
 def test_a_missing_key_is_no_reason_to_fail(daemon, make_upstream):
     name = daemon.name()
-    daemon.register(name, make_upstream(), api_key_env="MUSTER_TEST_NO_SUCH_KEY")
+    daemon.register(name, make_upstream(), api_key_env="MUSTER_SECRET_NO_SUCH_KEY")
     good = daemon.register(name, make_upstream(), promote=False)
     daemon.use_case(name, policy="none", fallback=[good])
     a = daemon.chat(name)
     assert a.status == 200 and a.headers["x-muster-model"] == good
-    assert "MUSTER_TEST_NO_SUCH_KEY" in results_of(daemon.log_of(a))[0]
+    assert "MUSTER_SECRET_NO_SUCH_KEY" in results_of(daemon.log_of(a))[0]
 
 
 def test_an_archived_model_leaves_the_fallback_to_serve(daemon, make_upstream):

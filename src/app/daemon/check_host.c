@@ -263,7 +263,8 @@ static const char *unknown_variable(size_t *at)
 	for (; environ[*at]; (*at)++) {
 		const char *name = environ[*at] + sizeof(prefix) - 1;
 
-		if (!strncmp(environ[*at], prefix, sizeof(prefix) - 1) && !is_known(name, strcspn(name, "=")))
+		if (!strncmp(environ[*at], prefix, sizeof(prefix) - 1) && strncmp(name, "SECRET_", 7) != 0 &&
+		    !is_known(name, strcspn(name, "=")))
 			return environ[(*at)++];
 	}
 	return NULL;

@@ -108,6 +108,15 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	{KEY("auth.key_file", CONF_STR, auth_key_file), "",
 	 "File of keys beside those that muster key create makes: one a line, \"name:key\" or \"key\"; # begins a "
 	 "comment. They may do everything. Read again on SIGHUP."},
+	{KEY("secrets.env_allow", CONF_STR, secrets_env_allow), "",
+	 "Environment variables that configuration.api_key_env of a model may name, beside MUSTER_SECRET_* and the "
+	 "usual "
+	 "ones of providers (OPENAI_API_KEY, ...): names with a space or comma between them; NAME_* is all that begin "
+	 "so. "
+	 "Muster's own (MUSTER_*, POSTGRES_*, PG*) never."},
+	{KEY("secrets.directory", CONF_STR, secrets_directory), "",
+	 "Directory that configuration.api_key_file of a model has to lie in. Empty: /run/secrets, and the credentials "
+	 "directory of systemd."},
 	{KEY("database.url", CONF_STR, database_url), "",
 	 "The database: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE?OPTIONS with libpq's options (sslmode, "
 	 "sslrootcert, target_session_attrs, ...), password_file=PATH, prepare=on|off (prepared statements) and "

@@ -12,7 +12,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define CONFIG_N_KEYS 66
+#define CONFIG_N_KEYS 68
 #define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
@@ -80,6 +80,7 @@ struct config {
 	int64_t shutdown_limit_ms;
 	char *tls_ca_file, *tls_cert_file, *tls_key_file;
 	char *auth_key_file;
+	char *secrets_env_allow, *secrets_directory;
 	char *database_url;
 	struct config_alerts alerts;
 	char *path; /* the file that was read last; "" when none was */

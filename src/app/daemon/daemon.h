@@ -23,6 +23,7 @@
 #include "control/telemetry/watch.h"
 #include "core/base/log.h"
 #include "serving/gateway/gateway.h"
+#include "serving/provider/secrets.h"
 
 #define DAEMON_MAX_LOOPS 64
 #define DAEMON_MAX_CALLS 256 /* of the control plane, at a time */
@@ -58,6 +59,7 @@ struct daemon {
 	struct sim *sim;
 	struct once_table *once;
 	struct gateway_prepare_arg prepare;
+	struct secret_rules secrets;		     /* of models; texts of the configuration */
 	struct tls_context *client_tls, *server_tls; /* server_tls: NULL for plain HTTP */
 	struct spool *spool;
 	struct store *store;

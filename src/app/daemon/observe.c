@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What /health says: read from the counters of all loops, by the control loop. */
+#include <stdio.h>
+
 #include "app/daemon/daemon.h"
 #include "core/base/clock.h"
+#include "serving/gateway/target.h"
 
 #define HOUR_US INT64_C(3600000000)
 
@@ -20,9 +23,31 @@ static void observe_lookups(struct daemon *d, int64_t now)
 		  watch_quantile_ms(&d->lookup_window, &histogram_lookups, buckets, 0.99, now));
 }
 
+/* A model whose configuration names a secret that it may not have, registered by an older Muster or past the API. */
+static const struct snapshot_model *find_denied(const struct snapshot *s)
+{
+	for (size_t i = 0; s && i < s->n_models; i++) {
+		const struct targets *t = s->models[i].target;
+
+		if (t && t->n && t->list[0].denied)
+			return &s->models[i];
+	}
+	return NULL;
+}
+
+static const char *why_denied(const struct snapshot_model *m, char *buf, size_t size)
+{
+	const struct target *t = ((const struct targets *)m->target)->list;
+
+	(void)snprintf(buf, size, SLICE_FMT " is not called: " SLICE_FMT, SLICE_ARG(slice_sub(m->full_name, 0, 80)),
+		       SLICE_ARG(t->missing)); /* as much as people read */
+	return buf;
+}
+
 static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t now)
 {
-	char problem[200];
+	const struct snapshot_model *denied = find_denied(s);
+	char problem[200], why[400];
 	size_t n_current = 0;
 
 	registry_problem(d->registry, problem, sizeof(problem));
@@ -36,6 +61,9 @@ static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t
 	else if (problem[0])
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_DEGRADED, now, "serving snapshot %llu: %s",
 			   (unsigned long long)s->generation, problem);
+	else if (denied)
+		health_set(&d->health, HEALTH_REGISTRY, HEALTH_DEGRADED, now, "%s",
+			   why_denied(denied, why, sizeof(why)));
 	else
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_OK, now,
 			   "%zu use case%s, %zu with a current model, %zu model%s, snapshot %llu", s->n_use_cases,

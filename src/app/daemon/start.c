@@ -199,10 +199,27 @@ static int prepare(struct snapshot *s, void *arg, struct err *err)
 	return gateway_prepare(s, &d->prepare, err);
 }
 
+/* What is wrong with the request, not with who makes it. */
+static int admit(const struct model_config *config, void *arg, struct err *err)
+{
+	const struct daemon *d = arg;
+	struct err why = {0};
+	int rc = 0;
+
+	if (config->api_key_file.n)
+		rc = secret_file_check(&d->secrets, config->api_key_file, &why);
+	if (!rc && config->api_key_env.n)
+		rc = secret_env_check(&d->secrets, config->api_key_env, &why);
+	return rc ? err_set(err, E_INVALID, "configuration: %s", why.text) : 0;
+}
+
 static int load_registry(struct daemon *d, struct err *err)
 {
-	struct registry_hooks hooks = {
-		.prepare = prepare, .publish = daemon_publish, .arg = d, .default_policy = guard_default_policy};
+	struct registry_hooks hooks = {.prepare = prepare,
+				       .admit = admit,
+				       .publish = daemon_publish,
+				       .arg = d,
+				       .default_policy = guard_default_policy};
 	char path[4096];
 	enum registry_origin origin;
 	int rc;
@@ -235,6 +252,8 @@ typedef int start_step(struct daemon *d, struct err *err);
 
 static int start_sim(struct daemon *d, struct err *err)
 {
+	d->secrets = (struct secret_rules){d->config.secrets_env_allow, d->config.secrets_directory};
+	d->prepare.secrets = &d->secrets;
 	d->prepare.sim_host = "127.0.0.1";
 	d->prepare.cache = gateway_policy_cache_new();
 	d->prepare.limits = gateway_limits_new();

@@ -111,7 +111,9 @@ static int read_configuration(struct change *c, struct slice text, struct slice 
 	int rc = change_object(c, "configuration", text, CONFIGURATION_MAX, &o, err);
 
 	*ret = o.text;
-	return rc ? rc : model_config_parse(o.root, &config, err);
+	if (!rc)
+		rc = model_config_parse(o.root, &config, err);
+	return rc || !c->r->hooks.admit ? rc : c->r->hooks.admit(&config, c->r->hooks.arg, err);
 }
 
 static int read_metrics(struct change *c, struct slice text, struct slice *ret, struct err *err)

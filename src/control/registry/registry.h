@@ -21,6 +21,8 @@ struct registry_hooks {
 	/* The policy "default" for a store that has none (guard_default_policy): parsed into the arena.  NULL: there is
 	 * none then. */
 	int (*default_policy)(struct arena *a, struct policy *ret, struct err *err);
+	/* Whether a model may be registered with this configuration, or get it; NULL: any that can be read. */
+	int (*admit)(const struct model_config *config, void *arg, struct err *err);
 };
 
 /* snapshot_path: where the last published snapshot is kept on disk; NULL: nowhere. */

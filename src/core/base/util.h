@@ -2,6 +2,7 @@
 /* The handful of macros that every file may use. */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -48,7 +48,9 @@ struct gateway_endpoint gateway_settings_endpoint_at(const struct gateway_settin
 
 /* Compiles what requests need of a snapshot: targets of models, guardrail policies. The simulator's address goes into
  * models of provider sim. Control plane; fits struct registry_hooks with a struct gateway_prepare_arg. */
+struct secret_rules;
 struct gateway_prepare_arg {
+	const struct secret_rules *secrets; /* which keys models may have; NULL: the usual ones */
 	const char *sim_host;
 	uint16_t sim_port;		    /* 0: no simulator runs: models of provider sim cannot serve */
 	struct gateway_policy_cache *cache; /* or NULL */

@@ -7,57 +7,71 @@
  */
 #include "serving/gateway/target.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "core/base/buf.h"
 #include "core/http/url.h"
 #include "serving/gateway/gateway.h"
+#include "serving/provider/secrets.h"
 
 #define HEAD_MAX ((size_t)16 << 10)
 #define KEY_MAX 4096
 
-static struct slice read_key_file(struct arena *a, struct slice path, struct slice *ret_missing)
+struct key_search {
+	struct arena *a;
+	const struct secret_rules *rules;
+	struct target *target; /* is told what is missing */
+};
+
+static struct slice no_key(const struct key_search *s, const struct err *why)
 {
-	char *name = arena_strndup(a, path.p, path.n);
-	int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+	s->target->missing = slice_from(arena_printf(s->a, "%s", why->text));
+	s->target->denied = why->code == E_DENIED;
+	return (struct slice){0};
+}
+
+static struct slice read_key_file(const struct key_search *s, struct slice path)
+{
+	struct err why = {0};
+	int fd = secret_file_open(s->rules, path, &why);
 	char key[KEY_MAX];
 	ssize_t n;
 
-	if (fd < 0) {
-		*ret_missing =
-			slice_from(arena_printf(a, "its key file '" SLICE_FMT "' cannot be read", SLICE_ARG(path)));
-		return (struct slice){0};
-	}
+	if (fd < 0)
+		return no_key(s, &why);
 	n = read(fd, key, sizeof(key));
 	(void)close(fd); /* only read from */
 	while (n > 0 && (key[n - 1] == '\n' || key[n - 1] == '\r' || key[n - 1] == ' '))
 		n--;
 	if (n <= 0) {
-		*ret_missing = slice_from(arena_printf(a, "its key file '" SLICE_FMT "' is empty", SLICE_ARG(path)));
-		return (struct slice){0};
+		(void)err_set(&why, E_IO, "its key file '" SLICE_FMT "' is empty", SLICE_ARG(path));
+		return no_key(s, &why);
 	}
-	return arena_slice(a, (struct slice){key, (size_t)n});
+	return arena_slice(s->a, (struct slice){key, (size_t)n});
 }
 
-static struct slice find_key(struct arena *a, const struct provider_target *pt, const struct model_config *config,
-			     struct slice *ret_missing)
+static struct slice find_key(const struct key_search *s, const struct provider_target *pt,
+			     const struct model_config *config)
 {
 	struct slice env = config->api_key_env.n ? config->api_key_env : slice_from(pt->api_key_env);
 	const char *value, *name;
+	struct err why = {0};
 
 	if (config->api_key_file.n)
-		return read_key_file(a, config->api_key_file, ret_missing);
+		return read_key_file(s, config->api_key_file);
 	if (!env.n)
 		return (struct slice){0};
-	name = arena_strndup(a, env.p, env.n);
+	if (secret_env_check(s->rules, env, &why))
+		return no_key(s, &why);
+	name = arena_strndup(s->a, env.p, env.n);
 	value = name ? getenv(name) : NULL;
 	if (value && *value)
-		return arena_slice(a, slice_from(value));
-	if (pt->auth == PROVIDER_AUTH_BEARER || pt->auth == PROVIDER_AUTH_X_API_KEY || config->api_key_env.n)
-		*ret_missing = slice_from(
-			arena_printf(a, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env)));
+		return arena_slice(s->a, slice_from(value));
+	if (pt->auth == PROVIDER_AUTH_BEARER || pt->auth == PROVIDER_AUTH_X_API_KEY || config->api_key_env.n) {
+		(void)err_set(&why, E_NOTFOUND, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env));
+		return no_key(s, &why);
+	}
 	return (struct slice){0};
 }
 
@@ -147,7 +161,7 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 	rc = http_origin_init(&ret->origin, url.host, url.port, url.tls, err);
 	if (rc)
 		return rc;
-	key = find_key(a, &pt, config, &ret->missing);
+	key = find_key(&(struct key_search){a, source->sim ? source->sim->secrets : NULL, ret}, &pt, config);
 	if (!is_header_safe(key))
 		ret->missing = SLICE_LIT("its key holds a control character");
 	buf_init_arena(&head, a, HEAD_MAX);

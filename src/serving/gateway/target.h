@@ -12,10 +12,11 @@ struct target {
 	const struct protocol *protocol;
 	struct slice upstream_model;
 	const struct json *parameters;
-	struct slice head;		/* request line and every header but Content-Length and those of the request */
-	struct http_timeouts timeouts;	/* 0: the use case's, or the settings' */
-	unsigned slot;			/* in the counters: series.h */
-	struct slice missing;		/* why it cannot be called ("environment variable X is not set"), or absent */
+	struct slice head;	       /* request line and every header but Content-Length and those of the request */
+	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
+	unsigned slot;		       /* in the counters: series.h */
+	bool denied;		       /* it is missing because its configuration names a secret that it may not have */
+	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
 	struct upstream_memory *memory; /* how it answered lately; NULL: not kept */
 };
 
@@ -33,7 +34,7 @@ struct target_source {
 	struct slice provider;
 	const struct model_config *config;
 	struct slice model_name;	       /* the name upstream when the configuration gives none */
-	const struct gateway_prepare_arg *sim; /* NULL: no simulator */
+	const struct gateway_prepare_arg *sim; /* NULL: no simulator, and the usual secrets */
 };
 /* Fills *ret; strings go to the arena.  A key that is not there is not an error: ret->missing says so when it is
  * called. */
