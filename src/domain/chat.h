@@ -182,7 +182,7 @@ struct chat_answer {
 
 enum chat_event_type {
 	CHAT_EVENT_NONE,       /* says nothing (a ping, an empty delta) */
-	CHAT_EVENT_START,      /* the answer begins */
+	CHAT_EVENT_START,      /* the answer begins: id, when it says one */
 	CHAT_EVENT_PART_START, /* a part begins: index, part.  Only some protocols say so */
 	CHAT_EVENT_TEXT,       /* more text */
 	CHAT_EVENT_REASONING,  /* more reasoning: text, or opaque (its signature; with redacted, its data) */

@@ -11,9 +11,10 @@
 
 #define FALLBACK_CONTENT_MAX 65536
 
-static const char *const members[] = {"fallback",	"fallback_content", "policy",	      "log",	 "timeouts",
-				      "use_case",	"created_at",	    "updated_at",     "retries", "answer_mode",
-				      "log_durability", "priority",	    "max_concurrency"};
+static const char *const members[] = {"fallback",	 "fallback_content", "policy",	       "log",
+				      "timeouts",	 "use_case",	     "created_at",     "updated_at",
+				      "retries",	 "answer_mode",	     "log_durability", "priority",
+				      "max_concurrency", "translation"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -73,6 +74,20 @@ static int load_parse(const struct json *root, struct use_case *u, struct err *e
 	}
 	return err_set(err, E_INVALID, "priority has to be low, normal or high, not '" SLICE_FMT "'",
 		       SLICE_ARG(slice_sub(s, 0, 64)));
+}
+
+static int translation_parse(const struct json *root, struct use_case *u, struct err *err)
+{
+	struct slice s = {NULL, 0};
+	int rc = json_get_str(root, "translation", &s, err);
+
+	if (rc || !s.p)
+		return rc;
+	if (!slice_eq_str(s, "lenient") && !slice_eq_str(s, "strict"))
+		return err_set(err, E_INVALID, "translation has to be lenient or strict, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(s, 0, 64)));
+	u->translate_strictly = slice_eq_str(s, "strict");
+	return 0;
 }
 
 static int failing_parse(const struct json *root, struct use_case *u, struct err *err)
@@ -225,7 +240,7 @@ int use_case_parse(struct arena *a, struct slice name, const struct json *settin
 	    (rc = fallbacks_parse(a, json_get(settings, "fallback"), &u, err)) ||
 	    (rc = texts_parse(a, settings, &u, err)) ||
 	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)) ||
-	    (rc = load_parse(settings, &u, err)))
+	    (rc = load_parse(settings, &u, err)) || (rc = translation_parse(settings, &u, err)))
 		return rc;
 	u.connect_timeout_ms = t.connect_ms;
 	u.first_byte_timeout_ms = t.first_byte_ms;
@@ -269,6 +284,7 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 	else
 		jw_null(w);
 	jw_kcstr(w, "answer_mode", answer_mode_name(u->answer_mode));
+	jw_kcstr(w, "translation", u->translate_strictly ? "strict" : "lenient");
 	jw_kcstr(w, "priority", priority_name(u->priority));
 	jw_ki64(w, "max_concurrency", u->max_concurrency);
 	if (u->created_us)

@@ -31,8 +31,9 @@ struct use_case {
 	enum log_mode log;
 	enum answer_mode answer_mode;
 	bool has_retries;
-	unsigned retries;  /* of one request, at a model that failed it */
-	bool log_required; /* what cannot be recorded is not answered */
+	unsigned retries;	 /* of one request, at a model that failed it */
+	bool translate_strictly; /* what a model of another protocol could not get is refused */
+	bool log_required;	 /* what cannot be recorded is not answered */
 	enum priority priority;
 	int64_t max_concurrency; /* requests under way at once, in one daemon; 0: any number */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
@@ -44,10 +45,10 @@ struct use_case {
  * The settings as a JSON object, every member optional:
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
  * "none", "log_durability": "best_effort" | "required", "timeouts": {"connect_ms", "first_byte_ms", "between_ms",
- * "total_ms"}, "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer", "priority": "low" | "normal" | "high",
- * "max_concurrency": 0} and use_case, created_at, updated_at,
- * which use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the
- * store keeps.
+ * "total_ms"}, "translation": "lenient" | "strict", "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer",
+ * "priority": "low" | "normal" | "high", "max_concurrency": 0} and use_case, created_at, updated_at, which
+ * use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the store
+ * keeps.
  */
 int use_case_parse(struct arena *a, struct slice name, const struct json *settings, struct use_case *ret,
 		   struct err *err);

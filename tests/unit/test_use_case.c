@@ -52,7 +52,7 @@ TEST(settings_are_read)
 			  &f.arena, SLICE_LIT("npc"),
 			  parse(&f,
 				"{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
-				"\"log\":\"metadata\",\"log_durability\":\"required\",\"timeouts\":{\"total_ms\":9}}"),
+				"\"log\":\"metadata\",\"log_durability\":\"required\",\"translation\":\"strict\",\"timeouts\":{\"total_ms\":9}}"),
 			  &u, &f.err),
 		  0);
 	CHECK(slice_eq_str(u.name, "npc"));
@@ -62,6 +62,7 @@ TEST(settings_are_read)
 	CHECK(slice_eq_str(u.policy, "strict"));
 	CHECK_INT(u.log, LOG_METADATA);
 	CHECK_INT(u.total_timeout_ms, 9);
+	CHECK(u.translate_strictly);
 	teardown(&f);
 }
 
@@ -99,6 +100,8 @@ static const struct {
 	{"{\"log\":\"some\"}", "full, metadata or none"},
 	{"{\"log_durability\":\"sure\"}", "best_effort or required"},
 	{"{\"log_durability\":true}", "log_durability"},
+	{"{\"translation\":\"free\"}", "translation has to be lenient or strict"},
+	{"{\"translation\":1}", "translation"},
 	{"{\"timeouts\":{\"all\":1}}", "all"},
 	{"{\"use_case\":\"other\"}", "other"},
 	{"{\"created_at\":\"soon\"}", "created_at"},

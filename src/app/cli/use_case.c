@@ -184,7 +184,7 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 					       {"log", "log"},
 					       {"answer-mode", "answer_mode"},
 					       {"log-durability", "log_durability"},
-
+					       {"translation", "translation"},
 					       {"priority", "priority"}};
 	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts"};
 	static const char *const numbers[][2] = {{"retries", "retries"}, {"max-concurrency", "max_concurrency"}};

@@ -137,6 +137,10 @@ static const struct option use_case_set_options[] = {
 	 "error|buffer"},
 	{"log-durability", OPTION_CHOICE, OPTIONAL, "MODE",
 	 "When the log has no room: answer all the same, or refuse. Default best_effort.", "best_effort|required"},
+	{"translation", OPTION_CHOICE, OPTIONAL, "MODE",
+	 "What a model of another protocol cannot get: leave it out and name it, or refuse the request. Default "
+	 "lenient.",
+	 "lenient|strict"},
 	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time to connect to a model. 0: the configuration file's."},
 	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",

@@ -432,10 +432,32 @@ static enum next nothing_left(struct exchange *e)
 	return respond_error(e, &error);
 }
 
+static bool is_strict(const struct exchange *e)
+{
+	return e->use_case && e->use_case->settings.translate_strictly;
+}
+
+/* The use case would rather not be answered than be answered to less than was asked. */
+static enum next refuse_translation(struct exchange *e, const struct target *t)
+{
+	struct slice first = e->dropped.name[0];
+	const char *param = arena_strndup(&e->http->arena, first.p, first.n);
+	const char *text;
+
+	text = arena_printf(&e->http->arena,
+			    "The model of '" SLICE_FMT "' speaks another protocol (%s), which cannot carry " SLICE_FMT
+			    ", and the use case's translation is strict: leave it out, or set --translation lenient.",
+			    SLICE_ARG(e->use_case_name), t->protocol->name, SLICE_ARG(respond_dropped(e)));
+	failover_settle(e, OUTCOME_REFUSED);
+	return exchange_refuse(e, text ? text : "The model's protocol cannot carry all of the request.", param);
+}
+
 enum next exchange_attempt(struct exchange *e)
 {
 	const struct target *t;
 	enum next next;
+	const char *param = NULL;
+	struct err err = {0};
 	char why[560];
 	int n;
 
@@ -452,9 +474,13 @@ enum next exchange_attempt(struct exchange *e)
 		attempt_failed(e, OUTCOME_REFUSED, why);
 		return NEXT;
 	}
-	if (!leaves_as_it_came(e, t) && exchange_complete_request(e) == FINISHED)
-		return FINISHED;
+	if (!leaves_as_it_came(e, t) && protocol_complete(e->front, &e->http->arena, &e->request, &param, &err)) {
+		failover_settle(e, OUTCOME_REFUSED);
+		return exchange_refuse(e, err.text[0] ? err.text : "The request cannot be translated.", param);
+	}
 	n = build_request(e, t);
+	if (n >= 0 && is_strict(e) && e->dropped.n)
+		return refuse_translation(e, t);
 	if (n < 0) {
 		attempt_failed(e, OUTCOME_REFUSED, "the request is too large to be sent on");
 		return NEXT;

@@ -93,6 +93,7 @@ struct stream {
 	struct ndjson ndjson;
 	struct decode_state decode;
 	struct encode_state encode;
+	struct slice id;    /* the upstream's for this answer; absent: it said none */
 	bool begun;	    /* head of the answer has been given to the server */
 	bool same_protocol; /* events leave as they came */
 	bool usage_injected;
@@ -192,8 +193,8 @@ const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: n
 
 /* decode.c */
 enum next exchange_decode(struct exchange *e);
-/* What a translation needs of the request. NEXT, or FINISHED: it was refused. */
-enum next exchange_complete_request(struct exchange *e);
+/* 400: the request is wrong (param: which member, or NULL). */
+enum next exchange_refuse(struct exchange *e, const char *text, const char *param);
 /* route.c */
 enum next exchange_route(struct exchange *e);
 /* judge.c */
@@ -258,6 +259,7 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
 /* respond.c */
 #define RESPOND_MAX_HEADERS 20
 size_t respond_headers(struct exchange *e, struct http_header *h, struct slice content_type);
+struct slice respond_dropped(struct exchange *e); /* names, with commas; absent if none */
 void respond_meta(const struct exchange *e, struct answer_meta *m);
 enum next respond_error(struct exchange *e, const struct api_error *error);
 /* A whole answer leaves: the exchange is finished. */

@@ -134,7 +134,7 @@ int hold_payload(struct exchange *e, const struct chat_events *events, struct sl
 					       .index = events->e[0].index,
 					       .part = events->e[0].part,
 					       .finish = events->e[0].finish};
-	h->may_split = n == 1 && events->n == 1;
+	h->may_split = n == 1 && events->n == (h->types & 1u << CHAT_EVENT_START ? 2u : 1u);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ static void put(struct http_header *h, size_t *n, struct slice name, struct slic
 		h[(*n)++] = (struct http_header){name, value};
 }
 
-static struct slice dropped_list(struct exchange *e)
+struct slice respond_dropped(struct exchange *e)
 {
 	struct buf b;
 
@@ -52,7 +52,7 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	put(h, &n, SLICE_LIT("x-muster-guardrail"),
 	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
 	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(arena_printf(&e->http->arena, "%u", e->n_attempts)));
-	put(h, &n, SLICE_LIT("x-muster-dropped-params"), dropped_list(e));
+	put(h, &n, SLICE_LIT("x-muster-dropped-params"), respond_dropped(e));
 	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	if (e->stream)
 		put(h, &n, SLICE_LIT("Cache-Control"), SLICE_LIT("no-cache"));

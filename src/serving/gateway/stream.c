@@ -16,6 +16,7 @@
 #define OUT_MAX ((size_t)8 * 1024 * 1024)
 /* A whole answer as a stream: escapes can make it six times as long. */
 #define WHOLE_MAX ((size_t)128 * 1024 * 1024)
+#define ANSWER_ID_MAX 256
 #define SPLIT_MS 40
 /* After the terminator the upstream has this long to end its answer, so that the connection can be used again. */
 #define LINGER_MS 24
@@ -126,6 +127,8 @@ void stream_encode(struct exchange *e, const struct chat_event *event)
 	struct answer_meta m;
 
 	respond_meta(e, &m);
+	if (e->stream->id.n) /* what we add to a stream belongs to it */
+		m.answer_id = e->stream->id;
 	if (event->type == CHAT_EVENT_END) { /* some protocols tell there how it all went */
 		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
 		whole.finish = e->answer.finish ? e->answer.finish : CHAT_FINISH_STOP;
@@ -281,6 +284,8 @@ static int take_result(struct exchange *e, const struct chat_event *event)
 		if (event->stop_sequence.n)
 			e->answer.stop_sequence = arena_slice(&e->http->arena, event->stop_sequence);
 	}
+	if (event->type == CHAT_EVENT_START && !s->id.n && event->id.n <= ANSWER_ID_MAX)
+		s->id = arena_slice(&e->http->arena, event->id);
 	if (event->usage.known)
 		e->answer.usage = event->usage;
 	s->ended |= event->type == CHAT_EVENT_END;
@@ -390,6 +395,7 @@ static void put_fallback_content(struct exchange *e)
 	buf_clear(&s->out);
 	buf_clear(&s->text);
 	s->text_cut = false;
+	s->id = (struct slice){0};
 	encode_state_release(&s->encode);
 	e->answer.text = text.text;
 	e->i_candidate = e->n_candidates;

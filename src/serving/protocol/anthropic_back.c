@@ -325,7 +325,7 @@ static int on_message_start(struct decode_state *s, struct walk *w, const struct
 	s->begun = true;
 	s->usage = (struct chat_usage){0};
 	read_usage(json_get(message, "usage"), &s->usage, &s->usage.prompt_tokens);
-	return events_say(w->a, w->out, &(struct chat_event){.type = CHAT_EVENT_START});
+	return events_say(w->a, w->out, &(struct chat_event){.type = CHAT_EVENT_START, .id = text_in(message, "id")});
 }
 
 static int on_block_start(struct decode_state *s, struct walk *w, const struct json *root)

@@ -440,6 +440,14 @@ static int say_error(struct arena *a, struct slice text, struct chat_events *ret
 	return events_say(a, ret, &(struct chat_event){.type = CHAT_EVENT_ERROR, .text = text});
 }
 
+static int say_start(struct decode_state *s, struct walk *w, const struct json *id)
+{
+	s->begun = true;
+	if (!wire_has_text(id))
+		return 0;
+	return events_say(w->a, w->out, &(struct chat_event){.type = CHAT_EVENT_START, .id = id->str});
+}
+
 static int say_finish(struct walk *w)
 {
 	struct chat_event e = {.type = CHAT_EVENT_FINISH};
@@ -478,7 +486,9 @@ int openai_decode_event(struct decode_state *s, struct arena *a, struct json_par
 	read_top(doc.root, &t);
 	if (!t.choices && (t.error || !t.usage) && wire_error_message(doc.root).n)
 		return say_error(a, wire_error_message(doc.root), ret);
-	rc = t.choices ? read_choices(&w, t.choices) : 0;
+	rc = s->begun ? 0 : say_start(s, &w, t.id);
+	if (rc == 0 && t.choices)
+		rc = read_choices(&w, t.choices);
 	if (rc == 0 && wire_is_string(w.finish))
 		rc = say_finish(&w);
 	if (rc == 0 && t.usage)
