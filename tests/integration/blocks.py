@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fenced code blocks of a Markdown page, and what runs them: one bash and one Python for the whole page.
 
-Both keep what earlier blocks left: variables, background processes, imports. Python gets top-level await and an event loop
-that goes on between its blocks, as `python3 -m asyncio` has; it starts at its first block with what bash has exported.
+Both keep what earlier blocks left: variables, background processes, imports. Python gets top-level await and an event
+loop that goes on between its blocks, as `python3 -m asyncio` has; it starts at its first block with what bash has
+exported.
 """
 import json
 import os

@@ -22,8 +22,8 @@ class AlertManager:
 
     async def list(self, state: Optional[str] = None, *, rule: Optional[str] = None, use_case: Optional[str] = None,
                    limit: int = 50) -> List[Dict[str, Any]]:
-        """Alerts, newest first: rule, severity, state (firing or resolved), use_case, summary, details, since, fired_at,
-        resolved_at, silenced, and under `delivery` whether the receivers took them.
+        """Alerts, newest first: rule, severity, state (firing or resolved), use_case, summary, details, since,
+        fired_at, resolved_at, silenced, and under `delivery` whether the receivers took them.
 
         While the database is away: what the daemon that answers has in memory.
         """
