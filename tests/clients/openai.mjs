@@ -48,6 +48,14 @@ const scenarios = {
       model, messages, tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }] });
     return answer.choices[0].message;
   },
+  async toolstream() { // the helper puts streamed calls together, and parses their arguments
+    const runner = client.chat.completions.stream({
+      model, messages, tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }] });
+    const final = await runner.finalChatCompletion();
+    const choice = final.choices[0];
+    return { text: choice.message.content, finish: choice.finish_reason,
+      calls: (choice.message.tool_calls ?? []).map((c) => [c.function.name, JSON.parse(c.function.arguments)]) };
+  },
   async models() {
     const ids = [];
     for await (const m of client.models.list()) ids.push(m.id);

@@ -111,13 +111,12 @@ def test_a_round_of_tools_reaches_a_model_of_the_other_protocol(daemon, upstream
     assert upstream.last().headers["anthropic-version"] == "2023-06-01"
 
 
-def test_headers_of_the_protocol_pass_to_a_model_that_speaks_it(daemon, upstream, tmp_path):
-    (tmp_path / "key").write_text("sk-secret")
+def test_headers_of_the_protocol_pass_to_a_model_that_speaks_it(start_daemon, upstream):
+    daemon = start_daemon(ANTHROPIC_API_KEY="sk-secret")
     name = daemon.name("keyed")
     daemon.use_case(name, policy="none")
     daemon.api("POST", "/api/v1/models", {"model_name": name, "version": "1", "use_case": name, "provider": "anthropic",
-                                          "configuration": {"endpoint": upstream.url + "/v1",
-                                                            "api_key_file": str(tmp_path / "key")}})
+                                          "configuration": {"endpoint": upstream.url + "/v1"}})
     daemon.api("POST", "/api/v1/models/%s@1/promote" % name, {"use_case": name})
     upstream.default = m.answer_with(200, message({"type": "text", "text": "hi"}))
     sent = {"anthropic-version": "2024-01-01", "anthropic-beta": "a,b"}
