@@ -711,28 +711,179 @@ TEST(a_snapshot_that_cannot_be_saved_is_told_and_stops_nothing)
 	teardown(&f);
 }
 
-TEST(rows_that_cannot_be_served_stop_the_start_by_name)
+/* --- entries that cannot be used --- */
+
+static void spoil(struct fixture *f, const char *sql)
+{
+	struct db *db = NULL;
+
+	CHECK_INT(db_open(f->place.url, &db, &f->err), 0);
+	CHECK_INT(db_exec(db, sql, db_args(NULL, 0), NULL, &f->err), 0);
+	db_close(db);
+}
+
+static void start_again(struct fixture *f)
+{
+	enum registry_origin origin = REGISTRY_EMPTY;
+
+	registry_free(f->r);
+	store_free(f->store);
+	f->generation = 0; /* it counts anew */
+	open_registry(f, f->url);
+	CHECK_INT(registry_load(f->r, &origin, &f->err), 0);
+	CHECK_INT(origin, REGISTRY_FROM_DATABASE);
+}
+
+static bool says(const struct snapshot_left_out *l, const char *word)
+{
+	char text[600];
+
+	(void)snprintf(text, sizeof(text), SLICE_FMT, SLICE_ARG(l->text));
+	return strstr(text, word) != NULL;
+}
+
+TEST(an_entry_that_cannot_be_used_is_left_out_by_name_and_the_others_serve)
 {
 	static const struct {
 		const char *sql, *says;
+		enum snapshot_fault_kind kind;
+		bool unguarded; /* use case u then */
 	} cases[] = {
-		{"insert into use_cases values ('u', '{\"log\":7}', 0, 0)", "use case u"},
-		{"insert into guardrail_policies values ('p', '[', 0, 0)", "guardrail policy p"},
-		{"insert into use_cases values ('u', '{\"policy\":\"gone\"}', 0, 0)", "gone"},
+		{"insert into use_cases values ('u', '{\"log\":7}', 0, 0)", "use case u", SNAPSHOT_BAD_USE_CASE, true},
+		{"insert into guardrail_policies values ('p', '[', 0, 0)", "guardrail policy p", SNAPSHOT_BAD_POLICY,
+		 false},
+		{"insert into guardrail_policies values ('default', '[', 0, 0)", "guardrail policy default",
+		 SNAPSHOT_BAD_POLICY, true},
+		{"insert into use_cases values ('u', '{\"policy\":\"gone\"}', 0, 0)", "gone", SNAPSHOT_BAD_POLICY,
+		 true},
+		{"update model_registry set configuration = '{' where use_case = 'u'", "a@1 of u", SNAPSHOT_BAD_MODEL,
+		 false},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct snapshot_use_case *u;
+		struct snapshot *s;
+		struct fixture f;
+
+		setup(&f);
+		add(&f, "a", "1", "u");
+		add(&f, "b", "1", "v");
+		CHECK_INT(unlink(f.snapshot), 0);
+		spoil(&f, cases[i].sql);
+		start_again(&f);
+		s = registry_snapshot(f.r);
+		CHECK_INT(s->n_left_out, 1);
+		CHECK_INT(s->left_out[0].kind, cases[i].kind);
+		CHECK(!s->left_out[0].replaced && says(&s->left_out[0], cases[i].says));
+		u = snapshot_use_case(s, S("u"));
+		CHECK(u && u->unguarded == cases[i].unguarded);
+		CHECK(snapshot_model(s, S("b@1")) != NULL);
+		CHECK(!snapshot_model(s, S("a@1")) == (cases[i].kind == SNAPSHOT_BAD_MODEL));
+		snapshot_unref(s);
+		teardown(&f);
+	}
+}
+
+static const struct snapshot_left_out *only_left_out(struct snapshot *s)
+{
+	CHECK_INT(s->n_left_out, 1);
+	return s->n_left_out ? &s->left_out[0] : NULL;
+}
+
+TEST(of_a_policy_and_of_settings_the_version_that_served_last_stays)
+{
+	const char *sql[] = {"update guardrail_policies set document = '['", "update use_cases set settings = '['"};
+
+	for (size_t i = 0; i < COUNT_OF(sql); i++) {
+		const struct snapshot_use_case *u;
+		struct snapshot *s;
+		struct fixture f;
+
+		setup(&f);
+		CHECK_INT(registry_put_policy(f.r, S("p"), S("{" RULES "}"), &who, &f.err), 0);
+		CHECK_INT(registry_put_use_case(f.r, S("u"), S("{\"policy\":\"p\"}"), &who, &f.err), 0);
+		spoil(&f, sql[i]);
+		for (int again = 0; again < 3; again++) { /* from what is published, and from what lies on disk */
+			if (again == 1)
+				start_again(&f);
+			else
+				CHECK_INT(registry_refresh(f.r, &f.err), 0);
+			s = registry_snapshot(f.r);
+			CHECK(only_left_out(s)->replaced);
+			u = snapshot_use_case(s, S("u"));
+			CHECK(u && u->policy && u->policy->policy.n_rules > 0 && !u->unguarded);
+			snapshot_unref(s);
+		}
+		teardown(&f);
+	}
+}
+
+TEST(what_is_left_out_is_known_without_a_database_too)
+{
+	enum registry_origin origin = REGISTRY_EMPTY;
+	struct snapshot *s;
+	struct fixture f;
+
+	setup(&f);
+	CHECK_INT(registry_put_use_case(f.r, S("u"), S("{}"), &who, &f.err), 0);
+	CHECK_INT(unlink(f.snapshot), 0);
+	spoil(&f, "insert into guardrail_policies values ('default', '[', 0, 0)");
+	start_again(&f);
+	registry_free(f.r);
+	store_free(f.store);
+	f.generation = 0;
+	open_registry(&f, "sqlite:/proc/no/such/muster.db");
+	CHECK_INT(registry_load(f.r, &origin, &f.err), 0);
+	CHECK_INT(origin, REGISTRY_FROM_DISK);
+	s = registry_snapshot(f.r);
+	CHECK(!only_left_out(s)->replaced);
+	CHECK(snapshot_use_case(s, S("u"))->unguarded); /* it does not serve unjudged */
+	CHECK(snapshot_is_unguarded(s, NULL));
+	snapshot_unref(s);
+	teardown(&f);
+}
+
+TEST(beside_a_bad_entry_changes_go_on_but_none_may_make_it_worse)
+{
+	struct snapshot *s;
+	struct uuid a;
+	struct fixture f;
+
+	setup(&f);
+	a = add(&f, "a", "1", "u");
+	spoil(&f, "update model_registry set configuration = '{'");
+	CHECK_INT(registry_refresh(f.r, &f.err), 0);
+	(void)add(&f, "b", "1", "v"); /* another one */
+	s = registry_snapshot(f.r);
+	CHECK_INT(only_left_out(s)->kind, SNAPSHOT_BAD_MODEL);
+	snapshot_unref(s);
+	f.err = (struct err){0};
+	CHECK_INT(registry_set_status(f.r, &a, MODEL_CURRENT, &who, NULL, &f.err), E_INVALID);
+	CHECK(strstr(f.err.text, "a@1 of u") != NULL);
+	CHECK_INT(registry_set_configuration(f.r, &a, S("{}"), &who, &f.err), 0); /* mended */
+	s = registry_snapshot(f.r);
+	CHECK_INT(s->n_left_out, 0);
+	CHECK(snapshot_model(s, S("a@1")) != NULL);
+	snapshot_unref(s);
+	teardown(&f);
+}
+
+TEST(more_bad_entries_than_can_be_left_out_are_an_error)
+{
+	char sql[200];
+
+	for (int n = REGISTRY_MAX_LEFT_OUT; n <= REGISTRY_MAX_LEFT_OUT + 1; n++) {
 		enum registry_origin origin;
-		struct db *db = NULL;
 		struct fixture f;
 
 		setup_at(&f, 0);
-		CHECK_INT(db_open(f.place.url, &db, &f.err), 0);
-		CHECK_INT(db_exec(db, cases[i].sql, db_args(NULL, 0), NULL, &f.err), 0);
-		CHECK_INT(registry_load(f.r, &origin, &f.err), E_INVALID);
-		CHECK(strstr(f.err.text, cases[i].says));
-		CHECK(!registry_snapshot(f.r));
-		db_close(db);
+		for (int i = 0; i < n; i++) {
+			(void)snprintf(sql, sizeof(sql), "insert into guardrail_policies values ('p%d', '[', 0, 0)", i);
+			spoil(&f, sql);
+		}
+		CHECK_INT(registry_load(f.r, &origin, &f.err), n == REGISTRY_MAX_LEFT_OUT ? 0 : E_INVALID);
+		if (n > REGISTRY_MAX_LEFT_OUT)
+			CHECK(strstr(f.err.text, "more than 64 entries") != NULL);
 		teardown(&f);
 	}
 }

@@ -407,6 +407,13 @@ static void write_calls(struct prom_writer *w, const struct daemon *d)
 	}
 }
 
+static void write_left_out(struct prom_writer *w, const struct snapshot *s)
+{
+	prom_family(w, "muster_registry_left_out", PROM_GAUGE,
+		    "Entries of the registry that cannot be used: left out, or served as they were before.");
+	prom_count(w, NULL, 0, s ? s->n_left_out : 0);
+}
+
 /* What has no series of its own is counted together with others. */
 static void write_folded(struct prom_writer *w, const struct daemon *d, const struct snapshot *s)
 {
@@ -455,6 +462,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	write_gateway(&w, d);
 	daemon_write_upstreams(&w, s);
 	write_lookups(&w, d);
+	write_left_out(&w, s);
 	write_deployments(&w, d, s);
 	write_use_case_counters(&w, d, &names);
 	write_texts(&w, d, &names);

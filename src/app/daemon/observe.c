@@ -7,6 +7,7 @@
 #include "serving/gateway/target.h"
 
 #define HOUR_US INT64_C(3600000000)
+#define LEFT_OUT_SHOWN 180 /* bytes of what is wrong */
 
 static void observe_lookups(struct daemon *d, int64_t now)
 {
@@ -44,6 +45,19 @@ static const char *why_denied(const struct snapshot_model *m, char *buf, size_t 
 	return buf;
 }
 
+/* The first by its name and what is wrong with it, the others by their number. */
+static void say_left_out(struct daemon *d, const struct snapshot *s, int64_t now)
+{
+	const struct snapshot_left_out *first = &s->left_out[0];
+	char more[32] = "";
+
+	if (s->n_left_out > 1)
+		(void)snprintf(more, sizeof(more), "; and %zu more", s->n_left_out - 1);
+	health_set(&d->health, HEALTH_REGISTRY, HEALTH_DEGRADED, now, "%s: " SLICE_FMT "%s",
+		   first->replaced ? "the version before serves" : "left out",
+		   (int)min_size(first->text.n, LEFT_OUT_SHOWN), first->text.p, more);
+}
+
 static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t now)
 {
 	const struct snapshot_model *denied = find_denied(s);
@@ -64,6 +78,8 @@ static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t
 	else if (denied)
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_DEGRADED, now, "%s",
 			   why_denied(denied, why, sizeof(why)));
+	else if (s->n_left_out)
+		say_left_out(d, s, now);
 	else
 		health_set(&d->health, HEALTH_REGISTRY, HEALTH_OK, now,
 			   "%zu use case%s, %zu with a current model, %zu model%s, snapshot %llu", s->n_use_cases,
@@ -72,6 +88,7 @@ static void observe_registry(struct daemon *d, const struct snapshot *s, int64_t
 	health_count(&d->health, HEALTH_REGISTRY, "use_cases", s ? s->n_use_cases : 0);
 	health_count(&d->health, HEALTH_REGISTRY, "with_current_model", n_current);
 	health_count(&d->health, HEALTH_REGISTRY, "models", s ? s->n_models : 0);
+	health_count(&d->health, HEALTH_REGISTRY, "left_out", s ? s->n_left_out : 0);
 	health_count(&d->health, HEALTH_REGISTRY, "snapshot", s ? s->generation : 0);
 	health_time(&d->health, HEALTH_REGISTRY, "snapshot_built", s ? s->built_us : 0);
 	observe_lookups(d, now);

@@ -39,6 +39,8 @@ static int run(struct change *c, int (*apply)(struct change *c, void *arg, struc
 	if (!rc && c->changed)
 		rc = registry_candidate(c->r, c->db, c->a, &s, err);
 	if (!rc && c->changed)
+		rc = registry_check_left_out(c->r, s, err);
+	if (!rc && c->changed)
 		rc = store_registry_changed(c->db, &n, err);
 	if (!rc && c->changed)
 		rc = db_commit(c->db, err);

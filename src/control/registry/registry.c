@@ -94,9 +94,28 @@ static unsigned slot_of(struct slice use_case, void *arg)
 	return slot->index;
 }
 
-static int read_use_cases(struct db *db, struct arena *a, struct json_parser *parser, struct snapshot_source *src,
+/* Of a use case whose stored settings cannot be used: those that served last, or none, and then it does not serve. */
+static int bad_use_case(struct registry *r, struct source *s, struct slice name, const struct err *why,
+			struct use_case *ret, struct err *err)
+{
+	const struct snapshot *previous = source_previous(r, s);
+	const struct snapshot_use_case *u = previous ? map_get(&previous->by_use_case, name) : NULL;
+	const struct snapshot_left_out *l = u ? snapshot_left_out(previous, SNAPSHOT_BAD_USE_CASE, name) : NULL;
+	struct snapshot_left_out what = {.kind = SNAPSHOT_BAD_USE_CASE, .name = name};
+	bool usable = u && !(l && !l->replaced);
+
+	*ret = usable ? u->settings : (struct use_case){.name = name};
+	what.replaced = usable;
+	what.text = slice_from(arena_printf(s->a, "the stored settings of use case " SLICE_FMT " cannot be used: %s",
+					    SLICE_ARG(slice_sub(name, 0, 64)), why->text));
+	return source_leave_out(s, &what, err);
+}
+
+static int read_use_cases(struct registry *r, struct db *db, struct json_parser *parser, struct source *s,
 			  struct err *err)
 {
+	struct snapshot_source *src = &s->src;
+	struct arena *a = s->a;
 	struct use_case_row *rows = NULL;
 	struct use_case *list;
 	size_t n = 0;
@@ -112,10 +131,11 @@ static int read_use_cases(struct db *db, struct arena *a, struct json_parser *pa
 		struct err why = {0};
 
 		if (json_parse_copy(parser, a, rows[i].settings, NULL, &root, &why) ||
-		    use_case_parse(a, rows[i].name, root, &list[i], &why))
-			return err_set(err, E_INVALID,
-				       "the stored settings of use case " SLICE_FMT " cannot be used: %s",
-				       SLICE_ARG(slice_sub(rows[i].name, 0, 64)), why.text);
+		    use_case_parse(a, rows[i].name, root, &list[i], &why)) {
+			rc = bad_use_case(r, s, rows[i].name, &why, &list[i], err);
+			if (rc)
+				return rc;
+		}
 		list[i].created_us = rows[i].created_us;
 		list[i].updated_us = rows[i].updated_us;
 	}
@@ -124,47 +144,67 @@ static int read_use_cases(struct db *db, struct arena *a, struct json_parser *pa
 	return 0;
 }
 
-static int add_default_policy(struct registry *r, struct arena *a, struct policy *list, size_t *n, struct err *err)
+/* One that is there and cannot be used is not replaced by the built-in one: that is not what was asked for. */
+static int add_default_policy(struct registry *r, struct source *s, size_t *n, struct err *err)
 {
 	int rc;
 
 	for (size_t i = 0; i < *n; i++) {
-		if (slice_eq_str(list[i].name, "default"))
+		if (slice_eq_str(s->policies[i].name, "default"))
+			return 0;
+	}
+	for (size_t i = 0; i < s->src.n_left_out; i++) {
+		if (s->left_out[i].kind == SNAPSHOT_BAD_POLICY && slice_eq_str(s->left_out[i].name, "default"))
 			return 0;
 	}
 	if (!r->hooks.default_policy)
 		return 0;
-	rc = r->hooks.default_policy(a, &list[*n], err);
+	rc = r->hooks.default_policy(s->a, &s->policies[*n], err);
 	if (!rc)
 		++*n;
 	return rc;
 }
 
-static int read_policies(struct registry *r, struct db *db, struct arena *a, struct json_parser *parser,
-			 struct snapshot_source *src, struct err *err)
+/* The version that served last stays, if there is one. */
+static int bad_policy(struct registry *r, struct source *s, struct slice name, const struct err *why, size_t *n,
+		      struct err *err)
+{
+	const struct policy *previous = source_previous_policy(r, s, name);
+	struct snapshot_left_out what = {.kind = SNAPSHOT_BAD_POLICY, .name = name, .replaced = previous != NULL};
+
+	if (previous)
+		s->policies[(*n)++] = *previous;
+	what.text = slice_from(arena_printf(s->a, "the stored guardrail policy " SLICE_FMT " cannot be used: %s",
+					    SLICE_ARG(slice_sub(name, 0, 64)), why->text));
+	return source_leave_out(s, &what, err);
+}
+
+static int read_policies(struct registry *r, struct db *db, struct json_parser *parser, struct source *s,
+			 struct err *err)
 {
 	struct policy_row *rows = NULL;
-	struct policy *list;
-	size_t n = 0;
-	int rc = db ? store_policy_list(db, a, &rows, &n, err) : 0;
+	size_t n_rows = 0, n = 0;
+	int rc = db ? store_policy_list(db, s->a, &rows, &n_rows, err) : 0;
 
 	if (rc)
 		return rc;
-	list = ARENA_ARRAY(a, struct policy, n + 1);
-	if (!list)
+	s->policies = ARENA_ARRAY(s->a, struct policy, n_rows + 1);
+	if (!s->policies)
 		return err_set(err, E_TOOBIG, "too many guardrail policies");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n_rows && !rc; i++) {
 		struct json *root = NULL;
 		struct err why = {0};
 
-		if (json_parse_copy(parser, a, rows[i].document, NULL, &root, &why) ||
-		    policy_parse(a, root, &list[i], &why))
-			return err_set(err, E_INVALID, "the stored guardrail policy " SLICE_FMT " cannot be used: %s",
-				       SLICE_ARG(slice_sub(rows[i].name, 0, 64)), why.text);
+		if (json_parse_copy(parser, s->a, rows[i].document, NULL, &root, &why) ||
+		    policy_parse(s->a, root, &s->policies[n], &why))
+			rc = bad_policy(r, s, rows[i].name, &why, &n, err);
+		else
+			n++;
 	}
-	rc = add_default_policy(r, a, list, &n, err);
-	src->policies = list;
-	src->n_policies = n;
+	if (!rc)
+		rc = add_default_policy(r, s, &n, err);
+	s->src.policies = s->policies;
+	s->src.n_policies = n;
 	return rc;
 }
 
@@ -226,9 +266,9 @@ static int read_source(struct registry *r, struct db *db, struct arena *a, struc
 		rc = store_model_list(db, a, &all, &ret->models, &ret->src.n_models, err);
 	ret->src.models = ret->models;
 	if (!rc && db)
-		rc = read_use_cases(db, a, parser, &ret->src, err);
+		rc = read_use_cases(r, db, parser, ret, err);
 	if (!rc)
-		rc = read_policies(r, db, a, parser, &ret->src, err);
+		rc = read_policies(r, db, parser, ret, err);
 	if (!rc && db)
 		rc = store_key_list(db, a, &keys, &ret->src.n_keys, err);
 	ret->src.keys = keys;
@@ -242,34 +282,54 @@ static int prepare_locked(struct registry *r, struct snapshot *s, struct err *er
 	return r->hooks.prepare ? r->hooks.prepare(s, r->hooks.arg, err) : 0;
 }
 
-static int build_locked(struct registry *r, struct source *from, struct snapshot **ret, struct err *err)
+static int build_once_locked(struct registry *r, struct source *from, struct snapshot **ret, struct err *err)
 {
 	struct snapshot *s = NULL;
-	int rc;
+	int rc = snapshot_build(&from->src, slot_of, &r->slots, &s, err);
 
-	pending_apply(r->pending, from);
-	rc = snapshot_build(&from->src, slot_of, &r->slots, &s, err);
 	if (rc)
 		return rc;
 	s->built_us = clock_wall_us();
 	rc = prepare_locked(r, s, err);
-	if (rc)
-		snapshot_unref(s);
-	else
+	if (!rc) {
 		*ret = s;
+		return 0;
+	}
+	*from->src.fault = s->fault;
+	snapshot_unref(s);
+	return rc;
+}
+
+/* Again without each entry that is at fault, of which there is a bounded number. */
+static int build_locked(struct registry *r, struct source *from, struct snapshot **ret, struct err *err)
+{
+	struct snapshot_fault fault;
+	struct err why;
+	int rc;
+
+	pending_apply(r->pending, from);
+	from->src.fault = &fault;
+	do {
+		fault.kind = SNAPSHOT_NO_FAULT;
+		why = (struct err){0};
+		rc = build_once_locked(r, from, ret, &why);
+	} while (rc && !source_mend(r, from, &fault, &why));
+	if (rc)
+		(void)err_set(err, rc, "%s", why.text); /* rc says it */
 	return rc;
 }
 
 int registry_candidate(struct registry *r, struct db *db, struct arena *a, struct snapshot **ret, struct err *err)
 {
-	struct source src = {0};
+	struct source src = {.a = a};
 	int rc = read_source(r, db, a, &src, err);
 
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&r->publish_lock);
-	rc = build_locked(r, &src, ret, err);
-	pthread_mutex_unlock(&r->publish_lock);
+	if (!rc) {
+		pthread_mutex_lock(&r->publish_lock);
+		rc = build_locked(r, &src, ret, err);
+		pthread_mutex_unlock(&r->publish_lock);
+	}
+	source_release(&src);
 	return rc;
 }
 
@@ -284,6 +344,8 @@ static void publish_locked(struct registry *r, struct snapshot *s)
 {
 	struct snapshot *old;
 
+	registry_tell_left_out(r->published, s); /* the publish lock is held: it stays */
+
 	pthread_mutex_lock(&r->view_lock);
 	old = r->published;
 	r->published = s;
@@ -297,23 +359,24 @@ static void publish_locked(struct registry *r, struct snapshot *s)
 static int rebuild_from_locked(struct registry *r, const struct snapshot *s, struct snapshot **ret, struct err *err)
 {
 	CLEANUP(arena_release) struct arena a;
-	struct source src = {.src = {.n_models = s->n_models,
+	struct source src = {.a = &a,
+			     .src = {.n_models = s->n_models,
 				     .n_use_cases = s->n_use_cases,
 				     .n_policies = s->n_policies,
 				     .n_deployments = s->n_deployments,
 				     .n_keys = s->n_keys,
 				     .asks_for_keys = s->asks_for_keys}};
 	struct use_case *use_cases;
-	struct policy *policies;
 	struct key *keys;
+	int rc = 0;
 
 	arena_init(&a, 16384, REGISTRY_MAX_BYTES);
 	src.src.models = src.models = ARENA_ARRAY(&a, struct model, s->n_models);
 	src.src.deployments = src.deployments = ARENA_ARRAY(&a, struct snapshot_deployment, s->n_deployments);
 	src.src.use_cases = use_cases = ARENA_ARRAY(&a, struct use_case, s->n_use_cases);
-	src.src.policies = policies = ARENA_ARRAY(&a, struct policy, s->n_policies);
+	src.src.policies = src.policies = ARENA_ARRAY(&a, struct policy, s->n_policies);
 	src.src.keys = keys = ARENA_ARRAY(&a, struct key, s->n_keys);
-	if (!src.models || !src.deployments || !use_cases || !policies || !keys)
+	if (!src.models || !src.deployments || !use_cases || !src.policies || !keys)
 		return err_set(err, E_TOOBIG, "the registry is too large");
 	for (size_t i = 0; i < s->n_models; i++)
 		src.models[i] = s->models[i].model;
@@ -322,10 +385,15 @@ static int rebuild_from_locked(struct registry *r, const struct snapshot *s, str
 	for (size_t i = 0; i < s->n_use_cases; i++)
 		use_cases[i] = s->use_cases[i].settings;
 	for (size_t i = 0; i < s->n_policies; i++)
-		policies[i] = s->policies[i].policy;
+		src.policies[i] = s->policies[i].policy;
 	for (size_t i = 0; i < s->n_keys; i++)
 		keys[i] = s->keys[i].key;
-	return build_locked(r, &src, ret, err);
+	for (size_t i = 0; i < s->n_left_out && !rc; i++)
+		rc = source_leave_out(&src, &s->left_out[i], err);
+	if (!rc)
+		rc = build_locked(r, &src, ret, err);
+	source_release(&src);
+	return rc;
 }
 
 int registry_rebuild_locked(struct registry *r, struct err *err)
@@ -497,7 +565,8 @@ static void keep_what_was_known(struct registry *r, const struct snapshot *fresh
 	struct snapshot *known = NULL;
 	char aside[4200];
 
-	if (fresh->n_models || !r->snapshot_path || snapshot_load(r->snapshot_path, slot_of, &r->slots, &known, NULL))
+	if (fresh->n_models || fresh->n_left_out || !r->snapshot_path ||
+	    snapshot_load(r->snapshot_path, slot_of, &r->slots, &known, NULL))
 		return;
 	(void)snprintf(aside, sizeof(aside), "%s.before", r->snapshot_path);
 	if (known->n_models && !rename(r->snapshot_path, aside))

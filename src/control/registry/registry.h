@@ -12,6 +12,8 @@
 
 struct registry;
 
+#define REGISTRY_MAX_LEFT_OUT 64 /* more entries that cannot be used stop the build */
+
 struct registry_hooks {
 	/* Makes a snapshot ready for requests (the gateway compiles endpoints and policies). */
 	int (*prepare)(struct snapshot *s, void *arg, struct err *err);
@@ -31,9 +33,9 @@ int registry_new(struct store *store, const struct registry_hooks *hooks, const 
 void registry_free(struct registry *r);
 
 enum registry_origin { REGISTRY_FROM_DATABASE, REGISTRY_FROM_DISK, REGISTRY_EMPTY };
-/* Builds and publishes the first snapshot: from the database; when that is away or damaged from disk; else empty. Fails
- * only when the database holds what cannot be served (the error says which row).  registry_problem says why it was not
- * the database. */
+/* Builds and publishes the first snapshot: from the database; when that is away or damaged from disk; else empty. What
+ * the database holds and cannot be served is left out (snapshot->left_out); it fails only when that is too much.
+ * registry_problem says why it was not the database. */
 int registry_load(struct registry *r, enum registry_origin *ret_origin, struct err *err);
 /*
  * Another process may have changed the registry: builds from the database again and publishes, unless nothing was

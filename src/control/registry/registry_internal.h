@@ -72,8 +72,24 @@ struct pending {
 struct source {
 	struct model *models;
 	struct snapshot_deployment *deployments;
+	struct policy *policies;    /* with room for one more */
 	struct snapshot_source src; /* points at the same */
+	struct arena *a;	    /* of what is added */
+	struct snapshot *previous;  /* what served before; looked for when it is needed */
+	bool looked;
+	struct snapshot_left_out left_out[REGISTRY_MAX_LEFT_OUT];
 };
+
+/* leave_out.c */
+const struct snapshot *source_previous(struct registry *r, struct source *s); /* borrowed; NULL: there is none */
+const struct policy *source_previous_policy(struct registry *r, struct source *s, struct slice name);
+void source_release(struct source *s);
+int source_leave_out(struct source *s, const struct snapshot_left_out *what, struct err *err);
+/* The source without the entry at fault.  E_NOTFOUND: nothing is to be left out. */
+int source_mend(struct registry *r, struct source *s, const struct snapshot_fault *fault, const struct err *why);
+/* A change may go without what is left out already; what it spoils itself is refused. */
+int registry_check_left_out(struct registry *r, const struct snapshot *s, struct err *err);
+void registry_tell_left_out(const struct snapshot *before, const struct snapshot *now);
 
 /* pending.c: with the publish lock held */
 void pending_apply(const struct pending *list, struct source *s);

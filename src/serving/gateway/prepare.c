@@ -208,10 +208,16 @@ int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
 		sha256_hex(s->use_cases[i].settings.name, key);
 		s->use_cases[i].memory = memory_of_route(arg->memory, key);
 	}
-	for (size_t i = 0; i < s->n_policies && !rc; i++)
+	for (size_t i = 0; i < s->n_policies && !rc; i++) {
 		rc = prepare_policy(&s->policies[i], arg->cache, err);
-	for (size_t i = 0; i < s->n_models && !rc; i++)
+		if (rc)
+			snapshot_blame(&s->fault, SNAPSHOT_BAD_POLICY, s->policies[i].policy.name);
+	}
+	for (size_t i = 0; i < s->n_models && !rc; i++) {
 		rc = prepare_model(s, &s->models[i], arg, err);
+		if (rc)
+			snapshot_blame(&s->fault, SNAPSHOT_BAD_MODEL, s->models[i].id_text);
+	}
 	memory_tidy(arg->memory);
 	return rc;
 }

@@ -169,6 +169,18 @@ static bool lacks_log(const struct exchange *e)
 	return e->log_required && !spool_has_room(e->g->spool, e->g->writer, 2 * e->http->body.n + LOG_ROOM_MIN);
 }
 
+/* What it asks of guardrails cannot be had: fallback content serves, or an error, and no model. */
+static void refuse_unguarded(struct exchange *e)
+{
+	if (!e->settings->guardrails || !snapshot_is_unguarded(e->snapshot, e->use_case))
+		return;
+	e->n_candidates = 0;
+	e->error_status = 503;
+	snprintf(e->error_text, sizeof(e->error_text),
+		 "the guardrails of " SLICE_FMT " cannot be used, and nothing leaves unjudged: see /health",
+		 SLICE_ARG(e->use_case_name));
+}
+
 enum next exchange_route(struct exchange *e)
 {
 	struct slice wanted = e->request.use_case.n ? e->request.use_case : e->request.model;
@@ -194,6 +206,7 @@ enum next exchange_route(struct exchange *e)
 	if (!access_allows(&e->caller, e->use_case_name))
 		return refuse_use_case(e);
 	choose_policy(e);
+	refuse_unguarded(e);
 	e->stats = measure_use_case(e->g, e->use_case);
 	counter_add(&e->stats->requests, 1);
 	if (lacks_log(e)) /* before it costs a model's time */

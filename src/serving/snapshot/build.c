@@ -82,8 +82,10 @@ static int add_model(struct build *b, const struct model *from, struct err *err)
 	if (!m->id_text.p || !m->full_name.p)
 		return too_big(err);
 	rc = read_config(b, m, err);
-	if (rc)
+	if (rc) {
+		snapshot_blame(b->src->fault, SNAPSHOT_BAD_MODEL, m->id_text);
 		return rc;
+	}
 	s->n_models++;
 	return 0;
 }
@@ -153,7 +155,8 @@ static int add_use_cases(struct build *b, struct err *err)
 {
 	struct snapshot *s = b->s;
 
-	s->use_cases = ARENA_ARRAY(&s->arena, struct snapshot_use_case, b->src->n_use_cases + s->n_models);
+	s->use_cases =
+		ARENA_ARRAY(&s->arena, struct snapshot_use_case, b->src->n_use_cases + s->n_models + s->n_left_out);
 	if (!s->use_cases)
 		return too_big(err);
 	for (size_t i = 0; i < b->src->n_use_cases; i++) {
@@ -165,6 +168,14 @@ static int add_use_cases(struct build *b, struct err *err)
 	for (size_t i = 0; i < s->n_models; i++) {
 		struct use_case defaults = {.name = s->models[i].model.use_case};
 		int rc = map_get(&s->by_use_case, defaults.name) ? 0 : add_use_case(b, &defaults, err);
+
+		if (rc)
+			return rc;
+	}
+	for (size_t i = 0; i < s->n_left_out; i++) { /* it is there, though its only model is not */
+		struct use_case defaults = {.name = s->left_out[i].use_case};
+		int rc = !defaults.name.n || map_get(&s->by_use_case, defaults.name) ? 0
+										     : add_use_case(b, &defaults, err);
 
 		if (rc)
 			return rc;
@@ -236,21 +247,38 @@ static int write_current(struct snapshot *s, struct snapshot_use_case *u, struct
 	return snapshot_copy_slice(&s->arena, buf_slice(&out), &u->current_json, err);
 }
 
-static int finish_use_case(struct snapshot *s, struct snapshot_use_case *u, struct err *err)
+/* Checks that were asked for are never skipped in silence. */
+static int find_guard(struct build *b, struct snapshot_use_case *u, struct slice policy, struct err *err)
 {
+	const struct snapshot_left_out *l = snapshot_left_out(b->s, SNAPSHOT_BAD_POLICY, policy);
+
+	u->policy = find_policy(b->s, policy);
+	if (u->policy)
+		return 0;
+	u->unguarded = l != NULL;
+	if (l || !u->settings.policy.p)
+		return 0;
+	snapshot_blame(b->src->fault, SNAPSHOT_BAD_POLICY, policy);
+	return err_set(err, E_INVALID,
+		       "use case " SLICE_FMT " names guardrail policy '" SLICE_FMT
+		       "', which does not exist: save it first, or say none",
+		       SLICE_ARG(u->settings.name), SLICE_ARG(policy));
+}
+
+static int finish_use_case(struct build *b, struct snapshot_use_case *u, struct err *err)
+{
+	struct snapshot *s = b->s;
+	const struct snapshot_left_out *l = snapshot_left_out(s, SNAPSHOT_BAD_USE_CASE, u->settings.name);
 	struct slice policy = u->settings.policy.p ? u->settings.policy : SLICE_LIT("default");
+	int rc;
 
 	add_to_chain(u, u->current);
 	for (size_t i = 0; i < u->settings.n_fallback; i++)
 		add_to_chain(u, resolve(s, u->settings.name, u->settings.fallback[i]));
-	if (!slice_eq_str(policy, "none")) {
-		u->policy = find_policy(s, policy);
-		if (!u->policy && u->settings.policy.p) /* checks that were asked for are never skipped in silence */
-			return err_set(err, E_INVALID,
-				       "use case " SLICE_FMT " names guardrail policy '" SLICE_FMT
-				       "', which does not exist: save it first, or say none",
-				       SLICE_ARG(u->settings.name), SLICE_ARG(policy));
-	}
+	if (!slice_eq_str(policy, "none") && (rc = find_guard(b, u, policy, err)))
+		return rc;
+	if (l && !l->replaced) /* nobody knows what it asks for */
+		u->unguarded = true;
 	return u->current ? write_current(s, u, err) : 0;
 }
 
@@ -322,11 +350,12 @@ static int build_all(struct build *b, struct err *err)
 {
 	int rc;
 
-	if ((rc = add_policies(b, err)) || (rc = add_models(b, err)) || (rc = add_use_cases(b, err)) ||
-	    (rc = set_currents(b->s, err)) || (rc = add_deployments(b, err)) || (rc = add_keys(b, err)))
+	if ((rc = snapshot_copy_left_out(b->s, b->src, err)) || (rc = add_policies(b, err)) ||
+	    (rc = add_models(b, err)) || (rc = add_use_cases(b, err)) || (rc = set_currents(b->s, err)) ||
+	    (rc = add_deployments(b, err)) || (rc = add_keys(b, err)))
 		return rc;
 	for (size_t i = 0; i < b->s->n_use_cases; i++) {
-		rc = finish_use_case(b->s, &b->s->use_cases[i], err);
+		rc = finish_use_case(b, &b->s->use_cases[i], err);
 		if (rc)
 			return rc;
 	}

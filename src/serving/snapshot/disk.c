@@ -26,6 +26,18 @@ static void write_deployment(struct json_writer *w, const struct snapshot_deploy
 	jw_object_end(w);
 }
 
+static void write_left_out(struct json_writer *w, const struct snapshot_left_out *l)
+{
+	jw_object(w);
+	jw_kcstr(w, "kind", snapshot_fault_name(l->kind));
+	jw_kbool(w, "replaced", l->replaced);
+	jw_kbool(w, "current", l->is_current);
+	jw_kstr(w, "name", l->name);
+	jw_kstr(w, "use_case", l->use_case);
+	jw_kstr(w, "text", l->text);
+	jw_object_end(w);
+}
+
 static void write_body(struct json_writer *w, const struct snapshot *s)
 {
 	char at[CLOCK_ISO_SIZE];
@@ -51,6 +63,11 @@ static void write_body(struct json_writer *w, const struct snapshot *s)
 	jw_array(w);
 	for (size_t i = 0; i < s->n_deployments; i++)
 		write_deployment(w, &s->deployments[i]);
+	jw_array_end(w);
+	jw_key(w, "left_out");
+	jw_array(w);
+	for (size_t i = 0; i < s->n_left_out; i++)
+		write_left_out(w, &s->left_out[i]);
 	jw_array_end(w);
 	jw_kbool(w, "asks_for_keys", s->asks_for_keys);
 	jw_key(w, "keys");
@@ -201,6 +218,31 @@ static int load_deployments(struct load *l, const struct json *body, struct err 
 	return 0;
 }
 
+static int load_left_out(struct load *l, const struct json *body, struct err *err)
+{
+	const struct json *v = list_of(body, "left_out", &l->src.n_left_out);
+	struct snapshot_left_out *at = ARENA_ARRAY(l->a, struct snapshot_left_out, l->src.n_left_out);
+
+	if (!at)
+		return err_set(err, E_TOOBIG, "too much is left out");
+	l->src.left_out = at;
+	for (; v; v = v->next, at++) {
+		struct slice kind = {NULL, 0};
+		int rc;
+
+		if ((rc = json_get_str(v, "kind", &kind, err)) ||
+		    (rc = json_get_bool(v, "replaced", &at->replaced, err)) ||
+		    (rc = json_get_bool(v, "current", &at->is_current, err)) ||
+		    (rc = json_get_str(v, "name", &at->name, err)) ||
+		    (rc = json_get_str(v, "use_case", &at->use_case, err)) ||
+		    (rc = json_get_str(v, "text", &at->text, err)))
+			return rc;
+		if (snapshot_fault_parse(kind, &at->kind))
+			return err_set(err, E_INVALID, "what is left out is of no known kind");
+	}
+	return 0;
+}
+
 static int load_keys(struct load *l, const struct json *body, struct err *err)
 {
 	const struct json *v = list_of(body, "keys", &l->src.n_keys);
@@ -250,7 +292,8 @@ static int load_document(struct load *l, struct slice text, struct err *err)
 	json_parser_free(parser);
 	if (rc || (rc = check_document(root, &body, err)) || (rc = load_models(l, body, err)) ||
 	    (rc = load_use_cases(l, body, err)) || (rc = load_policies(l, body, err)) ||
-	    (rc = load_deployments(l, body, err)) || (rc = load_keys(l, body, err)))
+	    (rc = load_deployments(l, body, err)) || (rc = load_left_out(l, body, err)) ||
+	    (rc = load_keys(l, body, err)))
 		return rc;
 	if (!json_get_str(body, "built_at", &built, NULL) && built.p)
 		(void)clock_parse(built, 0, &l->built_us); /* for people only: 0 is fine */

@@ -42,6 +42,7 @@ struct snapshot_use_case {
 	struct snapshot_policy *policy; /* NULL: "none" */
 	unsigned slot;			/* index for metrics: stable while the process lives */
 	void *memory;			/* struct route_memory, by gateway_prepare */
+	bool unguarded;			/* what it asks of guardrails cannot be had: nothing may leave */
 	struct slice current_json;	/* the body that answers GET .../current; absent when none */
 };
 
@@ -50,6 +51,32 @@ struct snapshot_deployment { /* one that is under way */
 	struct slice use_case;
 	struct uuid model_id;
 	unsigned share;
+};
+
+/* An entry of the registry that cannot be used.  It is named by a model's id, or a policy's or use case's name. */
+enum snapshot_fault_kind {
+	SNAPSHOT_NO_FAULT,
+	SNAPSHOT_BAD_MODEL,
+	SNAPSHOT_BAD_POLICY,
+	SNAPSHOT_BAD_USE_CASE,
+	SNAPSHOT_N_FAULTS,
+};
+struct snapshot_fault {
+	enum snapshot_fault_kind kind;
+	char name[300];
+};
+const char *snapshot_fault_name(enum snapshot_fault_kind kind);
+/* Which entry an error is about; f may be NULL. */
+void snapshot_blame(struct snapshot_fault *f, enum snapshot_fault_kind kind, struct slice name);
+
+/* One that a snapshot goes without, so that all others serve. */
+struct snapshot_left_out {
+	enum snapshot_fault_kind kind;
+	bool replaced;	       /* by the version that served before */
+	bool is_current;       /* a model that its use case would be served by */
+	struct slice name;     /* as in a fault */
+	struct slice use_case; /* of a model */
+	struct slice text;     /* what is wrong with it: names it as people do */
 };
 
 struct snapshot_key {
@@ -76,8 +103,11 @@ struct snapshot {
 	struct map by_model_id;	   /* id text -> snapshot_model */
 	struct snapshot_key *keys; /* every API key that is not revoked */
 	size_t n_keys;
-	bool asks_for_keys;	  /* there was a key once: who has none is refused, though all be revoked */
-	struct map by_key_digest; /* digest -> snapshot_key */
+	struct snapshot_left_out *left_out;
+	size_t n_left_out;
+	struct snapshot_fault fault; /* set by who prepares it, when that fails */
+	bool asks_for_keys;	     /* there was a key once: who has none is refused, though all be revoked */
+	struct map by_key_digest;    /* digest -> snapshot_key */
 	void (*free_prepared)(struct snapshot *s); /* or NULL */
 };
 
@@ -94,7 +124,10 @@ struct snapshot_source {
 	size_t n_deployments;
 	const struct key *keys; /* revoked ones are left out */
 	size_t n_keys;
-	bool asks_for_keys; /* even when keys is empty */
+	bool asks_for_keys;			  /* even when keys is empty */
+	const struct snapshot_left_out *left_out; /* what is not among all these */
+	size_t n_left_out;
+	struct snapshot_fault *fault; /* or NULL: set when one entry is at fault for an error */
 };
 
 /* A use case gets the slot that slot_of says (NULL: its index). E_INVALID names the row that does not parse. */
@@ -111,6 +144,10 @@ const struct snapshot_model *snapshot_model(const struct snapshot *s, struct sli
  * who has come to the new model stays there.
  */
 bool snapshot_splits_off(const struct snapshot_use_case *u, struct slice key);
+const struct snapshot_left_out *snapshot_left_out(const struct snapshot *s, enum snapshot_fault_kind kind,
+						  struct slice name);
+/* Whether what would be served could not be judged as it has to be.  u NULL: by the policy "default". */
+bool snapshot_is_unguarded(const struct snapshot *s, const struct snapshot_use_case *u);
 const struct snapshot_key *snapshot_key(const struct snapshot *s, const char digest[KEY_DIGEST_SIZE]);
 /* The closest name of a use case or model, for "did you mean"; absent when nothing is close. */
 struct slice snapshot_nearest(const struct snapshot *s, struct slice name);
