@@ -52,9 +52,10 @@ class Exposed:
 
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory, make_upstream_once):
-    daemon = m.Muster(tmp_path_factory.mktemp("monitoring"))
+    good, bad = make_upstream_once(), make_upstream_once()
+    daemon = m.Muster(tmp_path_factory.mktemp("monitoring"),
+                      "alerts:\n  receivers:\n    ops:\n      url: %s/hook\n" % make_upstream_once().url)
     try:
-        good, bad = make_upstream_once(), make_upstream_once()
         bad.default = m.answer_with(500, {"error": {"message": "no"}})
         daemon.policy("words", {"id": "w", "kind": "literal", "action": "mask", "severity": "critical",
                                 "values": ["forbidden"]})
