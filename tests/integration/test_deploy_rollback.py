@@ -139,6 +139,20 @@ def test_snapshots_bring_back_what_was(world):
     assert served_by(daemon) == "bad@1.0"
 
 
+def test_a_snapshot_brings_back_what_its_policy_said(world):
+    daemon, good, bad = world
+    daemon.policy("house", {"id": "word", "kind": "literal", "values": ["forbidden"], "action": "block"})
+    daemon.use_case("drill", policy="house", fallback_content="")
+    assert back(daemon).status == 200
+    kept = daemon.api("GET", "/api/v1/snapshots?use_case=drill")["data"][0]["snapshot_id"]
+    daemon.policy("house")
+    assert daemon.chat("drill", "forbidden").status == 200
+    got = back(daemon, snapshot_id=kept).json()
+    assert got["policy"].startswith("house-"), got
+    assert daemon.chat("drill", "forbidden").status == 400
+    assert daemon.api("GET", "/api/v1/guardrails/policies/house")["rules"] == []
+
+
 @pytest.mark.parametrize("body,status,code", [
     ({}, 400, "missing_member"), ({"use_case": "nope"}, 404, "nothing_to_roll_back_to"),
     ({"use_case": "drill", "to_model": "nope"}, 404, "nothing_to_roll_back_to"),

@@ -291,6 +291,52 @@ TEST(a_snapshot_brings_back_model_configuration_and_settings)
 	teardown(&f);
 }
 
+static struct slice policy_of(struct fixture *f, const char *use_case)
+{
+	struct snapshot *s = registry_snapshot(f->r);
+	const struct snapshot_use_case *u = snapshot_use_case(s, slice_from(use_case));
+	struct slice name = arena_slice(&f->a, u && u->policy ? u->policy->policy.name : S(""));
+
+	snapshot_unref(s);
+	return name;
+}
+
+/* Others go on with what the shared policy says now. */
+TEST(a_snapshot_brings_its_policy_back_for_its_use_case_alone)
+{
+	static const char *const strict =
+		"{\"rules\":[{\"id\":\"r\",\"kind\":\"literal\",\"values\":[\"x\"],\"action\":\"block\"}]}";
+	struct rollback to = {.use_case = S("u_layer")};
+	struct uuid checkpoint;
+	struct fixture f;
+	struct slice own;
+
+	setup(&f);
+	CHECK_INT(registry_put_policy(f.r, S("shared"), slice_from(strict), &who, &f.err), 0);
+	CHECK_INT(registry_put_use_case(f.r, S("u_layer"), S("{\"policy\":\"shared\"}"), &who, &f.err), 0);
+	CHECK_INT(registry_put_use_case(f.r, S("other"), S("{\"policy\":\"shared\"}"), &who, &f.err), 0);
+	add(&f, "a", MODEL_CURRENT);
+	add(&f, "b", MODEL_CANDIDATE);
+	CHECK_INT(back(&f, "b"), 0);
+	checkpoint = f.result.checkpoint_id;
+	to.checkpoint = &checkpoint;
+	CHECK_INT(registry_rollback(f.r, &f.a, &to, &who, &f.result, &f.err), 0);
+	CHECK(!f.result.policy.n); /* it says the same still */
+	CHECK(slice_eq_str(policy_of(&f, "u_layer"), "shared"));
+	CHECK_INT(registry_put_policy(f.r, S("shared"), S("{\"rules\":[]}"), &who, &f.err), 0);
+	CHECK_INT(back(&f, "b"), 0);
+	CHECK_INT(registry_rollback(f.r, &f.a, &to, &who, &f.result, &f.err), 0);
+	own = policy_of(&f, "u_layer");
+	CHECK(slice_starts(own, S("shared-")) && own.n == 15 && slice_eq(own, f.result.policy));
+	CHECK(slice_eq_str(policy_of(&f, "other"), "shared"));
+	CHECK_INT(count(&f, "select id from registry_events where kind = 'policy.saved'"), 3);
+	CHECK_INT(back(&f, "b"), 0);
+	CHECK_INT(registry_rollback(f.r, &f.a, &to, &who, &f.result, &f.err), 0); /* again: the same one */
+	CHECK(slice_eq(policy_of(&f, "u_layer"), own));
+	CHECK_INT(count(&f, "select id from registry_events where kind = 'policy.saved'"), 3);
+	teardown(&f);
+}
+
 /* --- several at once --- */
 
 struct worker {

@@ -19,6 +19,12 @@ static int print_result(struct cli *c, const struct json *r)
 	if (json_text(r, "deployment_id").n)
 		out_printf(&c->out, "        the deployment has ended: muster deploy show " SLICE_FMT "\n",
 			   SLICE_ARG(json_text(r, "deployment_id")));
+	if (json_text(r, "policy").n)
+		out_printf(
+			&c->out,
+			"        its guardrail policy reads otherwise now: the use case has one of its own, " SLICE_FMT
+			", that says what was said then\n",
+			SLICE_ARG(json_text(r, "policy")));
 	if (recorded && recorded->type == JSON_BOOL && !recorded->boolean)
 		out_printf(&c->out,
 			   "        not in the database yet: it is recorded when that is back (muster health)\n");
@@ -63,6 +69,8 @@ static void write_result(struct json_writer *w, const struct rollback_result *r)
 	jw_cstr(w, r->to.n ? r->to.p : NULL);
 	jw_kcstr(w, "snapshot_id", uuid_format(&r->checkpoint_id, id));
 	jw_kcstr(w, "deployment_id", uuid_is_nil(&r->deployment_id) ? NULL : uuid_format(&r->deployment_id, id));
+	jw_key(w, "policy");
+	jw_cstr(w, r->policy.n ? r->policy.p : NULL);
 	jw_kdouble(w, "applied_ms", (double)r->applied_us / 1000.0);
 	jw_kbool(w, "recorded", r->recorded);
 }

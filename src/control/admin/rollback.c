@@ -21,6 +21,7 @@ static void write_result(struct api_call *c, const struct rollback_result *r)
 	key_id(c, "to_id", &r->to_id);
 	key_id(c, "snapshot_id", &r->checkpoint_id);
 	key_id(c, "deployment_id", &r->deployment_id);
+	api_key_or_null(c, "policy", r->policy);
 	jw_kdouble(&c->w, "applied_ms", (double)r->applied_us / 1000.0);
 	jw_kbool(&c->w, "recorded", r->recorded);
 	api_key_or_null(c, "not_recorded_because", slice_from(r->why_not));

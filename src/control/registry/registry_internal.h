@@ -102,6 +102,10 @@ void pending_add(struct registry *r, struct pending *p); /* last */
 void pending_remove(struct registry *r, struct pending *p);
 
 /* rollback.c: the change that records one */
+/* The policy that a checkpoint kept, when today's of that name reads otherwise: as one of the use case's own, which
+ * *settings names then, and *ret_name; absent: nothing had to be done. */
+int restore_policy(struct change *c, const struct checkpoint_row *kept, const struct json *policy,
+		   struct slice *settings, struct slice *ret_name, struct err *err);
 int rollback_record(struct change *c, void *pending, struct err *err);
 
 /* The thread that records, if there is one, has ended. */

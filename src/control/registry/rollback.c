@@ -327,17 +327,17 @@ struct restore {
 	struct rollback_result *result;
 };
 
-static int restore_settings(struct change *c, struct slice use_case, const struct json *settings, struct err *err)
+static int restore_settings(struct change *c, struct slice use_case, struct slice settings, struct err *err)
 {
 	struct use_case_row old = {0};
 	struct use_case_row row = {
-		.name = use_case, .settings = settings->raw, .created_us = c->now_us, .updated_us = c->now_us};
+		.name = use_case, .settings = settings, .created_us = c->now_us, .updated_us = c->now_us};
 	struct registry_event e = {.kind = SLICE_LIT("use_case.settings"), .subject = use_case, .use_case = use_case};
 	int rc = store_use_case_get(c->db, c->a, use_case, &old, err);
 
 	if (rc && rc != E_NOTFOUND)
 		return rc;
-	if (slice_eq(old.settings, row.settings) || (!old.settings.p && !settings->first))
+	if (slice_eq(old.settings, row.settings) || (!old.settings.p && slice_eq_str(settings, "{}")))
 		return 0;
 	e.before = old.settings;
 	e.after = row.settings;
@@ -372,13 +372,15 @@ static int restore_model(struct change *c, struct slice use_case, const struct m
 static int restore_document(struct change *c, struct restore *s, const struct checkpoint_row *kept, struct err *err)
 {
 	struct model was = {0}, now = {0}, before = {0};
-	const struct json *model, *settings;
+	const struct json *model, *settings, *policy;
+	struct slice text, own = {NULL, 0};
 	struct json *root = NULL;
 	struct err why = {0};
 	int rc = json_parse_copy(c->parser, c->a, kept->document, NULL, &root, &why);
 
 	model = json_get(root, "model");
 	settings = json_get(root, "settings");
+	policy = json_get(root, "policy");
 	if (!rc && model && model->type == JSON_OBJECT)
 		rc = model_parse(model, &was, &why);
 	if (rc)
@@ -387,14 +389,18 @@ static int restore_document(struct change *c, struct restore *s, const struct ch
 	if (rc && rc != E_NOTFOUND)
 		return rc;
 	rc = 0;
-	if (settings && settings->type == JSON_OBJECT)
-		rc = restore_settings(c, kept->use_case, settings, err);
+	text = settings && settings->type == JSON_OBJECT ? settings->raw : SLICE_LIT("{}");
+	if (policy && policy->type == JSON_OBJECT)
+		rc = restore_policy(c, kept, policy, &text, &own, err);
+	if (!rc)
+		rc = restore_settings(c, kept->use_case, text, err);
 	if (!rc && was.name.n)
 		rc = restore_model(c, kept->use_case, &was, &now, err);
 	else if (!rc && before.name.n)
 		rc = change_status(c, &before, MODEL_CANDIDATE, err);
 	if (rc)
 		return rc;
+	s->result->policy = arena_slice(s->a, own);
 	s->result->from_id = before.id;
 	s->result->to_id = now.id;
 	if (before.name.n)

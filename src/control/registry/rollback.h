@@ -21,6 +21,7 @@ struct rollback_result {
 	struct uuid from_id, to_id; /* nil likewise */
 	struct uuid checkpoint_id;  /* how it was before */
 	struct uuid deployment_id;  /* that ended; nil: none was under way */
+	struct slice policy;	    /* made for the use case, since the one it had reads otherwise now; absent: none */
 	int64_t applied_us;	    /* how long it took until every loop served it */
 	bool recorded;		    /* false: the database is away, it will be recorded when that is back */
 	char why_not[500];	    /* recorded */
