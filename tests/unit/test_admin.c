@@ -17,6 +17,7 @@ struct fixture {
 	struct store *store;
 	struct registry *registry;
 	struct rollout *rollout;
+	struct alerts *alerts;
 	struct admin admin;
 };
 
@@ -46,7 +47,10 @@ static void open_store(struct fixture *f, const char *prefix)
 	CHECK_INT(store_new(f->url, &f->store, &err), 0);
 	CHECK_INT(registry_new(f->store, NULL, NULL, &f->registry, &err), 0);
 	f->rollout = rollout_new(&(struct rollout_options){.registry = f->registry, .store = f->store});
+	CHECK_INT(alerts_start(f->store, &(struct alerts_options){.ca_file = "", .timeout_ms = 1000}, &f->alerts, &err),
+		  0);
 	f->admin = (struct admin){.rollout = f->rollout,
+				  .alerts = f->alerts,
 				  .registry = f->registry,
 				  .store = f->store,
 				  .endpoints = endpoints,
@@ -74,6 +78,7 @@ static void setup(struct fixture *f)
 static void close_store(struct fixture *f)
 {
 	rollout_free(f->rollout);
+	alerts_free(f->alerts);
 	registry_free(f->registry);
 	store_free(f->store);
 }
@@ -631,6 +636,9 @@ static const struct row every_route[] = {
 	{"POST", "/api/v1/deployments/foundation_layer/pause"},
 	{"POST", "/api/v1/deployments/0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11/abort"},
 	{"GET", "/api/v1/snapshots"},
+	{"GET", "/api/v1/alerts/silences"},
+	{"POST", "/api/v1/alerts/silences", "{\"rule\":\"logging_failures\",\"for\":\"1h\",\"reason\":\"r\"}"},
+	{"DELETE", "/api/v1/alerts/silences/0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11"},
 	{"GET", "/api/v1/review"},
 	{"POST", "/api/v1/rollback",
 	 "{\"use_case\":\"foundation_layer\",\"snapshot_id\":\"0198b2a4-6d1e-7c3a-9f00-2b6f6c1d8e11\"}"},
@@ -670,6 +678,30 @@ TEST(a_database_that_fails_at_any_call_gives_503_with_retry_after)
 		}
 	}
 	CHECK(n_unavailable >= (int)COUNT_OF(every_route));
+}
+
+TEST(alerts_are_listed_whether_or_not_the_database_answers)
+{
+	struct fixture f;
+	struct answer a;
+
+	setup(&f);
+	for (int i = 0; i < 2; i++) {
+		a = call(&f, "GET", "/api/v1/alerts", NULL);
+		CHECK_INT(a.status, 200);
+		CHECK(strstr(a.body, "\"data\":[]") != NULL);
+		free(a.body);
+		close_store(&f);
+		open_store(&f, "fault:1:");
+	}
+	a = call(&f, "POST", "/api/v1/alerts/test", "{}");
+	CHECK_INT(a.status, 404);
+	CHECK(strstr(a.body, "\"code\":\"receiver_not_found\"") != NULL);
+	free(a.body);
+	a = call(&f, "GET", "/api/v1/alerts?rule=none", NULL);
+	CHECK_INT(a.status, 400);
+	free(a.body);
+	teardown(&f);
 }
 
 TEST(one_review_is_made_at_a_time_and_one_that_failed_is_over)

@@ -157,6 +157,20 @@ static const struct {
 	{"fallback:\n  endpoints:\n    a: http://x/\n    a: http://y/\n",
 	 "muster.yaml:4: fallback.endpoints: use case 'a' is there twice"},
 	{"fallback:\n  endpoints:\n    \"a\\0\": http://x/\n", "holds a NUL byte"},
+	{"alerts:\n  receivers: a\n", "alerts.receivers: names are wanted"},
+	{"alerts:\n  receivers: [a]\n", "alerts.receivers: a single value is wanted, not a list"},
+	{"alerts:\n  receivers:\n    ops: http://x/\n", "muster.yaml:3: alerts.receivers: each is NAME:"},
+	{"alerts:\n  receivers:\n    \"a b\": {url: http://x/}\n", "a receiver's name is 1 to 64 letters"},
+	{"alerts:\n  receivers:\n    a: {url: http://x/}\n    a: {}\n", "'a' is there twice"},
+	{"alerts:\n  receivers:\n    a:\n      url: [x]\n",
+	 "muster.yaml:4: alerts.receivers.a: each line is KEY: VALUE"},
+	{"alerts:\n  receivers:\n    a: {ulr: http://x/}\n", "there are url, url_file, url_env, format"},
+	{"alerts:\n  receivers:\n    a: {url: http://x/, url: http://y/}\n", "url is there twice"},
+	{"alerts:\n  receivers:\n    a: {format: teams}\n", "format is json, slack or alertmanager"},
+	{"alerts:\n  receivers:\n    a: {min_severity: low}\n", "min_severity is info, warning or critical"},
+	{"alerts:\n  receivers:\n    a: {url: \"x\\0\"}\n", "holds a NUL byte"},
+	{"alerts:\n  logging_failures: {percent: 101}\n", "alerts.logging_failures.percent: 101 is outside 0 to 100"},
+	{"alerts:\n  critical_violation: {severity: high}\n", "is not one of info|warning|critical"},
 };
 
 TEST(a_wrong_file_is_refused_with_file_line_and_key)
@@ -327,6 +341,14 @@ TEST(what_does_not_fit_together_is_refused)
 	CHECK(check_fails("fallback: {endpoints: {'Not A Name': 'http://x'}}\n",
 			  "fallback.endpoints (from muster.yaml:1)"));
 	CHECK(check_fails("data: ''\n", "data is empty"));
+	CHECK(check_fails("alerts: {receivers: {a: {format: slack}}}\n",
+			  "alerts.receivers.a: set one of url, url_file"));
+	CHECK(check_fails("alerts: {receivers: {a: {url: 'http://a/', url_env: X}}}\n", "alerts.receivers.a: set one"));
+	CHECK(check_fails("alerts: {receivers: {a: {url: 'gopher://x'}}}\n", "alerts.receivers.a.url is no http://"));
+	CHECK(check_fails("alerts: {receivers: {a: {url_file: /nowhere/u}}}\n",
+			  "alerts.receivers.a.url_file: cannot read /nowhere/u"));
+	CHECK(check_fails("alerts: {performance_degraded: {window: 1m, baseline: 25m}}\n",
+			  "alerts.performance_degraded.baseline is more than 24 times"));
 	CHECK(check_fails("history: {retention: 30m}\n",
 			  "history.retention (from muster.yaml:1): it is less than an hour"));
 	CHECK(check_fails("history: {content_retention: 59m}\n",

@@ -71,6 +71,16 @@ TEST(sha256_gives_the_published_digest)
 	CHECK_STR(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+TEST(hmac_gives_the_published_digest)
+{
+	char hex[65];
+
+	hmac_sha256_hex(SLICE_LIT("Jefe"), SLICE_LIT("what do ya want for nothing?"), hex);
+	CHECK_STR(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	hmac_sha256_hex((struct slice){NULL, 0}, (struct slice){NULL, 0}, hex);
+	CHECK_STR(hex, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+}
+
 TEST(secrets_are_compared_whole)
 {
 	CHECK(equal_secret("abcd", "abcd", 4));

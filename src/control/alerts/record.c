@@ -272,6 +272,8 @@ static int judge_end(struct db *db, struct arena *arena, const struct deployment
 		rc = aborted_by_itself(db, arena, d, ret_failed, &why, err);
 	if (rc || !*ret_failed)
 		return rc;
+	if (slice_starts(why, SLICE_LIT("rolled back by "))) /* said once is enough */
+		why = slice_sub(why, sizeof("rolled back ") - 1, why.n);
 	*ret = (struct alert_deployment){.id = d->id, .ended_us = d->finished_us};
 	set_text(ret->use_case, sizeof(ret->use_case), d->use_case);
 	set_text(ret->how, sizeof(ret->how),

@@ -315,7 +315,11 @@ static void judge_deployments(struct alert_rules *r, const struct alert_figures 
 		if (f->now.wall_us - d->ended_us > r->settings.deployment.window_ms * 1000 ||
 		    !(a = alert_note(r, &what, f, &since)))
 			continue;
-		alert_say(a, "The deployment of %s was %s%s%s", d->use_case, d->how, *d->reason ? ": " : "", d->reason);
+		alert_say(a, "The deployment of %s was %s%s%s", d->use_case, d->how,
+			  !strncmp(d->reason, "by ", 3) ? " "
+			  : *d->reason			? ": "
+							: "",
+			  d->reason);
 		alert_details_begin(&w, &b);
 		jw_kcstr(&w, "deployment_id", id);
 		jw_kcstr(&w, "how", d->how);

@@ -162,7 +162,8 @@ static void count_arm(struct exchange *e, const struct log_record *r)
 	struct gateway_arm_stats *s;
 	bool own = !e->arm_failed, failed;
 
-	if (!e->stats || !e->n_attempts || (r->status == RECORD_CLIENT_DISCONNECT && own))
+	/* One that was not asked because it failed lately has failed. */
+	if (!e->stats || (!e->n_attempts && !e->arm_failed) || (r->status == RECORD_CLIENT_DISCONNECT && own))
 		return;
 	/* A refusal of what the request says (400, 422, ...) is the caller's matter. */
 	failed = !own || r->status == RECORD_TRUNCATED || r->status == RECORD_TIMEOUT ||
