@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/PROTOCOLS.md: what each front gets through to each back, and back. The file is what these requests found.
+
+MUSTER_WRITE=1 writes it; without, the test compares.
+"""
+import json
+import os
+
+import grammar as g
+import muster as m
+import test_protocol_translate as t
+
+PATH = os.path.join(m.ROOT, "docs", "PROTOCOLS.md")
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object"}}
+CLAUDE_FUNCTION = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
+HELLO = {"role": "user", "content": "hello"}
+
+
+def parts(*content):
+    return {"messages": [{"role": "user", "content": list(content)}]}
+
+
+OPENAI = [
+    ("system prompt", {"messages": [{"role": "system", "content": "s"}, HELLO]}),
+    ("developer prompt", {"messages": [{"role": "developer", "content": "s"}, HELLO]}),
+    ("several turns", {"messages": [HELLO, {"role": "assistant", "content": "hi"}, HELLO]}),
+    ("image by URL", parts({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}})),
+    ("image in base64", parts({"type": "image_url", "image_url": {"url": "data:image/png;base64," + PIXEL}})),
+    ("audio", parts({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})),
+    ("file", parts({"type": "file", "file": {"file_id": "x"}})),
+    ("tools", {"tools": [{"type": "function", "function": FUNCTION}]}),
+    ("`functions`", {"functions": [FUNCTION]}),
+    ("tool choice", {"tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "required"}),
+    ("one call at a time", {"tools": [{"type": "function", "function": FUNCTION}], "parallel_tool_calls": False}),
+    ("calls and results", {"tools": [{"type": "function", "function": FUNCTION}], "messages": [HELLO, {
+        "role": "assistant", "content": None,
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "42"}]}),
+    ("reasoning of earlier turns", {"messages": [HELLO, {"role": "assistant", "content": "hi", "reasoning_content": "hm"},
+                                                 HELLO]}),
+    ("`max_tokens`", {"max_tokens": 9}),
+    ("`max_completion_tokens`", {"max_completion_tokens": 9}),
+    ("`temperature`", {"temperature": 0.5}),
+    ("`top_p`", {"top_p": 0.5}),
+    ("`seed`", {"seed": 1}),
+    ("stop sequences", {"stop": ["END"]}),
+    ("penalties", {"frequency_penalty": 0.5, "presence_penalty": 0.5}),
+    ("JSON", {"response_format": {"type": "json_object"}}),
+    ("JSON by a schema", {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}),
+    ("reasoning effort", {"reasoning_effort": "low"}),
+    ("`user`", {"user": "u"}),
+    ("several choices", {"n": 2}),
+    ("`logprobs`", {"logprobs": True, "top_logprobs": 2}),
+    ("`logit_bias`", {"logit_bias": {"1": 1}}),
+]
+ANTHROPIC = [
+    ("system prompt", {"system": "s"}),
+    ("several turns", {"messages": [HELLO, {"role": "assistant", "content": "hi"}, HELLO]}),
+    ("cache marks", {"system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]}),
+    ("image by URL", parts({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}})),
+    ("image in base64", parts({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}})),
+    ("document of text", parts({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}})),
+    ("document as PDF", parts({"type": "document",
+                               "source": {"type": "base64", "media_type": "application/pdf", "data": PIXEL}})),
+    ("tools", {"tools": [CLAUDE_FUNCTION]}),
+    ("tool choice", {"tools": [CLAUDE_FUNCTION], "tool_choice": {"type": "any"}}),
+    ("one call at a time", {"tools": [CLAUDE_FUNCTION],
+                            "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}),
+    ("tools of the provider", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
+    ("calls and results", {"tools": [CLAUDE_FUNCTION], "messages": [
+        HELLO, {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "42"}]}]}),
+    ("thinking of earlier turns", {"messages": [HELLO, {"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "hi"}]}, HELLO]}),
+    ("`temperature`", {"temperature": 0.5}),
+    ("`top_p`", {"top_p": 0.5}),
+    ("`top_k`", {"top_k": 5}),
+    ("stop sequences", {"stop_sequences": ["END"]}),
+    ("JSON by a schema", {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}),
+    ("thinking", {"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}}),
+    ("`metadata.user_id`", {"metadata": {"user_id": "u"}}),
+]
+GENERATE = [
+    ("context", {"context": {"a": 1}}),
+    ("several turns", {"context": {"messages": [HELLO, {"role": "assistant", "content": "hi"}]}}),
+    ("`max_tokens`", {"max_tokens": 9}),
+    ("`temperature`", {"temperature": 0.5}),
+]
+FRONTS = {
+    "openai": ("`/v1/chat/completions`", "/v1/chat/completions", {"messages": [HELLO]}, OPENAI),
+    "anthropic": ("`/v1/messages`", "/v1/messages", {"messages": [HELLO], "max_tokens": 100}, ANTHROPIC),
+    "generate": ("`/api/v1/generate`", "/api/v1/generate", {"prompt": "hello"}, GENERATE),
+}
+
+# --- what models say: by its name, whole and streamed ---
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+
+
+def openai_whole(finish="stop", **message):
+    answer = m.completion("", finish=finish)
+    answer["choices"][0]["message"] = dict({"role": "assistant", "content": None}, **message)
+    return m.answer_with(200, answer)
+
+
+def openai_stream(finish, *chunks):
+    return m.events(m.chunk("", role="assistant"), *chunks, m.chunk(finish=finish), m.usage_chunk(), "[DONE]")
+
+
+def ollama_whole(reason="stop", **message):
+    return m.answer_with(200, {"model": "up", "message": dict({"role": "assistant", "content": ""}, **message), "done": True,
+                               "done_reason": reason, "prompt_eval_count": 7, "eval_count": 3})
+
+
+def ollama_stream(reason, *messages):
+    def run(c, r):
+        c.begin_stream("application/x-ndjson")
+        for one in messages:
+            c.line({"model": "up", "message": dict({"role": "assistant", "content": ""}, **one), "done": False})
+        c.line({"model": "up", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": reason,
+                "prompt_eval_count": 7, "eval_count": 3})
+        c.end_stream()
+
+    return run
+
+
+OLLAMA_CALL = {"function": {"name": "f", "arguments": {"x": 1}}}
+BACKS = {
+    "openai": {
+        "text": (openai_whole(content="words"), openai_stream("stop", m.chunk("wor"), m.chunk("ds"))),
+        "reasoning": (openai_whole(content="words", reasoning_content="hm"),
+                      openai_stream("stop", m.chunk(reasoning_content="hm"), m.chunk("words"))),
+        "tool calls": (openai_whole("tool_calls", tool_calls=[CALL]),
+                       openai_stream("tool_calls", *t.calls_chunk('{"x"', ": 1}"))),
+        "refusal": (openai_whole(refusal="no"), openai_stream("stop", m.chunk(refusal="no"))),
+        "cut off by length": (openai_whole("length", content="words"), openai_stream("length", m.chunk("words"))),
+        "filtered": (openai_whole("content_filter", content="words"), openai_stream("content_filter", m.chunk("words"))),
+    },
+    "anthropic": {
+        "text": (m.answer_with(200, t.message({"type": "text", "text": "words"})), t.claude(t.text_block(0, "wor", "ds"))),
+        "reasoning": (m.answer_with(200, t.message({"type": "thinking", "thinking": "hm", "signature": "sig"},
+                                                   {"type": "text", "text": "words"})),
+                      t.claude(t.thinking_block(0, "hm"), t.text_block(1, "words"))),
+        "tool calls": (m.answer_with(200, t.message({"type": "tool_use", "id": "c1", "name": "f", "input": {"x": 1}},
+                                                    stop="tool_use")),
+                       t.claude(t.call_block(0, '{"x"', ": 1}"), stop="tool_use")),
+        "refusal": (m.answer_with(200, dict(t.message(stop="refusal"), stop_details={"type": "refusal", "explanation": "no"})),
+                    None),
+        "cut off by length": (m.answer_with(200, t.message({"type": "text", "text": "words"}, stop="max_tokens")),
+                              t.claude(t.text_block(0, "words"), stop="max_tokens")),
+    },
+    "ollama": {
+        "text": (ollama_whole(content="words"), ollama_stream("stop", {"content": "wor"}, {"content": "ds"})),
+        "reasoning": (ollama_whole(content="words", thinking="hm"),
+                      ollama_stream("stop", {"thinking": "hm"}, {"content": "words"})),
+        "tool calls": (ollama_whole(tool_calls=[OLLAMA_CALL]), ollama_stream("stop", {"tool_calls": [OLLAMA_CALL]})),
+        "cut off by length": (ollama_whole("length", content="words"), ollama_stream("length", {"content": "words"})),
+    },
+    "generate": {
+        "text": (m.answer_with(200, {"text": "words", "tokens_used": 3}), m.answer_with(200, {"text": "words"})),
+    },
+}
+ENDS = {"cut off by length": "length", "filtered": "content_filter"}
+
+
+def came_through(what, got):
+    text = {"refusal": "no", "tool calls": ""}.get(what, "words")
+    if got.text + got.refusal != text:
+        return False
+    if what == "reasoning" and got.reasoning != "hm":
+        return False
+    if what == "tool calls" and (got.calls != [("f", {"x": 1})] or got.finish != "tool_calls"):
+        return False
+    return what not in ENDS or got.finish == ENDS[what]
+
+
+def send(daemon, front, model, more, stream=False):
+    _, path, body, _ = FRONTS[front]
+    body = dict(body, **more)
+    body["use_case" if front == "generate" else "model"] = model
+    return daemon.post(path, dict(body, stream=True) if stream else body)
+
+
+def lost_of_requests(daemon, up, front, model, back):
+    lost = []
+    up.default = BACKS[back]["text"][0]
+    for name, more in FRONTS[front][3]:
+        answer = send(daemon, front, model, more)
+        assert answer.status == 200, (front, back, name, answer)
+        if answer.headers.get("x-muster-dropped-params"):
+            lost.append(name)
+    return lost
+
+
+def lost_of_answers(daemon, up, front, model, back):
+    lost = []
+    for name, (whole, streamed) in BACKS[back].items():
+        up.default = whole
+        answer = send(daemon, front, model, {})
+        assert answer.status == 200, (front, back, name, answer)
+        ok = came_through(name, g.check_answer(front, answer.json()) if front != back else g.SAID[front]([answer.json()]))
+        if streamed:
+            up.default = streamed
+            answer = send(daemon, front, model, {}, stream=True)
+            assert answer.status == 200, (front, back, name, answer)
+            ok = came_through(name, g.check_stream(front, answer.body)) and ok
+        if not ok:
+            lost.append(name)
+    return lost
+
+
+HEAD = """# Protocols
+
+What callers may speak, what models may speak, and what gets lost between the two. `tests/integration/test_protocol_matrix.py`
+writes this page from what it saw: each thing below was sent to a model of each protocol, whole and streamed.
+
+Callers and models of the same protocol understand each other to the byte: the body of a request goes on as it came, but
+for `model` and what a policy masks, and an answer comes back as it was given; members that Muster has never heard of are
+no exception. Between two protocols a request is translated. What the model's protocol has no place for is left out and
+named in `x-muster-dropped-params`; with `translation` `strict` the use case refuses such a request with 400 instead
+(`muster use-case set NAME --translation strict`). A request that cannot be understood is refused with 400 either way.
+
+| caller | model | lost of requests | lost of answers |
+| --- | --- | --- | --- |
+"""
+TAIL = """
+What was tried: of requests, for each caller, %s. Of answers, for each model, %s.
+
+`POST /generate` knows one prompt: the last words of the user are it, and all other messages stand in
+`context.messages`. It does not stream; a caller that asked for a stream gets the answer as one.
+
+A model of Anthropic's protocol needs a limit for each answer: the caller's, else `parameters.max_tokens` of the model's
+configuration, else 4096. Reasoning there takes at most half of a limit that the caller set. Tokens that a model does not
+count are estimated, one for four bytes, and marked as such in the historical log.
+"""
+
+
+def list_of(names):
+    return ", ".join(names) if names else "nothing"
+
+
+def page(daemon, up):
+    rows = []
+    for front, (path, _, _, _) in FRONTS.items():
+        for back in BACKS:
+            name = "%s_%s" % (front, back)
+            daemon.use_case(name, policy="none", fallback_content="")
+            daemon.register(name, up, protocol=back)
+            requests = lost_of_requests(daemon, up, front, name, back)
+            answers = lost_of_answers(daemon, up, front, name, back)
+            rows.append("| %s | %s | %s | %s |\n" % (path, back, list_of(requests), list_of(answers)))
+    tried = "; ".join("%s: %s" % (v[0], ", ".join(n for n, _ in v[3])) for v in FRONTS.values())
+    said = "; ".join("%s: %s" % (k, ", ".join(v)) for k, v in BACKS.items())
+    return HEAD + "".join(rows) + TAIL % (tried, said)
+
+
+def test_the_page_says_what_is_lost(daemon, upstream):
+    now = page(daemon, upstream)
+    if os.environ.get("MUSTER_WRITE"):
+        with open(PATH, "w", encoding="utf-8") as f:
+            f.write(now)
+    with open(PATH, encoding="utf-8") as f:
+        assert f.read() == now, "docs/PROTOCOLS.md is not what is so: MUSTER_WRITE=1 writes it anew"
