@@ -28,7 +28,8 @@ struct chat_part {
 	struct slice text;     /* words; of a tool call its arguments, the JSON that the model wrote ("" for none); of a
 				  tool result all its words, one text a line */
 	struct slice id, name; /* of a tool call; a result has the call's id, or where there is none its name */
-	struct slice opaque;   /* reasoning: its signature, to be given back unchanged; redacted: its data */
+	struct slice opaque;   /* reasoning, or a call that came of it: its signature, to be given back unchanged;
+				  redacted: its data */
 	struct slice url, media_type, data; /* image: either url, or data in base64 with its media type */
 	struct slice label;	 /* literal: what the caller calls it, "messages[].image_url": for what is dropped */
 	struct chat_part *parts; /* of a tool result that is more than text */
@@ -187,7 +188,7 @@ enum chat_event_type {
 	CHAT_EVENT_TEXT,       /* more text */
 	CHAT_EVENT_REASONING,  /* more reasoning: text, or opaque (its signature; with redacted, its data) */
 	CHAT_EVENT_REFUSAL,    /* more of the words of a refusal */
-	CHAT_EVENT_TOOL_START, /* a tool is called: id, name */
+	CHAT_EVENT_TOOL_START, /* a tool is called: id, name, opaque */
 	CHAT_EVENT_TOOL_ARGS,  /* more of its arguments: text is a piece of JSON */
 	CHAT_EVENT_PART_END,   /* the part of this channel is over: what follows in it is another */
 	CHAT_EVENT_OTHER,  /* what only the same protocol can carry (audio, other choices); with its text to judge */

@@ -11,7 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate,
-						   &protocol_anthropic};
+						   &protocol_anthropic, &protocol_gemini};
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
 
@@ -167,7 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	arena_reset(&arena);
 	if (size < 1 || size > 64 * 1024)
 		return 0;
-	p = protocols[(data[0] & 3) % COUNT_OF(protocols)];
+	p = protocols[(data[0] & 16 ? 4 : data[0] & 3) % COUNT_OF(protocols)]; /* files of the corpus name them so */
 	copy = arena_zalloc(&arena, size - 1 + JSON_PADDING);
 	if (!copy)
 		return 0;

@@ -291,7 +291,7 @@ class Said:
 
 FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
             "tool_use": "tool_calls", "refusal": "content_filter", "function_call": "tool_calls",
-            "model_length": "length"}
+            "model_length": "length", "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter"}
 
 
 def finish_word(reason):
@@ -373,7 +373,38 @@ def generate_said(values):
     return s.done()
 
 
-SAID = {"openai": openai_said, "anthropic": anthropic_said, "generate": generate_said}
+def gemini_call(s, call):
+    """Arguments come whole, or in pieces that go to one member each."""
+    if call.get("name"):
+        s.call(call["name"], dict(call.get("args") or {}))
+    for piece in call.get("partialArgs") or ():
+        member = piece["jsonPath"][2:]
+        value = [piece[k] for k in ("stringValue", "numberValue", "boolValue", "nullValue") if k in piece][0]
+        before = s.calls[-1][1].get(member)
+        s.calls[-1][1][member] = before + value if isinstance(before, str) else value
+
+
+def gemini_said(values):
+    s = Said()
+    for v in values:
+        s.usage = v.get("usageMetadata") or s.usage
+        s.error = v.get("error") or s.error
+        s.refusal += (v.get("promptFeedback") or {}).get("blockReasonMessage", "")
+        for c in v.get("candidates") or ():
+            for part in (c.get("content") or {}).get("parts") or ():
+                if part.get("thought"):
+                    s.reasoning += part.get("text", "")
+                else:
+                    s.text += part.get("text", "")
+                s.signatures += [part["thoughtSignature"]] if part.get("thoughtSignature") else []
+                gemini_call(s, part.get("functionCall") or {})
+            s.finish = finish_word(c.get("finishReason")) or s.finish
+    if s.finish == "stop" and s.calls:
+        s.finish = "tool_calls"
+    return s.done()
+
+
+SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said}
 
 
 def stream_said(protocol, raw):

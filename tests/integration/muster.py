@@ -370,9 +370,9 @@ class Muster:
         """Registers a model behind an upstream (or a URL); promote makes it current. Its name@version."""
         name = name or self.name("model")
         url = upstream if isinstance(upstream, str) else upstream.url
-        provider = {"openai": "custom", "anthropic": "custom", "ollama": "ollama", "generate": "generate"}[protocol]
+        provider = config.pop("provider", None) or {"ollama": "ollama", "generate": "generate"}.get(protocol, "custom")
         configuration = {"endpoint": url, "upstream_model": "up-" + name}
-        if protocol == "anthropic":
+        if protocol in ("anthropic", "gemini"):
             configuration["protocol"] = protocol
         configuration.update(config)
         self.api("POST", "/api/v1/models", {"model_name": name, "version": version, "use_case": use_case,

@@ -12,7 +12,7 @@ import muster as m
 
 FIXTURES = os.path.join(m.ROOT, "..", "shared", "fixtures")
 FRONTS = ("openai", "anthropic", "generate")
-BACK_OF = {"openai": "openai", "openai-compatible": "openai", "anthropic": "anthropic"}
+BACK_OF = {"openai": "openai", "openai-compatible": "openai", "anthropic": "anthropic", "gemini": "gemini"}
 # A stream that begins a second time in its middle is no answer: test_a_stream_that_begins_twice_is_no_answer.
 SPLICED = "spliced-message-start"
 
@@ -22,7 +22,7 @@ def recorded(ending):
     for folder in sorted(BACK_OF):
         for path in sorted(glob.glob(os.path.join(FIXTURES, folder, "*" + ending))):
             name = os.path.basename(path)
-            if not any(word in name for word in ("completion-text", "embedding", SPLICED)):
+            if not any(word in name for word in ("completion-text", "embedding", "429", SPLICED)):
                 found.append(os.path.join(folder, name))
     return found
 
@@ -104,7 +104,7 @@ def models(daemon):
     made = {}
     daemon.policy("watch", {"id": "never", "kind": "literal", "category": "test", "severity": "high", "side": "output",
                             "action": "block", "values": ["zzz never said zzz"]})
-    for back in ("openai", "anthropic"):
+    for back in ("openai", "anthropic", "gemini"):
         for policy in ("none", "watch", "default"):
             name = "%s_%s" % (back, policy)
             daemon.use_case(name, policy=policy, fallback_content="")
@@ -150,6 +150,8 @@ def test_a_recorded_stream_says_the_same_through_every_front(daemon, models, nam
 @pytest.mark.skipif(not os.path.isdir(FIXTURES), reason="no recordings")
 @pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("name", ["anthropic/anthropic-tool-no-args.chunks.txt",
+                                  "gemini/google-stream-tool-call-arguments.chunks.txt",
+                                  "gemini/google-reasoning.chunks.txt",
                                   "openai-compatible/groq-tool-call.chunks.txt",
                                   "openai-compatible/mistral-reasoning.chunks.txt"])
 def test_a_stream_may_be_split_at_every_byte(daemon, models, name, front):

@@ -267,7 +267,44 @@ TEST(ollama_is_read_whole_and_streamed)
 	CHECK(each(ROOT "wire-ollama-openllmetry/*_chat_*.body.ndjson", ollama_stream) >= 2);
 }
 
-/* The grammar of its streams differs too much for the scan: what tests/integration replays is compared there. */
+/* The grammar of their streams differs too much for the scan: what tests/integration replays is compared there. */
+static void gemini_any(const char *path)
+{
+	bool whole = strstr(path, ".chunks") == NULL;
+	struct decode_state state = {0};
+	struct chat_events events = {0};
+	struct chat_answer answer;
+	struct slice text, line;
+	struct seen seen = {0};
+	struct bench b;
+
+	bench_init(&b);
+	text = read_file(&b, path);
+	if (strstr(path, "429")) {
+		CHECK_INT(protocol_gemini.error_retry_ms(&b.a, b.jp, text), 34400);
+		CHECK_INT(protocol_gemini.decode_answer(&b.a, b.jp, text, &answer, &b.err), E_INVALID);
+	} else if (whole) {
+		CHECK_INT(protocol_gemini.decode_answer(&b.a, b.jp, text, &answer, &b.err), 0);
+		CHECK(answer.finish != CHAT_FINISH_NONE && answer.usage.total_tokens > 0 && answer.model.n);
+	}
+	while (!whole && slice_split(&text, '\n', &line))
+		if (line.n)
+			CHECK_INT(protocol_gemini.decode_event(&state, &b.a, b.jp, line, &events, &b.err), 0);
+	for (size_t i = 0; i < events.n; i++)
+		see(&seen, &events.e[i]);
+	CHECK(whole || (!seen.error && seen.usage_known && seen.finish != CHAT_FINISH_NONE));
+	CHECK(whole || !strstr(path, "tool-call") || (seen.calls > 0 && seen.finish == CHAT_FINISH_TOOL_CALLS));
+	bench_done(&b);
+}
+
+TEST(gemini_is_read_whole_and_streamed)
+{
+	if (absent())
+		return;
+	CHECK(each(ROOT "gemini/*.json", gemini_any) >= 6);
+	CHECK(each(ROOT "gemini/*.chunks.txt", gemini_any) >= 7);
+}
+
 static void anthropic_any(const char *path)
 {
 	bool whole = strstr(path, ".chunks") == NULL, twice = strstr(path, "spliced") != NULL;

@@ -162,6 +162,27 @@ static bool says_unsafe(struct slice body)
 	return false;
 }
 
+/* A key that is refused with a status that others use for what is asked. */
+static bool says_bad_key(struct slice body)
+{
+	return slice_find(body, SLICE_LIT("API_KEY_INVALID")) >= 0;
+}
+
+/* Some upstreams say in the body how long they want to be left alone. */
+static void read_retry_after(struct exchange *e)
+{
+	const struct protocol *p = exchange_served_by(e)->target->protocol;
+	int64_t ms;
+
+	if (e->retry_after_ms >= 0 || !p->error_retry_ms)
+		return;
+	ms = p->error_retry_ms(&e->http->arena, e->g->json, buf_slice(&e->body));
+	if (ms < 0)
+		return;
+	e->retry_after_ms = ms;
+	e->upstream_retry_after = slice_from(arena_printf(&e->http->arena, "%lld", (long long)((ms + 999) / 1000)));
+}
+
 /* An upstream's error may quote anything: it is judged as an answer is. */
 static bool may_tell_refusal(struct exchange *e, struct slice body, struct slice message)
 {
@@ -228,7 +249,9 @@ static enum next answer_arrived(struct exchange *e)
 		e->step = STEP_ANSWER;
 		return NEXT;
 	}
-	outcome = outcome_of(e->upstream_status);
+	outcome = says_bad_key(buf_slice(&e->body)) ? OUTCOME_BROKEN : outcome_of(e->upstream_status);
+	if (outcome == OUTCOME_BUSY || outcome == OUTCOME_FAULT)
+		read_retry_after(e);
 	if (e->upstream_status == 403 && says_unsafe(buf_slice(&e->body)))
 		outcome = OUTCOME_GOOD;
 	snprintf(why, sizeof(why), "http %d", e->upstream_status);
@@ -397,9 +420,9 @@ static int build_request(struct exchange *e, const struct target *t)
 		return n;
 	for (int i = 1; i <= n; i++)
 		length += e->request_iov[i].iov_len;
-	buf_init_arena(&head, &e->http->arena, t->head.n + 512);
-	buf_reserve(&head, t->head.n + 256);
-	buf_add(&head, t->head);
+	buf_init_arena(&head, &e->http->arena, t->stream_head.n + 512);
+	buf_reserve(&head, t->stream_head.n + 256);
+	buf_add(&head, e->request.stream ? t->stream_head : t->head);
 	add_pass_headers(e, t, &head);
 	buf_adds(&head, "x-request-id: ");
 	buf_add(&head, e->request_id);

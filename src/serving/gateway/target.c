@@ -51,6 +51,22 @@ static struct slice read_key_file(const struct key_search *s, struct slice path)
 	return arena_slice(s->a, (struct slice){key, (size_t)n});
 }
 
+/* The header that holds the key alone; NULL: it is a bearer's. */
+static const char *auth_header(enum provider_auth auth)
+{
+	switch (auth) {
+	case PROVIDER_AUTH_X_API_KEY:
+		return "x-api-key";
+	case PROVIDER_AUTH_X_GOOG_API_KEY:
+		return "x-goog-api-key";
+	case PROVIDER_AUTH_NONE:
+	case PROVIDER_AUTH_BEARER:
+	case PROVIDER_AUTH_OPTIONAL_BEARER:
+		break;
+	}
+	return NULL;
+}
+
 static struct slice find_key(const struct key_search *s, const struct provider_target *pt,
 			     const struct model_config *config)
 {
@@ -68,7 +84,7 @@ static struct slice find_key(const struct key_search *s, const struct provider_t
 	value = name ? getenv(name) : NULL;
 	if (value && *value)
 		return arena_slice(s->a, slice_from(value));
-	if (pt->auth == PROVIDER_AUTH_BEARER || pt->auth == PROVIDER_AUTH_X_API_KEY || config->api_key_env.n) {
+	if (pt->auth == PROVIDER_AUTH_BEARER || auth_header(pt->auth) || config->api_key_env.n) {
 		(void)err_set(&why, E_NOTFOUND, "the environment variable " SLICE_FMT " is not set", SLICE_ARG(env));
 		return no_key(s, &why);
 	}
@@ -108,17 +124,50 @@ static void add_sim_header(struct arena *a, struct buf *b, const struct json *si
 		add_header(b, SLICE_LIT("x-muster-sim"), (struct slice){copy, sim->raw.n});
 }
 
-static void write_head(struct arena *a, struct buf *b, const struct provider_target *pt,
-		       const struct model_config *config, struct slice authority, struct slice key)
+static void add_escaped(struct buf *b, struct slice s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    slice_chr(SLICE_LIT("-._~@"), (char)c) >= 0) {
+			buf_addc(b, (char)c);
+			continue;
+		}
+		buf_addc(b, '%');
+		buf_addc(b, hex[c >> 4]);
+		buf_addc(b, hex[c & 15]);
+	}
+}
+
+/* Some protocols name the model in the path, and what is asked of it. */
+static void write_request_line(struct buf *b, const struct provider_target *pt, struct slice model, bool stream)
 {
 	buf_adds(b, "POST ");
 	buf_add(b, pt->path);
+	if (pt->protocol->model_path) {
+		if (slice_starts(model, SLICE_LIT("models/"))) /* as their lists of models write it */
+			model = slice_sub(model, 7, model.n);
+		buf_adds(b, pt->protocol->model_path);
+		add_escaped(b, model);
+		buf_adds(b, stream ? pt->protocol->stream_call : pt->protocol->whole_call);
+	}
 	buf_adds(b, " HTTP/1.1\r\n");
+}
+
+static void write_headers(struct arena *a, struct buf *b, const struct provider_target *pt,
+			  const struct model_config *config, struct slice authority, struct slice key)
+{
+	const char *name = auth_header(pt->auth);
+
 	add_header(b, SLICE_LIT("Host"), authority);
 	add_header(b, SLICE_LIT("User-Agent"), SLICE_LIT("muster"));
 	add_header(b, SLICE_LIT("Content-Type"), SLICE_LIT("application/json"));
 	if (key.n && is_header_safe(key)) {
-		buf_adds(b, pt->auth == PROVIDER_AUTH_X_API_KEY ? "x-api-key: " : "Authorization: Bearer ");
+		buf_adds(b, name ? name : "Authorization");
+		buf_adds(b, name ? ": " : ": Bearer ");
 		buf_add(b, key);
 		buf_adds(b, "\r\n");
 	}
@@ -164,14 +213,21 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 	key = find_key(&(struct key_search){a, source->sim ? source->sim->secrets : NULL, ret}, &pt, config);
 	if (!is_header_safe(key))
 		ret->missing = SLICE_LIT("its key holds a control character");
-	buf_init_arena(&head, a, HEAD_MAX);
-	write_head(a, &head, &pt, config, url.authority, key);
-	if (buf_failed(&head))
-		return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %zu bytes",
-			       HEAD_MAX);
-	ret->head = buf_slice(&head);
 	ret->protocol = pt.protocol;
 	ret->upstream_model = config->upstream_model.n ? config->upstream_model : source->model_name;
+	for (int stream = 0; stream < 2; stream++) {
+		buf_init_arena(&head, a, HEAD_MAX);
+		write_request_line(&head, &pt, ret->upstream_model, stream);
+		write_headers(a, &head, &pt, config, url.authority, key);
+		if (buf_failed(&head))
+			return err_set(err, E_TOOBIG, "the headers in configuration.headers are longer than %zu bytes",
+				       HEAD_MAX);
+		ret->stream_head = buf_slice(&head);
+		if (!stream)
+			ret->head = ret->stream_head;
+		if (!pt.protocol->model_path)
+			break;
+	}
 	ret->parameters = config->parameters;
 	ret->timeouts = (struct http_timeouts){config->connect_timeout_ms, config->first_byte_timeout_ms,
 					       config->between_timeout_ms, config->total_timeout_ms};

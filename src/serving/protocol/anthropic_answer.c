@@ -93,6 +93,11 @@ static void write_content(struct json_writer *w, const struct chat_answer *answe
 	if (!answer->n_parts && answer->text.n)
 		write_block(w, &whole, m, 0);
 	for (size_t i = 0; i < answer->n_parts; i++) {
+		const struct chat_part thought = {
+			.kind = CHAT_PART_REASONING, .text = SLICE_LIT(""), .opaque = answer->parts[i].opaque};
+
+		if (answer->parts[i].kind == CHAT_PART_TOOL_CALL && thought.opaque.n)
+			write_block(w, &thought, m, 0); /* there it comes back */
 		write_block(w, &answer->parts[i], m, calls);
 		calls += answer->parts[i].kind == CHAT_PART_TOOL_CALL;
 	}
@@ -311,6 +316,9 @@ int anthropic_encode_event(struct encode_state *s, struct buf *out, const struct
 		break;
 	case CHAT_EVENT_TOOL_START:
 		write_message_start(s, out, m);
+		if (e->opaque.n)
+			write_reasoning(s, out, &(struct chat_event){.type = CHAT_EVENT_REASONING, .opaque = e->opaque},
+					m);
 		open_block(s, out, e, m);
 		break;
 	case CHAT_EVENT_TOOL_ARGS:

@@ -251,23 +251,6 @@ static struct slice error_message(const struct json *root)
 	return message.n ? message : SLICE_LIT("an error without words");
 }
 
-/* Thinking and its signature are one part. */
-static void join_signatures(struct chat_answer *answer)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < answer->n_parts; i++) {
-		struct chat_part *p = &answer->parts[i], *last = n ? &answer->parts[n - 1] : NULL;
-
-		if (p->kind == CHAT_PART_REASONING && !p->redacted && !p->text.n && last &&
-		    last->kind == CHAT_PART_REASONING && !last->opaque.n)
-			last->opaque = p->opaque;
-		else
-			answer->parts[n++] = *p;
-	}
-	answer->n_parts = n;
-}
-
 static int decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			 struct err *err)
 {
@@ -292,7 +275,6 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 			       SLICE_ARG(reason->str));
 	if (read_message(&w, doc.root) < 0 || answer_of_events(a, &events, &answer) < 0)
 		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
-	join_signatures(&answer);
 	answer.id = text_in(doc.root, "id");
 	answer.model = text_in(doc.root, "model");
 	answer.stop_sequence = text_in(doc.root, "stop_sequence");

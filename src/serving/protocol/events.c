@@ -110,6 +110,7 @@ static bool part_of(const struct chat_event *e, struct chat_part *ret)
 		ret->kind = CHAT_PART_TOOL_CALL;
 		ret->id = e->id;
 		ret->name = e->name;
+		ret->opaque = e->opaque;
 		return true;
 	case CHAT_EVENT_NONE:
 	case CHAT_EVENT_START:
@@ -126,6 +127,13 @@ static bool part_of(const struct chat_event *e, struct chat_part *ret)
 	return false;
 }
 
+/* Reasoning and the signature that comes behind it are one part. */
+static bool is_signature_of(const struct chat_event *e, const struct chat_part *last)
+{
+	return e->type == CHAT_EVENT_REASONING && !e->redacted && !e->text.n && last->kind == CHAT_PART_REASONING &&
+	       !last->opaque.n;
+}
+
 int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret)
 {
 	struct chat_part *parts = ARENA_ARRAY(a, struct chat_part, list->n + 1);
@@ -136,7 +144,9 @@ int answer_of_events(struct arena *a, const struct chat_events *list, struct cha
 	for (size_t i = 0; i < list->n; i++) {
 		const struct chat_event *e = &list->e[i];
 
-		if (part_of(e, &parts[n]))
+		if (n && is_signature_of(e, &parts[n - 1]))
+			parts[n - 1].opaque = e->opaque;
+		else if (part_of(e, &parts[n]))
 			n++;
 		else if (e->type == CHAT_EVENT_TOOL_ARGS && n && parts[n - 1].kind == CHAT_PART_TOOL_CALL)
 			parts[n - 1].text = e->text;
@@ -150,7 +160,9 @@ int answer_of_events(struct arena *a, const struct chat_events *list, struct cha
 
 static int say_part(struct arena *a, const struct chat_part *p, unsigned call, struct chat_events *ret)
 {
-	struct chat_event e = {.text = p->text, .opaque = p->opaque, .redacted = p->redacted};
+	struct chat_event e = {.text = p->text,
+			       .opaque = p->kind == CHAT_PART_REASONING ? p->opaque : (struct slice){NULL, 0},
+			       .redacted = p->redacted};
 	int rc;
 
 	switch (p->kind) {
@@ -174,7 +186,8 @@ static int say_part(struct arena *a, const struct chat_part *p, unsigned call, s
 						     .channel = e.channel,
 						     .index = call,
 						     .id = p->id,
-						     .name = p->name});
+						     .name = p->name,
+						     .opaque = p->opaque});
 		if (rc < 0)
 			return rc;
 		break;

@@ -63,6 +63,18 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
+static struct slice option_name(struct slice parameter)
+{
+	static const char *const in_root[] = {"keep_alive", "format", "think"};
+
+	for (size_t i = 0; i < COUNT_OF(in_root); i++)
+		if (slice_eq_str(parameter, in_root[i]))
+			return (struct slice){NULL, 0};
+	return slice_eq_str(parameter, "max_tokens") || slice_eq_str(parameter, "max_completion_tokens")
+		       ? SLICE_LIT("num_predict")
+		       : parameter;
+}
+
 /* Channels of what has no name of its own. */
 #define CHANNEL_STRINGS (1u << 20)
 #define CALLS_MAX (64 - CHAT_CHANNEL_CALL)
@@ -295,6 +307,8 @@ const struct protocol protocol_ollama = {
 	.framing = FRAMING_NDJSON,
 	.stream_type = "application/x-ndjson",
 	.needs_model_splice = true,
+	.options = "options",
+	.option_name = option_name,
 	.encode_request = encode_request,
 	.decode_answer = decode_answer,
 	.decode_event = decode_event,

@@ -73,6 +73,20 @@ static void write_joined(struct json_writer *w, const char *key, const struct ch
 	buf_release(&space);
 }
 
+/* Where clients of Gemini's own OpenAI endpoint look for it, and send it back from. */
+static void write_signature(struct json_writer *w, struct slice signature)
+{
+	if (!signature.n)
+		return;
+	jw_key(w, "extra_content");
+	jw_object(w);
+	jw_key(w, "google");
+	jw_object(w);
+	jw_kstr(w, "thought_signature", signature);
+	jw_object_end(w);
+	jw_object_end(w);
+}
+
 static void write_calls(struct json_writer *w, const struct chat_answer *answer, const struct answer_meta *m)
 {
 	unsigned n = 0;
@@ -94,6 +108,7 @@ static void write_calls(struct json_writer *w, const struct chat_answer *answer,
 		jw_kstr(w, "name", p->name);
 		jw_kstr(w, "arguments", p->text.n ? p->text : SLICE_LIT("{}"));
 		jw_object_end(w);
+		write_signature(w, p->opaque);
 		jw_object_end(w);
 	}
 	if (n)
@@ -225,6 +240,8 @@ static void write_call(struct json_writer *w, struct encode_state *s, const stru
 		jw_kstr(w, "name", e->name);
 	jw_kstr(w, "arguments", begins ? SLICE_LIT("") : e->text);
 	jw_object_end(w);
+	if (begins)
+		write_signature(w, e->opaque);
 	jw_object_end(w);
 	jw_array_end(w);
 }

@@ -107,9 +107,19 @@ static int read_content(struct front *f, const struct json *content, struct part
 	return rc;
 }
 
-static int read_call(struct front *f, const struct json *call, struct slice id, struct parts *list)
+/* openai_answer.c's write_signature wrote it. */
+static struct slice signature_of(const struct json *call)
 {
-	struct chat_part p = {.id = id, .name = text_in(call, "name"), .label = SLICE_LIT("messages[].tool_calls")};
+	return text_in(json_get(json_get(call, "extra_content"), "google"), "thought_signature");
+}
+
+/* outer: what has the call's id.  NULL: it has none, and its name stands for it. */
+static int read_call(struct front *f, const struct json *call, const struct json *outer, struct parts *list)
+{
+	struct chat_part p = {.id = text_in(outer ? outer : call, outer ? "id" : "name"),
+			      .name = text_in(call, "name"),
+			      .opaque = signature_of(outer),
+			      .label = SLICE_LIT("messages[].tool_calls")};
 
 	if (!p.name.n) {
 		*f->ret_param = "messages";
@@ -128,13 +138,13 @@ static int read_calls(struct front *f, const struct json *message, struct parts 
 		const struct json *function = json_get(v, "function");
 
 		if (function)
-			rc = read_call(f, function, text_in(v, "id"), list);
+			rc = read_call(f, function, v, list);
 		else
 			rc = add_part(f, list, CHAT_PART_OTHER,
 				      (struct chat_part){.label = SLICE_LIT("messages[].tool_calls")});
 	}
 	if (rc == 0 && old && old->type == JSON_OBJECT)
-		rc = read_call(f, old, text_in(old, "name"), list); /* it has no id: its name stands for it */
+		rc = read_call(f, old, NULL, list);
 	return rc;
 }
 

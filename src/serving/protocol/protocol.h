@@ -100,16 +100,22 @@ struct pass_header {
  * What a NULL function means: this side is not spoken.  generate has no decode_event: its upstreams do not stream.
  */
 struct protocol {
-	const char *name;	  /* "openai", "anthropic", "ollama", "generate" */
+	const char *name;	  /* "openai", "anthropic", "gemini", "ollama", "generate" */
 	const char *default_path; /* of chat requests: "/v1/chat/completions" */
-	enum framing framing;	  /* how its upstream streams */
-	const char *stream_type;  /* Content-Type of its streams */
-	bool completes_text;	  /* a prompt is continued, rather than a chat: what metrics call it */
-	bool needs_model_splice;  /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
-				   * where callers and upstreams see different shapes, as with generate. */
+	/* Where the path names the model and whether it streams: what stands between default_path and the model, and
+	 * behind the model.  Such a body has neither `model` nor `stream`.  NULL: the path is the same for all. */
+	const char *model_path, *whole_call, *stream_call;
+	enum framing framing;	 /* how its upstream streams */
+	const char *stream_type; /* Content-Type of its streams */
+	bool completes_text;	 /* a prompt is continued, rather than a chat: what metrics call it */
+	bool needs_model_splice; /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
+				  * where callers and upstreams see different shapes, as with generate. */
 	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
 	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
 	struct pass_header pass[PROTOCOL_MAX_PASS];
+	const char *options; /* the object that a request's parameters stand in; NULL: the root */
+	/* What a default parameter is called in there; absent: it stands in the root.  With options. */
+	struct slice (*option_name)(struct slice parameter);
 
 	/* Front.  ret->root, body and slices point into root's text and the arena.  E_INVALID: err->text says which
 	 * member, and *ret_param names it (a literal, or NULL). */
@@ -149,9 +155,11 @@ struct protocol {
 			    struct chat_events *ret, struct err *err);
 	/* The message of an upstream's error body, or absent. */
 	struct slice (*decode_error)(struct arena *a, struct json_parser *jp, struct slice body);
+	/* How long that body asks to wait, in ms; -1: it does not say.  May be NULL. */
+	int64_t (*error_retry_ms)(struct arena *a, struct json_parser *jp, struct slice body);
 };
 
-extern const struct protocol protocol_openai, protocol_anthropic, protocol_ollama, protocol_generate;
+extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate;
 
 /* Fills in r->details and the parts of its messages, once.  E_INVALID as decode_request. */
 int protocol_complete(const struct protocol *front, struct arena *a, struct chat_request *r, const char **ret_param,
@@ -161,7 +169,7 @@ int protocol_answer_events(struct arena *a, const struct chat_answer *answer, st
 
 const struct protocol *protocol_find(struct slice name); /* or NULL */
 /* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai,
- * ".../messages" -> anthropic; else NULL. */
+ * ".../messages" -> anthropic, ".../models/x:generateContent" -> gemini; else NULL. */
 const struct protocol *protocol_of_path(struct slice path);
 
 /*

@@ -7,7 +7,7 @@
  */
 #include <sys/uio.h>
 
-#include "serving/protocol/protocol_internal.h"
+#include "serving/protocol/gemini_internal.h"
 
 /* Bytes [from, to) of the body give way to `with`. */
 struct edit {
@@ -47,7 +47,8 @@ static bool is_inside(struct slice whole, struct slice part)
 static bool is_ours(const struct json *v)
 {
 	return KEY_IS(v, "model") || KEY_IS(v, "messages") || KEY_IS(v, "stream") || KEY_IS(v, "stream_options") ||
-	       KEY_IS(v, "prompt") || KEY_IS(v, "context") || KEY_IS(v, "options");
+	       KEY_IS(v, "prompt") || KEY_IS(v, "context") || KEY_IS(v, "options") || KEY_IS(v, "contents") ||
+	       KEY_IS(v, "systemInstruction") || KEY_IS(v, "generationConfig");
 }
 
 static bool has_member(const struct json *obj, struct slice key)
@@ -68,25 +69,26 @@ static void add_member(struct buf *b, bool *first, struct slice key, struct slic
 	*first = false;
 }
 
-static bool is_option_name(const struct json *v)
+/* The object of the caller's that holds parameters, in protocols that have one; also under its other name
+ * ("generation_config"). */
+static const struct json *options_of(const struct chat_request *r, const struct protocol *proto)
 {
-	return !KEY_IS(v, "keep_alive") && !KEY_IS(v, "format") && !KEY_IS(v, "think");
+	return gemini_get(r->root, proto->options);
 }
 
-/* The defaults that neither the request nor `there` names.  options: Ollama's, which stand in an object of their own.
- */
-static void add_defaults(struct buf *b, bool *first, const struct chat_request *r, const struct json *parameters,
-			 int options)
+/* The defaults that neither the request nor `there` names; in_options: those that stand in an object of their own. */
+static void add_defaults(struct buf *b, bool *first, const struct chat_request *r, const struct upstream_params *p,
+			 const struct protocol *proto, bool in_options)
 {
-	const struct json *there = options > 0 ? json_get(r->root, "options") : r->root;
+	const struct json *there = in_options ? options_of(r, proto) : r->root;
 
-	for (const struct json *v = parameters ? parameters->first : NULL; v; v = v->next) {
-		struct slice key = v->key;
+	for (const struct json *v = p->parameters ? p->parameters->first : NULL; v; v = v->next) {
+		struct slice key = proto->options ? proto->option_name(v->key) : (struct slice){NULL, 0};
 
-		if (options >= 0 && is_option_name(v) != (options > 0))
+		if ((key.p != NULL) != in_options)
 			continue;
-		if (options > 0 && (KEY_IS(v, "max_tokens") || KEY_IS(v, "max_completion_tokens")))
-			key = SLICE_LIT("num_predict");
+		if (!key.p)
+			key = v->key;
 		if (!is_ours(v) && !request_names(r, v->key) && !has_member(there, key))
 			add_member(b, first, key, v->raw);
 	}
@@ -122,18 +124,24 @@ static void edit_stream_options(struct edits *list, const struct chat_request *r
 		replace(list, r->body, options->raw, yes);
 }
 
-/* Ollama's options: into the caller's object, or with an object of their own into the root's insertion. */
+/* What insertions add: into the root, and into what they find there. */
+struct root {
+	struct buf b;
+	bool first;
+};
+
+/* Defaults among the options: into the caller's object, or with an object of their own into the root's insertion. */
 static int edit_options(struct arena *a, struct edits *list, const struct chat_request *r,
-			const struct json *parameters, struct buf *root, bool *root_first)
+			const struct upstream_params *p, const struct protocol *proto, struct root *root)
 {
-	const struct json *options = json_get(r->root, "options");
+	const struct json *options = options_of(r, proto);
 	bool is_object = options && options->type == JSON_OBJECT;
 	bool first = !is_object || !options->first;
 	struct buf b;
 	size_t end;
 
 	buf_init_arena(&b, a, r->body.n + (size_t)64 * 1024);
-	add_defaults(&b, &first, r, parameters, 1);
+	add_defaults(&b, &first, r, p, proto, true);
 	if (buf_failed(&b))
 		return E_TOOBIG;
 	if (!b.n)
@@ -142,10 +150,11 @@ static int edit_options(struct arena *a, struct edits *list, const struct chat_r
 		end = (size_t)(options->raw.p - r->body.p) + options->raw.n - 1;
 		add_edit(list, end, end, buf_slice(&b));
 	} else if (!options) {
-		buf_adds(root, *root_first ? "\"options\":{" : ",\"options\":{");
-		buf_add(root, buf_slice(&b));
-		buf_addc(root, '}');
-		*root_first = false;
+		(void)buf_printf(&root->b, "%s\"%s\":{", root->first ? "" : ",",
+				 proto->options); /* checked at the end */
+		buf_add(&root->b, buf_slice(&b));
+		buf_addc(&root->b, '}');
+		root->first = false;
 	}
 	return 0;
 }
@@ -155,27 +164,28 @@ static int add_missing(struct arena *a, struct edits *list, const struct chat_re
 		       const struct upstream_params *p, const struct protocol *proto)
 {
 	const struct json *stream = json_get(r->root, "stream"), *options = json_get(r->root, "stream_options");
-	bool stream_default = proto == &protocol_ollama, first = !r->root->first;
+	bool stream_default = proto == &protocol_ollama, in_path = proto->model_path != NULL;
+	struct root root = {.first = !r->root->first};
 	size_t end = (size_t)(r->root->raw.p - r->body.p) + r->root->raw.n - 1;
-	struct buf b;
 	int rc = 0;
 
-	buf_init_arena(&b, a, (size_t)256 * 1024);
-	if (stream && (stream->type != JSON_BOOL ? stream_default != p->stream : stream->boolean != p->stream))
+	buf_init_arena(&root.b, a, (size_t)256 * 1024);
+	if (!in_path && stream &&
+	    (stream->type != JSON_BOOL ? stream_default != p->stream : stream->boolean != p->stream))
 		replace(list, r->body, stream->raw, bool_text(p->stream));
-	else if (!stream && p->stream != stream_default)
-		add_member(&b, &first, SLICE_LIT("stream"), bool_text(p->stream));
-	if (options)
+	else if (!in_path && !stream && p->stream != stream_default)
+		add_member(&root.b, &root.first, SLICE_LIT("stream"), bool_text(p->stream));
+	if (options && !in_path)
 		edit_stream_options(list, r, options, p->stream, protocol_adds_usage(r, p, proto));
 	else if (protocol_adds_usage(r, p, proto))
-		add_member(&b, &first, SLICE_LIT("stream_options"), SLICE_LIT("{\"include_usage\":true}"));
-	add_defaults(&b, &first, r, p->parameters, proto == &protocol_ollama ? 0 : -1);
-	if (proto == &protocol_ollama)
-		rc = edit_options(a, list, r, p->parameters, &b, &first);
-	if (rc < 0 || buf_failed(&b))
+		add_member(&root.b, &root.first, SLICE_LIT("stream_options"), SLICE_LIT("{\"include_usage\":true}"));
+	add_defaults(&root.b, &root.first, r, p, proto, false);
+	if (proto->options)
+		rc = edit_options(a, list, r, p, proto, &root);
+	if (rc < 0 || buf_failed(&root.b))
 		return E_TOOBIG;
-	if (b.n)
-		add_edit(list, end, end, buf_slice(&b));
+	if (root.b.n)
+		add_edit(list, end, end, buf_slice(&root.b));
 	return 0;
 }
 

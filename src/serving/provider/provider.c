@@ -43,6 +43,13 @@ ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz"
 		PROVIDER_AUTH_BEARER, "TOGETHER_API_KEY", .doc = "Together"};
 ROW anthropic = {"anthropic",	      &protocol_anthropic, "https://api.anthropic.com", PROVIDER_AUTH_X_API_KEY,
 		 "ANTHROPIC_API_KEY", .doc = "Anthropic"};
+ROW gemini = {"gemini",
+	      &protocol_gemini,
+	      "https://generativelanguage.googleapis.com",
+	      PROVIDER_AUTH_X_GOOG_API_KEY,
+	      "GEMINI_API_KEY",
+	      .otel_name = "gcp.gemini",
+	      .doc = "Google Gemini"};
 ROW generate = {
 	"generate",
 	&protocol_generate,
@@ -64,8 +71,8 @@ ROW sim = {"sim",
 	   .doc = "a simulated model inside Muster, for demos, drills and tests"};
 
 const struct provider *const providers[] = {
-	&ollama,   &vllm,     &llamacpp,  &lmstudio, &openai, &openrouter,	  &groq, &mistral,
-	&deepseek, &together, &anthropic, &generate, &custom, &openai_compatible, &sim,
+	&ollama,   &vllm,      &llamacpp, &lmstudio, &openai, &openrouter,	  &groq, &mistral, &deepseek,
+	&together, &anthropic, &gemini,	  &generate, &custom, &openai_compatible, &sim,
 };
 const size_t n_providers = COUNT_OF(providers);
 
@@ -152,6 +159,17 @@ static const struct {
 	{"/api", "/chat", &protocol_ollama},
 };
 
+/* Of ".../models/NAME:generateContent" the model and the call are the request's to say. */
+static struct slice before_model(struct slice path, const struct protocol *p)
+{
+	struct slice mark = slice_from(p->model_path);
+	size_t at = path.n;
+
+	while (at && !slice_starts(slice_sub(path, at, path.n), mark))
+		at--;
+	return slice_chr(slice_sub(path, at, path.n), ':') >= 0 ? slice_sub(path, 0, at) : path;
+}
+
 /* The root that a path ends in, when protocol (NULL: any) is the one it belongs to; or -1. */
 static int root_of(struct slice path, const struct protocol *protocol)
 {
@@ -186,7 +204,7 @@ static int choose_protocol(struct slice path, const struct provider *known, cons
 		if (!*ret)
 			return err_set(err, E_INVALID,
 				       "configuration.protocol '" SLICE_FMT
-				       "' is not spoken: use openai, anthropic, ollama or generate",
+				       "' is not spoken: use openai, anthropic, gemini, ollama or generate",
 				       SLICE_ARG(config->protocol));
 		return 0;
 	}
@@ -210,6 +228,10 @@ static int set_path(struct provider_target *t, struct slice path, struct err *er
 		bare.n--;
 	if (!bare.n && !query.n) {
 		t->path = slice_from(t->protocol->default_path);
+		return 0;
+	}
+	if (t->protocol->model_path) {
+		t->path = before_model(bare, t->protocol);
 		return 0;
 	}
 	root = root_of(bare, t->protocol);

@@ -8,6 +8,7 @@ enum provider_auth {
 	PROVIDER_AUTH_BEARER,
 	PROVIDER_AUTH_OPTIONAL_BEARER,
 	PROVIDER_AUTH_X_API_KEY, /* the key alone, in a header of that name */
+	PROVIDER_AUTH_X_GOOG_API_KEY,
 };
 
 struct provider {
@@ -37,7 +38,7 @@ struct provider_target {
 	const struct provider *provider; /* NULL when unknown by name */
 	const struct protocol *protocol;
 	struct slice endpoint; /* URL without path; absent for a simulated provider without one */
-	struct slice path;     /* of requests */
+	struct slice path;     /* of requests; what stands before the model, where the protocol has a model_path */
 	enum provider_auth auth;
 	const char *api_key_env;	    /* default; or NULL */
 	bool usage_unasked;		    /* see struct provider */
