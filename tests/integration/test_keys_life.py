@@ -232,14 +232,10 @@ def test_every_change_is_in_the_history_under_the_name_of_the_key(daemon):
 def test_the_table_of_changes_is_complete():
     import openapi
     api = openapi.Api()
-<<<<<<< HEAD
-    done = {(method, api.operation(method, path.replace("{deployment}", "x"))[0]) for method, path, _, _ in CHANGES}
-    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/api/v1/generate", "/api/v1/guardrails/check",
-=======
     done = {(method, api.operation(method, path.replace("{deployment}", "x").replace("{silence}", "x"))[0])
             for method, path, _, _ in CHANGES}
-    serving = {("POST", p) for p in ("/v1/chat/completions", "/api/v1/generate", "/api/v1/guardrails/check",
->>>>>>> 9357518 (alerts: five rules, delivered to webhooks, recorded, silenced)
+    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens",
+                                     "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}
     same = {("POST", "/api/v1/deployments/{deployment}/promote")}  # as abort, and then there is nothing left to abort
     same.add(("POST", "/api/v1/retention/purge"))  # an event of what was removed: test_retention.py

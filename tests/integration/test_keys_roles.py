@@ -12,6 +12,7 @@ OPEN = ["/health/live", "/health/ready", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
     ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
+    ("POST", "/v1/messages/count_tokens"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
     ("POST", "/api/v1/generate"): "client", ("GET", "/api/v1/use-cases/{use_case}/current"): "client",
     ("POST", "/api/v1/guardrails/check"): "client", ("POST", "/api/v1/logs"): "client",

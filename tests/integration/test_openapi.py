@@ -81,6 +81,8 @@ CALLS = [
     ("POST", "/v1/messages", CHAT, 200), ("POST", "/v1/messages", dict(CHAT, stream=True), 200),
     ("POST", "/v1/messages", {"model": "served"}, 400), ("POST", "/v1/messages", b"{", 400),
     ("POST", "/v1/messages", dict(CHAT, model="serfed"), 404), ("POST", "/v1/messages", dict(CHAT, model="failing"), 502),
+    ("POST", "/v1/messages/count_tokens", CHAT, 200), ("POST", "/v1/messages/count_tokens", b"{", 400),
+    ("POST", "/v1/messages/count_tokens", dict(CHAT, model="serfed"), 404),
     ("GET", "/v1/models", None, 200), ("GET", "/v1/models/served", None, 200), ("GET", "/v1/models/nope", None, 404),
     ("POST", "/api/v1/generate", {"layer": "severed", "prompt": "hi"}, 404),
     ("POST", "/api/v1/generate", {"use_case": "served", "prompt": "hi", "context": {"a": 1}}, 200),

@@ -178,6 +178,53 @@ def test_texts_of_a_caller_are_masked_wherever_they_stand(daemon, upstream):
     assert got[2] == {"role": "tool", "tool_call_id": "t", "content": "it is [CARD]"}
 
 
+# --- counting, listing ---
+
+
+def test_tokens_are_counted_by_a_model_that_can(daemon, upstream):
+    name = served(daemon, upstream, "anthropic")
+    upstream.default = m.answer_with(200, b'{"input_tokens" : 14}')
+    body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
+    answer = daemon.post("/v1/messages/count_tokens", body)
+    assert (answer.status, answer.body) == (200, b'{"input_tokens" : 14}')
+    assert upstream.last().path == "/v1/messages/count_tokens" and "x-muster-estimated" not in answer.headers
+    assert upstream.last().json() == dict(body, model=upstream.last().json()["model"])
+    assert messages(daemon, name).status == 502, "that was no answer"
+    assert len(daemon.logs(name, 1)) == 1, "a count is no exchange"
+
+
+@pytest.mark.parametrize("back", ["openai", "away"])
+def test_tokens_are_estimated_and_marked_for_any_other(daemon, upstream, back):
+    name = served(daemon, upstream if back == "openai" else "http://127.0.0.1:%d" % m.free_port(),
+                  "openai" if back == "openai" else "anthropic")
+    answer = daemon.post("/v1/messages/count_tokens", {"model": name, "system": "x" * 40, "messages": [
+        {"role": "user", "content": "y" * 60}]})
+    assert answer.status == 200 and answer.json() == {"input_tokens": 25}, answer
+    assert answer.headers["x-muster-estimated"] == "true" and not upstream.requests
+
+
+def test_counting_is_refused_like_asking(daemon, upstream):
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        answer = daemon.post(path, {"model": "nobody-knows-it", "messages": [{"role": "user", "content": "x"}]})
+        assert answer.status == 404
+        g.anthropic_error(answer.json())
+    name = served(daemon, upstream, "anthropic")
+    refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "r"}
+    upstream.default = m.answer_with(400, refusal)
+    answer = daemon.post("/v1/messages/count_tokens", {"model": name, "messages": [{"role": "user", "content": "x"}]})
+    assert answer.status == 400 and answer.json() == refusal
+
+
+def test_models_are_listed_in_the_form_of_who_asks(daemon, upstream):
+    name = served(daemon, upstream, "openai")
+    listed = daemon.request("GET", "/v1/models", headers={"anthropic-version": "2023-06-01"}).json()
+    one = daemon.request("GET", "/v1/models/" + name, headers={"anthropic-version": "2023-06-01"}).json()
+    assert set(listed) == {"data", "has_more", "first_id", "last_id"} and one in listed["data"]
+    assert set(one) == {"id", "type", "display_name", "created_at"} and one["type"] == "model" and one["id"] == name
+    assert listed["first_id"] == listed["data"][0]["id"] and listed["last_id"] == listed["data"][-1]["id"]
+    assert daemon.get("/v1/models").json()["object"] == "list"
+
+
 # --- answers ---
 
 

@@ -133,6 +133,8 @@ enum next exchange_answer(struct exchange *e)
 	struct err err = {0};
 	enum guard_action action;
 
+	if (e->counts)
+		return count_answer(e);
 	if (e->call.first_byte_ms)
 		e->first_token_ms = e->call.first_byte_ms - e->start_ms;
 	if (needs_decoding(e, back)) {

@@ -396,8 +396,8 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 {
 	struct upstream_params params = {.model = t->upstream_model,
 					 .stream = e->request.stream && t->protocol->framing != FRAMING_NONE,
-					 .parameters = t->parameters,
-					 .leave_usage = e->log == LOG_NONE};
+					 .parameters = e->counts ? NULL : t->parameters,
+					 .leave_usage = e->log == LOG_NONE && !e->request.include_usage};
 	struct buf out;
 
 	e->usage_asked = t->protocol == e->front && protocol_adds_usage(&e->request, &params, t->protocol);
@@ -422,7 +422,7 @@ static int build_request(struct exchange *e, const struct target *t)
 		length += e->request_iov[i].iov_len;
 	buf_init_arena(&head, &e->http->arena, t->stream_head.n + 512);
 	buf_reserve(&head, t->stream_head.n + 256);
-	buf_add(&head, e->request.stream ? t->stream_head : t->head);
+	buf_add(&head, e->counts ? count_head(e, t->head) : e->request.stream ? t->stream_head : t->head);
 	add_pass_headers(e, t, &head);
 	buf_adds(&head, "x-request-id: ");
 	buf_add(&head, e->request_id);
@@ -440,6 +440,8 @@ static enum next nothing_left(struct exchange *e)
 	struct api_error error = {.status = e->error_status, .type = "upstream_error", .code = "no_model_available"};
 	const char *text;
 
+	if (e->counts)
+		return count_estimate(e);
 	if (!e->n_attempts && !e->error_text[0]) {
 		snprintf(e->error_text, sizeof(e->error_text),
 			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
@@ -492,6 +494,10 @@ enum next exchange_attempt(struct exchange *e)
 	e->retry_after_ms = -1;
 	if (!e->n_attempts++ && e->use_case)
 		route_deposit(e->use_case->memory, e->attempt_ms);
+	if (e->counts && t->protocol != e->front) {
+		failover_settle(e, OUTCOME_REFUSED);
+		return count_estimate(e);
+	}
 	if (t->missing.n) {
 		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
 		attempt_failed(e, OUTCOME_REFUSED, why);

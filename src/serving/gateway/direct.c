@@ -69,19 +69,44 @@ static bool allowed(struct gateway *g, struct http_exchange *x, const struct gat
 
 /* --- GET /v1/models --- */
 
-static void write_entry(struct json_writer *w, struct slice id, int64_t created_us, struct slice owner)
+/* Callers who say a version of Anthropic's protocol get the members that it has. */
+static bool is_anthropics(const struct http_exchange *x)
 {
+	return http_header(&x->head, "anthropic-version").n > 0;
+}
+
+static void write_entry(struct json_writer *w, const struct http_exchange *x, struct slice id, int64_t created_us,
+			struct slice owner)
+{
+	char at[CLOCK_ISO_SIZE];
+
 	jw_object(w);
 	jw_kstr(w, "id", id);
+	if (is_anthropics(x)) {
+		jw_kcstr(w, "type", "model");
+		jw_kstr(w, "display_name", id);
+		jw_kcstr(w, "created_at", clock_iso(created_us, at));
+		jw_object_end(w);
+		return;
+	}
 	jw_kcstr(w, "object", "model");
 	jw_ki64(w, "created", created_us / 1000000);
 	jw_kstr(w, "owned_by", owner);
 	jw_object_end(w);
 }
 
+static void write_id(struct json_writer *w, struct slice id)
+{
+	if (id.n)
+		jw_str(w, id);
+	else
+		jw_null(w);
+}
+
 static void list_models(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 			const struct gateway_caller *caller)
 {
+	struct slice first = {NULL, 0}, last = {NULL, 0};
 	struct json_writer w;
 	struct buf out;
 
@@ -89,7 +114,8 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
 	jw_object(&w);
-	jw_kcstr(&w, "object", "list");
+	if (!is_anthropics(x))
+		jw_kcstr(&w, "object", "list");
 	jw_key(&w, "data");
 	jw_array(&w);
 	for (size_t i = 0; i < g->snapshot->n_use_cases; i++) {
@@ -97,7 +123,9 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 
 		if (!access_allows(caller, u->settings.name))
 			continue;
-		write_entry(&w, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us,
+		last = u->settings.name;
+		first = first.n ? first : last;
+		write_entry(&w, x, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us,
 			    SLICE_LIT("muster"));
 	}
 	for (size_t i = 0; i < g->snapshot->n_models; i++) {
@@ -105,9 +133,18 @@ static void list_models(struct gateway *g, struct http_exchange *x, const struct
 
 		if (!access_allows(caller, model->model.use_case))
 			continue;
-		write_entry(&w, model->full_name, model->model.created_us, model->model.provider);
+		last = model->full_name;
+		first = first.n ? first : last;
+		write_entry(&w, x, model->full_name, model->model.created_us, model->model.provider);
 	}
 	jw_array_end(&w);
+	if (is_anthropics(x)) { /* all of them, always */
+		jw_kbool(&w, "has_more", false);
+		jw_key(&w, "first_id");
+		write_id(&w, first);
+		jw_key(&w, "last_id");
+		write_id(&w, last);
+	}
 	jw_object_end(&w);
 	reply_built(x, 200, &out);
 }
@@ -131,7 +168,8 @@ static void show_model(struct gateway *g, struct http_exchange *x, const struct 
 	}
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
-	write_entry(&w, name, model ? model->model.created_us : 0, model ? model->model.provider : SLICE_LIT("muster"));
+	write_entry(&w, x, name, model ? model->model.created_us : 0,
+		    model ? model->model.provider : SLICE_LIT("muster"));
 	reply_built(x, 200, &out);
 }
 

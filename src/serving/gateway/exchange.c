@@ -203,10 +203,12 @@ const struct http_client_stats *gateway_client_stats(const struct gateway *g)
 static const struct front {
 	const char *path;
 	const struct protocol *protocol;
+	bool counts;
 } fronts[] = {
-	{"/v1/chat/completions", &protocol_openai},
-	{"/api/v1/generate", &protocol_generate},
-	{"/v1/messages", &protocol_anthropic},
+	{"/v1/chat/completions", &protocol_openai, false},
+	{"/api/v1/generate", &protocol_generate, false},
+	{"/v1/messages", &protocol_anthropic, false},
+	{"/v1/messages/count_tokens", &protocol_anthropic, true},
 };
 
 const struct protocol *gateway_front_of(struct slice path)
@@ -225,10 +227,10 @@ static void refuse_method(struct http_exchange *x)
 						   .code = "method_not_allowed"});
 }
 
-static void start_exchange(struct gateway *g, struct http_exchange *x, const struct protocol *front,
+static void start_exchange(struct gateway *g, struct http_exchange *x, const struct front *front,
 			   const struct gateway_caller *caller)
 {
-	struct exchange *e = exchange_new(g, x, front);
+	struct exchange *e = exchange_new(g, x, front->protocol);
 
 	if (!e) {
 		respond_plain_error(x, &(struct api_error){.status = 503,
@@ -237,6 +239,8 @@ static void start_exchange(struct gateway *g, struct http_exchange *x, const str
 		return;
 	}
 	e->caller = *caller;
+	if (front->counts)
+		count_begin(e);
 	exchange_run(e);
 }
 
@@ -253,7 +257,7 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 		if (x->head.method != HTTP_POST)
 			refuse_method(x);
 		else
-			start_exchange(g, x, fronts[i].protocol, &caller);
+			start_exchange(g, x, &fronts[i], &caller);
 		return;
 	}
 	if (!direct_handle(g, x, &caller))

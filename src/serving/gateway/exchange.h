@@ -118,6 +118,7 @@ struct exchange {
 	struct gateway_settings *settings;
 	enum exchange_step step;
 	const struct protocol *front;
+	bool counts;		      /* only asked how long the request is: count.c */
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
 	struct once once;
@@ -195,6 +196,11 @@ const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: n
 enum next exchange_decode(struct exchange *e);
 /* 400: the request is wrong (param: which member, or NULL). */
 enum next exchange_refuse(struct exchange *e, const char *text, const char *param);
+/* count.c */
+void count_begin(struct exchange *e);
+struct slice count_head(struct exchange *e, struct slice head);
+enum next count_estimate(struct exchange *e);
+enum next count_answer(struct exchange *e);
 /* route.c */
 enum next exchange_route(struct exchange *e);
 /* judge.c */

@@ -200,7 +200,7 @@ enum next exchange_route(struct exchange *e)
 		e->pinned = true;
 		add_model(e, m, RECORD_FALLBACK_NONE);
 	}
-	if (!e->settings->history)
+	if (!e->settings->history || e->counts)
 		e->log = LOG_NONE;
 	e->log_required &= e->log != LOG_NONE;
 	if (!access_allows(&e->caller, e->use_case_name))
