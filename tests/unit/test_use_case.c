@@ -48,13 +48,14 @@ TEST(settings_are_read)
 	struct fixture f;
 
 	setup(&f);
-	CHECK_INT(use_case_parse(
-			  &f.arena, SLICE_LIT("npc"),
-			  parse(&f,
-				"{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
-				"\"log\":\"metadata\",\"log_durability\":\"required\",\"translation\":\"strict\",\"timeouts\":{\"total_ms\":9}}"),
-			  &u, &f.err),
-		  0);
+	CHECK_INT(
+		use_case_parse(
+			&f.arena, SLICE_LIT("npc"),
+			parse(&f, "{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
+				  "\"log\":\"metadata\",\"log_durability\":\"required\",\"translation\":\"strict\","
+				  "\"timeouts\":{\"total_ms\":9}}"),
+			&u, &f.err),
+		0);
 	CHECK(slice_eq_str(u.name, "npc"));
 	CHECK_INT(u.n_fallback, 2);
 	CHECK(slice_eq_str(u.fallback[0], "a@1") && slice_eq_str(u.fallback[1], "b"));

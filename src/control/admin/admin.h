@@ -6,8 +6,8 @@
 #pragma once
 #include <stdatomic.h>
 
-#include "control/history/retention.h"
 #include "control/alerts/alerts.h"
+#include "control/history/retention.h"
 #include "control/history/shipper.h"
 #include "control/registry/registry.h"
 #include "control/rollout/rollout.h"

@@ -230,7 +230,8 @@ static void ignore_notice(void *arg, const char *message)
 	(void)message;
 }
 
-/* "connection to server at ..., port 5443 failed: FATAL: ..." says again what the URL says, unless there are several. */
+/* "connection to server at ..., port 5443 failed: FATAL: ..." says again what the URL says, unless there are several.
+ */
 static const char *reason_of(const char *text)
 {
 	const char *reason = strncmp(text, "connection to server", 20) ? NULL : strstr(text, " failed: ");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Load over HTTP/1.1 on loopback, which remembers every single answer: when it was asked for, how long it took (at a
- * fixed rate: since it was due), its status, the id of its log record and the model that it names. Connections that break are made anew, for as long as
- * it takes. One thread, one epoll. What would break it: an answer without Content-Length that is not chunked.
+ * fixed rate: since it was due), its status, the id of its log record and the model that it names. Connections that
+ * break are made anew, for as long as it takes. One thread, one epoll. What would break it: an answer without
+ * Content-Length that is not chunked.
  */
 #include <arpa/inet.h>
 #include <errno.h>
