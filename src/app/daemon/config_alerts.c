@@ -140,7 +140,7 @@ static int add_short(struct config_receivers *r, struct slice item, struct err *
 
 int conf_receivers_parse(struct config_receivers *field, struct slice value, struct err *err)
 {
-	CLEANUP(conf_receivers_release) struct config_receivers parsed = {0};
+	struct config_receivers parsed = {0};
 	struct slice item;
 	int rc = 0;
 
@@ -148,6 +148,7 @@ int conf_receivers_parse(struct config_receivers *field, struct slice value, str
 		rc = add_short(&parsed, slice_trim(item), err);
 	if (!rc)
 		conf_receivers_copy(field, &parsed);
+	conf_receivers_release(&parsed);
 	return rc;
 }
 
