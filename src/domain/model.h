@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 #include "core/base/uuid.h"
 #include "core/json/json.h"
+#include "domain/price.h"
 
 enum model_status {
 	MODEL_CANDIDATE,
@@ -67,6 +68,7 @@ struct model_config {
 	enum model_balance balance;    /* how one of them is chosen */
 	bool no_circuit_breaker;       /* it is asked however often it failed */
 	int64_t context_tokens;	       /* how long prompt and answer together may be; 0: not said */
+	struct price price;	       /* no currency: not said */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the use case's */
 };
 

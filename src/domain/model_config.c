@@ -219,6 +219,15 @@ static int context_get(const struct json *root, struct model_config *c, struct e
 	return 0;
 }
 
+static int price_get(const struct json *root, struct model_config *c, struct err *err)
+{
+	int rc = price_parse(json_get(root, "price"), &c->price, err);
+
+	if (rc)
+		(void)err_prefix(err, "configuration"); /* the code stays */
+	return rc;
+}
+
 static int members_get(const struct json *root, struct model_config *c, struct err *err)
 {
 	int rc;
@@ -233,7 +242,8 @@ static int members_get(const struct json *root, struct model_config *c, struct e
 	    (rc = object_get(root, "sim", &c->sim, err)) || (rc = balance_get(root, c, err)) ||
 	    (rc = breaker_get(root, c, err)))
 		return rc;
-	return context_get(root, c, err);
+	rc = context_get(root, c, err);
+	return rc ? rc : price_get(root, c, err);
 }
 
 int model_config_parse(const struct json *root, struct model_config *ret, struct err *err)

@@ -3,6 +3,7 @@
 #pragma once
 #include "core/base/uuid.h"
 #include "domain/policy.h"
+#include "domain/price.h"
 
 enum record_status {
 	RECORD_OK,
@@ -50,6 +51,7 @@ struct log_record {
 	struct slice attempts;			  /* JSON array: every upstream try, with its model, result and time */
 	int64_t prompt_tokens, completion_tokens; /* -1: unknown */
 	bool tokens_estimated;
+	struct money cost;		    /* of these tokens, at the price of the model that served */
 	int64_t latency_us, first_token_us; /* -1: unknown */
 	int http_status;
 	enum record_status status;

@@ -60,7 +60,7 @@ def exposed(tmp_path_factory, make_upstream_once):
         daemon.policy("words", {"id": "w", "kind": "literal", "action": "mask", "severity": "critical",
                                 "values": ["forbidden"]})
         daemon.use_case("seen", policy="words", fallback_content="")
-        name = daemon.register("seen", good, name="first")
+        name = daemon.register("seen", good, name="first", price={"input": 1, "output": 2})
         daemon.chat("seen", "a forbidden word")
         with daemon.chat_stream("seen") as s:
             s.events()

@@ -131,7 +131,8 @@ TEST(a_configuration_is_read)
 			  parse(&f, "{\"endpoint\":\"https://h:8443/v1/messages?x=a@b\",\"protocol\":\"anthropic\","
 				    "\"upstream_model\":\"m\",\"api_key_env\":\"KEY\",\"api_key_file\":\"/run/key\","
 				    "\"headers\":{\"x-team\":\"blue\"},\"parameters\":{\"temperature\":0.5},"
-				    "\"sim\":{\"text\":\"hi\"},\"price\":{\"in\":1},\"timeouts\":{\"connect_ms\":1,"
+				    "\"sim\":{\"text\":\"hi\"},\"vendor\":{\"in\":1},\"price\":{\"input\":0.15,"
+				    "\"output\":0.6,\"cached_input\":0.075},\"timeouts\":{\"connect_ms\":1,"
 				    "\"first_byte_ms\":2,\"between_ms\":3,\"total_ms\":4}}"),
 			  &c, &f.err),
 		  0);
@@ -147,6 +148,10 @@ TEST(a_configuration_is_read)
 	CHECK_INT(c.first_byte_timeout_ms, 2);
 	CHECK_INT(c.between_timeout_ms, 3);
 	CHECK_INT(c.total_timeout_ms, 4);
+	CHECK_INT(c.price.input, 150000000);
+	CHECK_INT(c.price.output, 600000000);
+	CHECK_INT(c.price.cached_input, 75000000);
+	CHECK_STR(c.price.currency, "USD");
 	teardown(&f);
 }
 

@@ -23,6 +23,7 @@ static struct log_record full_record(void)
 		.prompt_tokens = 7,
 		.completion_tokens = -1,
 		.tokens_estimated = true,
+		.cost = {"EUR", 1234567890123},
 		.latency_us = 123456789012,
 		.first_token_us = -1,
 		.http_status = 504,
@@ -91,6 +92,8 @@ TEST(what_is_encoded_is_decoded)
 	CHECK_INT(got.prompt_tokens, 7);
 	CHECK_INT(got.completion_tokens, -1);
 	CHECK(got.tokens_estimated && got.stream && !got.guard_skipped);
+	CHECK_INT(got.cost.nano, 1234567890123);
+	CHECK_STR(got.cost.currency, "EUR");
 	CHECK_INT(got.latency_us, r.latency_us);
 	CHECK_INT(got.first_token_us, -1);
 	CHECK_INT(got.http_status, 504);
@@ -107,6 +110,53 @@ TEST(what_is_encoded_is_decoded)
 	CHECK_INT(got.violations[0].length, 16);
 	CHECK(!got.violations[1].category.p);
 	free(p);
+}
+
+#define COST_BYTES 16
+
+TEST(a_cost_that_is_not_known_stays_so)
+{
+	struct log_record r = full_record(), got = {.cost = {"USD", 5}};
+	size_t n;
+	char *p;
+
+	r.cost = (struct money){.nano = 0};
+	p = encode(&r, &n);
+	CHECK_INT(decode_copy(p, n, &got), 0);
+	CHECK(!money_known(&got.cost) && got.cost.nano == 0);
+	free(p);
+}
+
+/* Version 1 ended with the violations. */
+TEST(a_record_of_version_1_is_read_and_has_no_cost)
+{
+	struct log_record r = full_record(), got = {.cost = {"USD", 5}};
+	size_t n;
+	char *p = encode(&r, &n);
+
+	p[0] = 1;
+	CHECK_INT(decode_copy(p, n, &got), E_CORRUPT);
+	CHECK_INT(record_decode((struct slice){p, n - COST_BYTES}, &got), 0);
+	CHECK(!money_known(&got.cost));
+	CHECK_INT(got.cost.nano, 0);
+	check_strings(&r, &got);
+	CHECK(slice_eq_str(got.violations[1].rule, "words"));
+	free(p);
+}
+
+TEST(a_currency_that_is_none_is_corrupt)
+{
+	static const char *const bad[] = {"eur", "E", "EU", "EURO"};
+
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		struct log_record r = full_record(), got;
+		size_t n;
+		char *p = encode(&r, &n);
+
+		memcpy(p + n - 8, bad[i], strlen(bad[i]) + 1);
+		CHECK_INT(decode_copy(p, n, &got), E_CORRUPT);
+		free(p);
+	}
 }
 
 TEST(absent_and_empty_stay_apart)

@@ -10,10 +10,18 @@
 
 #define LOGS "/api/v1/logs"
 #define POLL_MS 1000
+#define COST 8 /* its column */
 
-static const struct column columns[] = {
-	{"WHEN"},   {"LOG", .min_width = 18},  {"USE CASE", .min_width = 10}, {"MODEL", .min_width = 10},
-	{"STATUS"}, {"TOKENS", .right = true}, {"MS", .right = true},	      {"", .min_width = 8}};
+/* The last one is there when a price is known. */
+static const struct column columns[] = {{"WHEN"},
+					{"LOG", .min_width = 18},
+					{"USE CASE", .min_width = 10},
+					{"MODEL", .min_width = 10},
+					{"STATUS"},
+					{"TOKENS", .right = true},
+					{"MS", .right = true},
+					{"", .min_width = 8},
+					{"COST", .right = true}};
 
 static void filters(struct cli *c, struct path *p)
 {
@@ -40,6 +48,20 @@ static struct slice note(struct cli *c, const struct json *l)
 	if (has_fallback) /* which one, the model says: none is the fallback content */
 		return SLICE_LIT("fallback");
 	return acted ? action : slice_from(source);
+}
+
+static bool has_cost(const struct json *l)
+{
+	const struct json *v = json_get(l, "cost");
+
+	return v && v->type == JSON_NUMBER;
+}
+
+static struct slice cost(struct cli *c, const struct json *l)
+{
+	return has_cost(l) ? cli_printf(c, SLICE_FMT " " SLICE_FMT, SLICE_ARG(json_get(l, "cost")->raw),
+					SLICE_ARG(json_text(l, "currency")))
+			   : SLICE_LIT("");
 }
 
 static void row(struct cli *c, struct cell *cell, const struct json *l, struct slice when)
@@ -79,6 +101,8 @@ static void print_texts(struct cli *c, const struct json *l)
 int log_list_run(struct cli *c)
 {
 	const struct json *list;
+	bool priced = false;
+	size_t n_columns;
 	struct answer a;
 	struct rows r;
 	struct path p;
@@ -94,14 +118,22 @@ int log_list_run(struct cli *c)
 	if (c->json)
 		return cli_print_json(c, &a);
 	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
 	for (const struct json *l = json_items(&a, "data"); l; l = l->next)
-		row(c, rows_next(&r), l, cli_ago(c, json_time(l, "created_at")));
+		priced |= has_cost(l);
+	n_columns = COUNT_OF(columns) - !priced;
+	if (!rows_init(c, &r, n_columns, list ? list->n_items : 0))
+		return cli_fail(c, NULL, "the list is too long");
+	for (const struct json *l = json_items(&a, "data"); l; l = l->next) {
+		struct cell *cell = rows_next(&r);
+
+		row(c, cell, l, cli_ago(c, json_time(l, "created_at")));
+		if (priced)
+			cell[COST].text = cost(c, l);
+	}
 	if (!r.n_rows)
 		out_printf(&c->err, "no record matches\n");
 	else
-		out_table(&c->out, columns, COUNT_OF(columns), r.cells, r.n_rows);
+		out_table(&c->out, columns, n_columns, r.cells, r.n_rows);
 	cli_more(c, &a);
 	return EXIT_WORKED;
 }
@@ -143,6 +175,8 @@ int log_show_run(struct cli *c)
 	facts_add(&f, "when", cli_local(c, json_time(a.root, "created_at")), STYLE_PLAIN);
 	for (size_t i = 0; i < COUNT_OF(members); i++)
 		facts_member(c, &f, a.root, members[i][0], members[i][1]);
+	if (has_cost(a.root))
+		facts_add(&f, "cost", cost(c, a.root), STYLE_PLAIN);
 	facts_print(c, &f);
 	if (json_time(a.root, "content_removed_at"))
 		out_printf(&c->out, "prompt, context and output were removed by retention, on " SLICE_FMT "\n",
@@ -156,8 +190,9 @@ int log_show_run(struct cli *c)
 /* Widths are fixed: rows come one by one. */
 static void tail_print(struct cli *c, const struct json *l)
 {
-	static const size_t widths[] = {8, 18, 18, 18, 8, 6, 6};
+	static const size_t widths[] = {8, 18, 18, 18, 8, 6, 6, 8};
 	struct cell cell[COUNT_OF(columns)] = {{{0}, STYLE_PLAIN}};
+	size_t n = COUNT_OF(columns) - !has_cost(l);
 	struct slice when = cli_local(c, json_time(l, "created_at"));
 
 	if (c->json) {
@@ -166,14 +201,15 @@ static void tail_print(struct cli *c, const struct json *l)
 		return;
 	}
 	row(c, cell, l, slice_sub(when, when.n > 8 ? when.n - 8 : 0, 8));
-	for (size_t i = 0; i < COUNT_OF(columns); i++) {
-		size_t width = i < COUNT_OF(widths) ? widths[i] : 0, have = text_width(cell[i].text);
+	cell[COST].text = cost(c, l);
+	for (size_t i = 0; i < n; i++) {
+		size_t width = i + 1 < n ? widths[i] : 0, have = text_width(cell[i].text);
 		size_t pad = have < width ? width - have : 0;
 
 		if (columns[i].right)
 			out_pad(&c->out, pad);
 		out_styled(&c->out, cell[i].style, cell[i].text);
-		out_pad(&c->out, (columns[i].right ? 0 : pad) + (i + 1 < COUNT_OF(columns) ? 2 : 0));
+		out_pad(&c->out, (columns[i].right ? 0 : pad) + (i + 1 < n ? 2 : 0));
 	}
 	out_printf(&c->out, "\n");
 	if (args_has(&c->args, "text"))

@@ -276,6 +276,47 @@ static void write_use_case_counters(struct prom_writer *w, const struct daemon *
 	}
 }
 
+/* Each loop has met the currencies in its own order. */
+static size_t gather_costs(const struct daemon *d, size_t slot, struct gateway_cost_stats *ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < all_loops(d) * GATEWAY_CURRENCIES; k++) {
+		const struct gateway_cost_stats *c = &gateway_stats(d->loops[k / GATEWAY_CURRENCIES].gateway)
+							      ->use_case[slot]
+							      .cost[k % GATEWAY_CURRENCIES];
+		size_t i = 0;
+
+		while (i < n && counter_get(&ret[i].currency) != counter_get(&c->currency))
+			i++;
+		if (!counter_get(&c->currency) || i == max)
+			continue;
+		if (i == n)
+			ret[n++] = (struct gateway_cost_stats){.nano = {0}};
+		counter_set(&ret[i].currency, counter_get(&c->currency));
+		counter_add(&ret[i].nano, counter_get(&c->nano));
+	}
+	return n;
+}
+
+static void write_costs(struct prom_writer *w, const struct daemon *d, const struct slot_names *names)
+{
+	prom_family(w, "muster_cost_total", PROM_COUNTER, "What answers have cost, where the price is known.");
+	for (size_t slot = 0; slot < GATEWAY_SLOTS; slot++) {
+		struct gateway_cost_stats cost[GATEWAY_CURRENCIES];
+		size_t n = names->name[slot].n ? gather_costs(d, slot, cost, COUNT_OF(cost)) : 0;
+
+		for (size_t i = 0; i < n; i++) {
+			uint64_t c = counter_get(&cost[i].currency);
+			char letters[CURRENCY_SIZE] = {(char)(c & 0xff), (char)(c >> 8 & 0xff), (char)(c >> 16 & 0xff)};
+			struct prom_label labels[] = {{"use_case", names->name[slot]},
+						      {"currency", slice_from(letters)}};
+
+			prom_sample(w, labels, COUNT_OF(labels), (double)counter_get(&cost[i].nano) / 1e9);
+		}
+	}
+}
+
 static void write_texts(struct prom_writer *w, const struct daemon *d, const struct slot_names *names)
 {
 	prom_family(w, "muster_guardrail_texts_total", PROM_COUNTER,
@@ -465,6 +506,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	write_left_out(&w, s);
 	write_deployments(&w, d, s);
 	write_use_case_counters(&w, d, &names);
+	write_costs(&w, d, &names);
 	write_texts(&w, d, &names);
 	write_exchanges(&w, d, &names);
 	write_first_tokens(&w, d, &names);

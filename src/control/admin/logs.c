@@ -72,6 +72,18 @@ static void write_guardrail(struct json_writer *w, const struct log_record *r, b
 	jw_object_end(w);
 }
 
+static void write_cost(struct json_writer *w, const struct money *m)
+{
+	char text[MONEY_SIZE];
+
+	jw_key(w, "cost");
+	if (money_known(m))
+		jw_raw(w, slice_from(money_format(m->nano, text)));
+	else
+		jw_null(w);
+	jw_kcstr(w, "currency", money_known(m) ? m->currency : NULL);
+}
+
 static void write_numbers(struct json_writer *w, const struct log_record *r)
 {
 	jw_key(w, "usage");
@@ -80,6 +92,7 @@ static void write_numbers(struct json_writer *w, const struct log_record *r)
 	key_count(w, "completion_tokens", r->completion_tokens);
 	jw_kbool(w, "estimated", r->tokens_estimated);
 	jw_object_end(w);
+	write_cost(w, &r->cost);
 	key_ms(w, "latency_ms", r->latency_us);
 	key_ms(w, "first_token_ms", r->first_token_us);
 }

@@ -21,6 +21,23 @@ void measure_call(struct exchange *e, enum call_end end)
 				  (uint64_t)(e->call.first_byte_ms - e->attempt_ms) * 1000);
 }
 
+static void measure_cost(struct gateway_use_case_stats *s, const struct money *m)
+{
+	const unsigned char *c = (const unsigned char *)m->currency;
+	uint64_t letters = c[0] | (uint64_t)c[1] << 8 | (uint64_t)c[2] << 16;
+
+	for (size_t i = 0; i < GATEWAY_CURRENCIES && letters; i++) {
+		struct gateway_cost_stats *at = &s->cost[i];
+
+		if (!counter_get(&at->currency))
+			counter_set(&at->currency, letters);
+		if (counter_get(&at->currency) != letters)
+			continue;
+		counter_add(&at->nano, (uint64_t)m->nano);
+		return;
+	}
+}
+
 static void measure_tokens(struct exchange *e, const struct log_record *r)
 {
 	const struct candidate *c = exchange_served_by(e);
@@ -44,6 +61,7 @@ void measure_exchange(struct exchange *e, const struct log_record *r)
 	if (!s)
 		return;
 	measure_tokens(e, r);
+	measure_cost(s, &r->cost);
 	histogram_observe(&s->duration[operation][r->status], &histogram_durations, (uint64_t)r->latency_us);
 	if (r->first_token_us >= 0 && r->status == RECORD_OK)
 		histogram_observe(&s->first_token[operation], &histogram_first_tokens, (uint64_t)r->first_token_us);

@@ -174,6 +174,7 @@ static int prepare_model(struct snapshot *s, struct snapshot_model *m, const str
 	all->balance = config.balance;
 	all->no_breaker = config.no_circuit_breaker;
 	all->context_tokens = config.context_tokens;
+	all->price = config.price;
 	m->target = all;
 	for (; all->n < n; more = more->next) {
 		rc = target_init(&s->arena, &all->list[all->n],

@@ -100,6 +100,7 @@ static struct slice parameters_of(struct exchange *e)
 
 static void add_usage(struct exchange *e, struct log_record *r)
 {
+	const struct candidate *c = exchange_served_by(e);
 	const struct chat_usage *u = &e->answer.usage;
 
 	if (e->stream && e->stream->channel[0].fed) /* what came before it broke off counts */
@@ -107,6 +108,8 @@ static void add_usage(struct exchange *e, struct log_record *r)
 	r->prompt_tokens = u->known ? u->prompt_tokens : -1;
 	r->completion_tokens = u->known ? u->completion_tokens : -1;
 	r->tokens_estimated = u->estimated;
+	if (c && u->known)
+		r->cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
 }
 
 static void fill(struct exchange *e, struct log_record *r)

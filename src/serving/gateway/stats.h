@@ -26,6 +26,12 @@ struct gateway_arm_stats {
 	struct latency_sketch latency; /* of good answers */
 };
 
+#define GATEWAY_CURRENCIES 3 /* of one use case: models may differ; costs in a fourth are in the log alone */
+struct gateway_cost_stats {
+	struct counter currency; /* its letters, the first in the lowest byte; 0: the place is free */
+	struct counter nano;
+};
+
 struct gateway_use_case_stats {
 	struct counter requests;
 	struct counter answered;		  /* by the current model */
@@ -37,6 +43,7 @@ struct gateway_use_case_stats {
 	struct counter texts[2][GUARD_N_ACTIONS]; /* that were judged: input, output; by enum guard_action */
 	struct counter violating[4];		  /* those with a hit, by their worst: enum guard_severity */
 	struct counter input_tokens, output_tokens;
+	struct gateway_cost_stats cost[GATEWAY_CURRENCIES];
 	struct histogram duration[GATEWAY_N_OPERATIONS][RECORD_N_STATUSES]; /* whole exchanges */
 	struct histogram first_token[GATEWAY_N_OPERATIONS];		    /* of good answers */
 	struct gateway_arm_stats arm[GATEWAY_N_ARMS]; /* all three together: every request that a model was asked */

@@ -28,6 +28,7 @@ struct targets {
 	enum model_balance balance;
 	bool no_breaker;
 	int64_t context_tokens; /* 0: not known */
+	struct price price;
 };
 
 struct gateway_prepare_arg;

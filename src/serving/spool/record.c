@@ -42,6 +42,12 @@ struct violation_part {
 };
 static_assert(sizeof(struct violation_part) == 24, "a hole in the violation part");
 
+struct cost_part { /* behind all else, from version 2 on */
+	int64_t nano;
+	char currency[8]; /* with zeros behind it */
+};
+static_assert(sizeof(struct cost_part) == 16, "a hole in the cost part");
+
 static const struct slice *string_get(const struct log_record *r, size_t i)
 {
 	return (const struct slice *)(const void *)((const char *)r + string_offsets[i]);
@@ -71,7 +77,8 @@ static size_t n_violations(const struct log_record *r)
 
 size_t record_size(const struct log_record *r)
 {
-	size_t n = sizeof(struct fixed_part) + n_violations(r) * sizeof(struct violation_part);
+	size_t n =
+		sizeof(struct fixed_part) + n_violations(r) * sizeof(struct violation_part) + sizeof(struct cost_part);
 
 	for (size_t i = 0; i < N_STRINGS; i++)
 		n += size_of(*string_get(r, i));
@@ -102,6 +109,14 @@ static char *put_violation(char *out, const struct record_violation *v)
 	return put(out, v->category);
 }
 
+static void put_cost(char *out, const struct money *cost)
+{
+	struct cost_part part = {.nano = cost->nano};
+
+	memcpy(part.currency, cost->currency, CURRENCY_SIZE);
+	memcpy(out, &part, sizeof(part));
+}
+
 void record_encode(const struct log_record *r, char *out)
 {
 	struct fixed_part part = {
@@ -130,6 +145,7 @@ void record_encode(const struct log_record *r, char *out)
 		out = put(out, *string_get(r, i));
 	for (size_t i = 0; i < n_violations(r); i++)
 		out = put_violation(out, &r->violations[i]);
+	put_cost(out, &r->cost);
 }
 
 static bool take(struct slice *in, void *out, size_t n)
@@ -171,9 +187,26 @@ static bool take_violation(struct slice *in, struct record_violation *v)
 	       take_string(in, part.category_n, &v->category);
 }
 
+/* Nothing was known of a cost before version 2. */
+static bool take_cost(struct slice *in, unsigned version, struct money *ret)
+{
+	struct cost_part part;
+
+	*ret = (struct money){.nano = 0};
+	if (version < 2)
+		return true;
+	if (!take(in, &part, sizeof(part)))
+		return false;
+	if (!part.currency[0])
+		return true;
+	ret->nano = part.nano;
+	return !part.currency[CURRENCY_SIZE - 1] &&
+	       currency_read((struct slice){part.currency, CURRENCY_SIZE - 1}, ret->currency);
+}
+
 static bool fixed_part_holds(const struct fixed_part *part)
 {
-	return part->version == RECORD_FORMAT_VERSION && part->source <= RECORD_APPLICATION &&
+	return part->version >= 1 && part->version <= RECORD_FORMAT_VERSION && part->source <= RECORD_APPLICATION &&
 	       part->status < RECORD_N_STATUSES && part->fallback <= RECORD_FALLBACK_CONTENT &&
 	       part->guard_action <= GUARD_BLOCK && !(part->flags & ~FLAGS_KNOWN) &&
 	       part->n_violations <= RECORD_MAX_VIOLATIONS && !part->zero;
@@ -215,5 +248,5 @@ int record_decode(struct slice in, struct log_record *ret)
 		if (!take_violation(&in, &ret->violations[i]))
 			return E_CORRUPT;
 	}
-	return in.n ? E_CORRUPT : 0;
+	return take_cost(&in, part.version, &ret->cost) && !in.n ? 0 : E_CORRUPT;
 }

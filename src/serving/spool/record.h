@@ -7,7 +7,7 @@
 #include "core/base/err.h"
 #include "domain/record.h"
 
-#define RECORD_FORMAT_VERSION 1
+#define RECORD_FORMAT_VERSION 2 /* 1 had no cost */
 
 /* More than RECORD_MAX_VIOLATIONS are not written. */
 size_t record_size(const struct log_record *r);

@@ -21,3 +21,4 @@ extern const struct migration migration_4_figures;
 extern const struct migration migration_5_loans;
 extern const struct migration migration_6_retention;
 extern const struct migration migration_7_alerts;
+extern const struct migration migration_8_costs;
