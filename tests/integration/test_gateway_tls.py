@@ -88,6 +88,17 @@ def test_an_upstream_that_cannot_prove_who_it_is_gets_no_request(tls_upstream, s
     assert words in answer.json()["error"]["message"].lower()
 
 
+@pytest.mark.parametrize("name, trusted, error", [
+    ("localhost", True, None), ("localhost", False, "certificate"), ("example.org", True, "no alternative certificate")])
+def test_a_receiver_of_alerts_has_to_prove_who_it_is(tls_upstream, start_daemon, name, trusted, error):
+    url, folder = tls_upstream(name)
+    d = start_daemon("alerts: {receivers: {safe: {url: '%s/x'}}}" % url,
+                     *(["--tls.ca_file", str(folder / "ca.pem")] if trusted else []))
+    got = d.api("POST", "/api/v1/alerts/test")["data"][0]
+    assert got["delivered"] is (error is None), got
+    assert error is None or (error in got["error"] and got["http_status"] is None), got
+
+
 def test_our_own_listener_speaks_tls_when_it_has_a_certificate(tmp_path, start_daemon):
     make_certificates(tmp_path, "localhost")
     d = start_daemon("", "--tls.cert_file", str(tmp_path / "cert.pem"), "--tls.key_file", str(tmp_path / "key.pem"))
