@@ -92,6 +92,7 @@ struct stream {
 	struct sse sse;
 	struct ndjson ndjson;
 	struct decode_state decode;
+	struct event_repeat repeat;
 	struct encode_state encode;
 	struct slice id;    /* the upstream's for this answer; absent: it said none */
 	bool begun;	    /* head of the answer has been given to the server */
@@ -256,6 +257,9 @@ struct hold_place {
 /* A payload that leaves as it came, and the texts in it. */
 int hold_payload(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
 		 size_t n);
+/* The same at once, past `held`: nothing is in it, and no guardrail judges the answer. */
+void hold_pass(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
+	       size_t n);
 /* An event for a caller of another protocol; at NULL: it has no text. */
 int hold_event(struct exchange *e, const struct chat_event *event, const struct hold_place *at);
 /* Everything that is decided goes to `out`; split: the decided part of an event too. */

@@ -65,6 +65,30 @@ static size_t offset_in(struct slice whole, struct slice part, size_t *ret_n)
 	return inside ? (size_t)(part.p - whole.p) : 0;
 }
 
+/* What a payload is, all of its events taken together. */
+struct summary {
+	unsigned types; /* a bit for each */
+	bool says, ends;
+	struct chat_event first; /* without its slices */
+};
+
+static struct summary summary_of(const struct chat_events *events)
+{
+	struct summary all = {0};
+
+	for (size_t i = 0; i < events->n; i++) {
+		all.types |= 1u << events->e[i].type;
+		all.says |= says_something(&events->e[i]);
+		all.ends |= ends_something(&events->e[i]);
+	}
+	if (events->n)
+		all.first = (struct chat_event){.channel = events->e[0].channel,
+						.index = events->e[0].index,
+						.part = events->e[0].part,
+						.finish = events->e[0].finish};
+	return all;
+}
+
 static struct held *reserve(struct exchange *e, size_t n_texts, size_t n_bytes)
 {
 	struct buf *held = &e->stream->held;
@@ -106,6 +130,7 @@ static void keep_held_text(struct held *h, struct held_text *t, const struct hol
 int hold_payload(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
 		 size_t n)
 {
+	struct summary all = summary_of(events);
 	size_t n_bytes = raw.n, end;
 	struct held *h;
 
@@ -124,16 +149,10 @@ int hold_payload(struct exchange *e, const struct chat_events *events, struct sl
 		t->raw_offset = offset_in(raw, at[i].event->text_raw, &t->n_raw);
 		t->logprobs_offset = offset_in(raw, at[i].event->logprobs_raw, &t->n_logprobs);
 	}
-	for (size_t i = 0; i < events->n; i++) {
-		h->types |= 1u << events->e[i].type;
-		h->says |= says_something(&events->e[i]);
-		h->ends |= ends_something(&events->e[i]);
-	}
-	if (events->n)
-		h->event = (struct chat_event){.channel = events->e[0].channel,
-					       .index = events->e[0].index,
-					       .part = events->e[0].part,
-					       .finish = events->e[0].finish};
+	h->types = all.types;
+	h->says = all.says;
+	h->ends = all.ends;
+	h->event = all.first;
 	h->may_split = n == 1 && events->n == (h->types & 1u << CHAT_EVENT_START ? 2u : 1u);
 	return 0;
 }
@@ -277,25 +296,21 @@ static void splice_payload(struct exchange *e, struct held *h)
 }
 
 /* The log has what the caller gets. */
-static void keep_text(struct exchange *e, const struct held_text *t, struct slice text)
+static void keep_text(struct exchange *e, bool is_content, struct slice text)
 {
 	struct stream *s = e->stream;
 
-	if (!t->is_content || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
+	if (!is_content || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
 		return;
 	if (buf_add(&s->text, text))
 		s->text_cut = true;
 }
 
-/* What has left as it came, for the codec to know. */
-static void tell_encoder(struct exchange *e, const struct held *h)
+/* What has left as it came, for the codec to know.  types: a bit for each type of event in the payload. */
+static void tell_encoder(struct exchange *e, unsigned types, struct chat_event event)
 {
-	struct chat_event event = h->event;
-
-	for (unsigned type = 0; h->types >> type; type++) {
-		if (!(h->types & 1u << type))
-			continue;
-		event.type = (enum chat_event_type)type;
+	for (; types; types &= types - 1) {
+		event.type = (enum chat_event_type)__builtin_ctz(types);
 		(void)e->front->encode_event(&e->stream->encode, NULL, &event, NULL); /* writes nothing */
 	}
 	e->stream->encode.begun = true;
@@ -315,7 +330,7 @@ static void release_event(struct exchange *e, struct held *h)
 		text = fit_text(e, h, t, &changed);
 		if (t->n)
 			s->channel[t->channel].left = t->start + t->n;
-		keep_text(e, t, text);
+		keep_text(e, t->is_content, text);
 	}
 	s->says_something |= h->says;
 	if (!s->same_protocol) {
@@ -328,7 +343,24 @@ static void release_event(struct exchange *e, struct held *h)
 		splice_payload(e, h);
 	else
 		buf_append(&s->out, bytes_of(h), h->n_bytes);
-	tell_encoder(e, h);
+	tell_encoder(e, h->types, h->event);
+}
+
+void hold_pass(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
+	       size_t n)
+{
+	struct summary all = summary_of(events);
+	struct stream *s = e->stream;
+
+	for (size_t i = 0; i < n; i++) {
+		struct slice text = at[i].event->text;
+
+		s->channel[at[i].channel].left = at[i].start + text.n;
+		keep_text(e, at[i].event->type == CHAT_EVENT_TEXT, text);
+	}
+	s->says_something |= all.says;
+	buf_add(&s->out, raw);
+	tell_encoder(e, all.types, all.first);
 }
 
 /* The decided part of an event leaves in an event of its own.  Not so where something else stands in it: that would be

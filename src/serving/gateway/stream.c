@@ -324,6 +324,10 @@ static int take_payload(struct exchange *e, const struct chat_events *events, st
 	}
 	if (rc || (s->usage_injected && events->n == 1 && events->e[0].type == CHAT_EVENT_USAGE))
 		return rc;
+	if (!e->output_hits && !s->held.n) { /* nobody judges it, and nothing is before it */
+		hold_pass(e, events, raw, at, n);
+		return 0;
+	}
 	return hold_payload(e, events, raw, at, n);
 }
 
@@ -451,7 +455,9 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 
 	arena_reset(&e->g->turn);
 	if (payload.p) {
-		rc = back->decode_event(&e->stream->decode, &e->g->turn, e->g->json, payload, &events, &e->call.err);
+		rc = protocol_decode_event(back, &e->stream->decode, &e->stream->repeat,
+					   &(struct event_source){payload, &e->g->turn, &e->http->arena, e->g->json},
+					   &events, &e->call.err);
 		if (rc)
 			return rc;
 	}

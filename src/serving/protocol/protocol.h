@@ -161,6 +161,27 @@ struct protocol {
 
 extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate;
 
+/* The last event of a stream, when it was a text alone: the next is often the same around another text.  Zeroed at the
+ * start of a stream. */
+struct event_repeat {
+	char *bytes;		    /* what stands before the text, and what after; NULL until there is one */
+	uint16_t n_before, n_after; /* n_before 0: none */
+	enum chat_event_type type;
+	unsigned channel, index;
+	enum chat_part_kind part;
+};
+
+struct event_source {
+	struct slice payload;
+	struct arena *turn; /* may be reset as soon as the events have been used */
+	struct arena *keep; /* lives as long as the stream, which takes less than half a KiB of it */
+	struct json_parser *json;
+};
+
+/* decode_event of p, without parsing what repeats the event before; ret is empty. */
+int protocol_decode_event(const struct protocol *p, struct decode_state *s, struct event_repeat *r,
+			  const struct event_source *from, struct chat_events *ret, struct err *err);
+
 /* Fills in r->details and the parts of its messages, once.  E_INVALID as decode_request. */
 int protocol_complete(const struct protocol *front, struct arena *a, struct chat_request *r, const char **ret_param,
 		      struct err *err);
