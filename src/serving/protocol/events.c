@@ -5,7 +5,8 @@
  */
 #include "serving/protocol/protocol_internal.h"
 
-struct chat_event *events_add(struct arena *a, struct chat_events *list, enum chat_event_type type)
+/* Place for one more: nothing stands in it. */
+static struct chat_event *reserve(struct arena *a, struct chat_events *list)
 {
 	struct chat_event *e;
 
@@ -19,14 +20,21 @@ struct chat_event *events_add(struct arena *a, struct chat_events *list, enum ch
 		list->e = e;
 		list->cap = cap;
 	}
-	e = &list->e[list->n++];
-	*e = (struct chat_event){.type = type};
+	return &list->e[list->n++];
+}
+
+struct chat_event *events_add(struct arena *a, struct chat_events *list, enum chat_event_type type)
+{
+	struct chat_event *e = reserve(a, list);
+
+	if (e)
+		*e = (struct chat_event){.type = type};
 	return e;
 }
 
 int events_say(struct arena *a, struct chat_events *list, const struct chat_event *event)
 {
-	struct chat_event *e = events_add(a, list, event->type);
+	struct chat_event *e = reserve(a, list);
 
 	if (!e)
 		return E_TOOBIG;

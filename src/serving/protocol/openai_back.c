@@ -40,30 +40,38 @@ static int say(struct walk *w, struct chat_event *e)
 static int go_over(struct walk *w, enum chat_event_type type, unsigned channel, unsigned index)
 {
 	struct decode_state *s = w->s;
-	struct chat_event end = {.type = CHAT_EVENT_PART_END};
-	bool ends = s && !w->choice && s->open != CHAT_EVENT_NONE && s->channel != channel;
+	struct chat_event *end;
 
-	if (!s || w->choice)
+	if (!s || w->choice || (s->open == type && s->channel == channel))
 		return 0;
-	end.channel = s->channel;
-	end.index = s->index;
+	if (s->open != CHAT_EVENT_NONE && s->channel != channel) {
+		end = events_add(w->a, w->out, CHAT_EVENT_PART_END);
+		if (!end)
+			return E_TOOBIG;
+		end->channel = s->channel;
+		end->index = s->index;
+	}
 	s->open = type;
 	s->channel = channel;
 	s->index = index;
-	return ends ? events_say(w->a, w->out, &end) : 0;
+	return 0;
 }
 
 static int add_text(struct walk *w, const struct json *string, enum chat_event_type type, unsigned channel)
 {
-	struct chat_event e = {.type = type, .channel = channel};
-	int rc;
+	struct chat_event *e;
 
 	if (!wire_has_text(string))
 		return 0;
-	e.text = string->str;
-	e.text_raw = wire_raw(w->doc, string);
-	rc = type == CHAT_EVENT_OTHER ? 0 : go_over(w, type, channel, 0);
-	return rc < 0 ? rc : say(w, &e);
+	if (type != CHAT_EVENT_OTHER && go_over(w, type, channel, 0) < 0)
+		return E_TOOBIG;
+	e = events_add(w->a, w->out, w->choice ? CHAT_EVENT_OTHER : type);
+	if (!e)
+		return E_TOOBIG;
+	e->channel = channel + w->choice * CHANNELS_OF_CHOICE;
+	e->text = string->str;
+	e->text_raw = wire_raw(w->doc, string);
+	return 0;
 }
 
 /* A member that we do not know goes to the caller all the same: every string in it is judged. */
