@@ -128,6 +128,19 @@ def test_headers_of_the_protocol_pass_to_a_model_that_speaks_it(start_daemon, up
     assert upstream.last().headers["anthropic-version"] == "2023-06-01" and "anthropic-beta" not in upstream.last().headers
 
 
+def test_usage_is_not_asked_of_a_provider_that_refuses_to_be_asked(start_daemon, upstream):
+    daemon = start_daemon(MISTRAL_API_KEY="k", GROQ_API_KEY="k")
+    for provider, asked in (("mistral", False), ("groq", True)):
+        daemon.use_case(provider, policy="none")
+        daemon.api("POST", "/api/v1/models", {"model_name": provider, "version": "1", "use_case": provider,
+                                              "provider": provider, "configuration": {"endpoint": upstream.url + "/v1"}})
+        daemon.api("POST", "/api/v1/models/%s@1/promote" % provider, {"use_case": provider})
+        upstream.default = m.streaming("Hi.")
+        for call in (lambda: daemon.chat(provider, stream=True), lambda: messages(daemon, provider, stream=True)):
+            assert call().status == 200
+            assert ("stream_options" in upstream.last().json()) == asked, provider
+
+
 def test_same_protocol_changes_the_model_and_nothing_else(daemon, upstream):
     name = served(daemon, upstream, "anthropic")
     body = b'{ "max_tokens" : 1e1,"model":"%s", "x": [1.0, "\\u00e9"],\n"messages":[{"content":"hi","role":"user"}] }'

@@ -397,7 +397,8 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 	struct upstream_params params = {.model = t->upstream_model,
 					 .stream = e->request.stream && t->protocol->framing != FRAMING_NONE,
 					 .parameters = e->counts ? NULL : t->parameters,
-					 .leave_usage = e->log == LOG_NONE && !e->request.include_usage};
+					 .leave_usage =
+						 t->usage_unasked || (e->log == LOG_NONE && !e->request.include_usage)};
 	struct buf out;
 
 	e->usage_asked = t->protocol == e->front && protocol_adds_usage(&e->request, &params, t->protocol);

@@ -111,6 +111,8 @@ static struct slice sticky_key(const struct exchange *e)
 	const struct json *user = json_get(e->root, "user");
 	struct slice said = http_header(&e->http->head, "x-muster-sticky");
 
+	if (!user) /* where Anthropic's callers say it */
+		user = json_get(json_get(e->root, "metadata"), "user_id");
 	if (user && user->type == JSON_STRING && user->str.n)
 		return user->str;
 	return said.n ? said : e->request_id;

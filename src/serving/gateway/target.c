@@ -214,6 +214,7 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 	if (!is_header_safe(key))
 		ret->missing = SLICE_LIT("its key holds a control character");
 	ret->protocol = pt.protocol;
+	ret->usage_unasked = pt.usage_unasked;
 	ret->upstream_model = config->upstream_model.n ? config->upstream_model : source->model_name;
 	for (int stream = 0; stream < 2; stream++) {
 		buf_init_arena(&head, a, HEAD_MAX);
