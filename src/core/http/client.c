@@ -89,6 +89,20 @@ void up_after(struct up *u, int64_t delay_ms)
 	up_deadline(u, delay_ms > 0 ? loop_now_ms(u->client->loop) + delay_ms : INT64_MAX);
 }
 
+void up_await_first_byte(struct up *u)
+{
+	int64_t delay = u->call->timeouts.first_byte_ms;
+
+	u->first_byte_at_ms = delay > 0 ? loop_now_ms(u->client->loop) + delay : INT64_MAX;
+	up_deadline(u, u->first_byte_at_ms);
+}
+
+/* Informational answers are none. */
+static bool has_begun_to_answer(const struct up *u)
+{
+	return u->got_byte && (u->state == UP_BODY || u->n_in || !u->n_heads);
+}
+
 static void up_timed_out(struct up *u)
 {
 	const struct http_call *call = u->call;
@@ -119,7 +133,7 @@ static void up_timed_out(struct up *u)
 		return;
 	case UP_ANSWER:
 	case UP_BODY:
-		if (u->got_byte)
+		if (has_begun_to_answer(u))
 			up_fail(u, E_TIMEOUT, "%s was silent for %lld ms inside its answer", name,
 				(long long)t->between_ms);
 		else if (u->sent < u->to_send)

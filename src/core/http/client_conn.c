@@ -47,7 +47,7 @@ static void up_send(struct up *u)
 	if (u->sent == u->to_send && call->stage == HTTP_STAGE_SEND)
 		call->stage = HTTP_STAGE_FIRST_BYTE;
 	if (u->sent != before && !u->got_byte)
-		up_after(u, call->timeouts.first_byte_ms);
+		up_await_first_byte(u);
 	up_watch(u);
 }
 
@@ -61,9 +61,10 @@ void up_begin_request(struct up *u)
 	u->to_send = iov_total(call->request, call->n_request);
 	u->send_broken = false;
 	u->at = u->n_in = u->seen = 0;
+	u->n_heads = 0;
 	u->got_byte = u->whole = u->keep_alive = u->kept = false;
 	u->got_bytes = 0;
-	up_after(u, call->timeouts.first_byte_ms);
+	up_await_first_byte(u);
 	up_send(u);
 }
 

@@ -51,6 +51,7 @@ struct up {
 	int64_t deadline_ms; /* of the stage; the timer may fire earlier */
 	int64_t total_at_ms;
 	int64_t connect_at_ms; /* end of resolve, connect and handshake */
+	int64_t first_byte_at_ms;
 	struct up_addrs addrs;
 	int at_addr;
 	/* the request */
@@ -59,6 +60,7 @@ struct up {
 	/* the answer */
 	char *in;
 	size_t at, n_in, seen;
+	unsigned n_heads; /* informational ones among them */
 	enum up_framing framing;
 	uint64_t left;	    /* UP_COUNTED */
 	uint64_t got_bytes; /* of the body as it came */
@@ -106,6 +108,7 @@ void up_close(struct up *u); /* the call must be detached */
 /* The end of the stage: the earlier of this and the call's total. */
 void up_deadline(struct up *u, int64_t at_ms);
 void up_after(struct up *u, int64_t delay_ms); /* from now; <= 0: none */
+void up_await_first_byte(struct up *u);
 /* Ends the call now, or (soon) on the next turn of the loop. */
 void up_fail(struct up *u, int rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void up_fail_soon(struct up *u, int rc, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -48,6 +48,7 @@ static bool take_head(struct up *u, const struct http_head *h)
 	u->at += h->head_bytes;
 	u->state = UP_BODY;
 	call->stage = HTTP_STAGE_BODY;
+	call->first_byte_ms = u->n_heads > 1 ? loop_now_ms(u->client->loop) : call->first_byte_ms;
 	u->whole = u->framing == UP_NO_BODY || (u->framing == UP_COUNTED && !u->left);
 	if (!still_ours(u, gen, call->ops->on_head ? call->ops->on_head(call, h) : 0))
 		return false;
@@ -71,7 +72,7 @@ static bool step_head(struct up *u)
 {
 	struct http_head head;
 
-	for (int i = 0; i < HEADS_MAX; i++) {
+	while (u->n_heads < HEADS_MAX) {
 		struct slice in = {u->in + u->at, u->n_in - u->at};
 		struct err err;
 		int rc = http_parse_response(in, u->seen, &head, &err);
@@ -91,11 +92,14 @@ static bool step_head(struct up *u)
 			return false;
 		}
 		u->seen = 0;
+		u->n_heads++;
 		if (head.status >= 200)
 			return take_head(u, &head);
 		u->at += head.head_bytes;
-		if (u->at == u->n_in)
+		if (u->at == u->n_in) { /* that was no answer yet */
+			up_deadline(u, u->first_byte_at_ms);
 			return false;
+		}
 	}
 	up_fail(u, E_INVALID, "%s sent more than %d informational answers", origin_name(u->call->origin), HEADS_MAX);
 	return false;

@@ -11,6 +11,21 @@ static bool needs_decoding(const struct exchange *e, const struct protocol *back
 	       (e->policy && guard_policy_has(e->policy, GUARD_OUTPUT));
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Of an answer that nobody here reads: at least it has begun and ended. */
+static bool looks_whole(struct slice body)
+{
+	while (body.n && is_space(body.p[0]))
+		body = slice_sub(body, 1, body.n);
+	while (body.n && is_space(body.p[body.n - 1]))
+		body.n--;
+	return body.n >= 2 && body.p[0] == '{' && body.p[body.n - 1] == '}';
+}
+
 /* A rule of thumb for English: four bytes a token.  Marked as estimated wherever it shows. */
 static int64_t estimate_tokens(size_t bytes)
 {
@@ -140,6 +155,8 @@ enum next exchange_answer(struct exchange *e)
 	if (needs_decoding(e, back)) {
 		if (back->decode_answer(&e->http->arena, e->g->json, buf_slice(&e->body), &e->answer, &err))
 			return next_candidate(e, err.text[0] ? err.text : "its answer cannot be read");
+	} else if (!looks_whole(buf_slice(&e->body))) {
+		return next_candidate(e, "its answer is no whole JSON object");
 	}
 	e->have_answer = true;
 	failover_settle(e, OUTCOME_GOOD);

@@ -70,6 +70,7 @@ static void forget_attempt(struct exchange *e)
 		stream_release(e);
 	e->stream = NULL;
 	e->upstream_is_stream = false;
+	e->first_token_ms = -1;
 	buf_clear(&e->body);
 	e->dropped.n = 0;
 }
@@ -115,6 +116,12 @@ static const char *upstream_name(struct exchange *e)
 	return s ? s : "the model";
 }
 
+/* Others of the 2xx have nothing to say, or only a part of it. */
+static bool is_answer(int status)
+{
+	return status >= 200 && status <= 203;
+}
+
 /* What a status that is no success says.  OUTCOME_GOOD: the request itself is the matter (400, 413, 415, 422), which no
  * other model would see otherwise. */
 static enum outcome outcome_of(int status)
@@ -123,12 +130,18 @@ static enum outcome outcome_of(int status)
 	case 429:
 		return OUTCOME_BUSY;
 	case 408:
+	case 424: /* a part of it failed */
+	case 425:
+	case 499: /* it believes that we left */
 		return OUTCOME_FAULT;
 	case 401:
 	case 402:
 	case 403:
 	case 404:
 	case 405:
+	case 407:
+	case 410:
+	case 423:
 		return OUTCOME_BROKEN;
 	case 409:
 		return OUTCOME_REFUSED;
@@ -245,7 +258,7 @@ static enum next answer_arrived(struct exchange *e)
 	enum outcome outcome;
 	char why[64];
 
-	if (e->upstream_status >= 200 && e->upstream_status < 300) {
+	if (is_answer(e->upstream_status)) {
 		e->step = STEP_ANSWER;
 		return NEXT;
 	}
@@ -288,7 +301,8 @@ static int on_head(struct http_call *c, const struct http_head *head)
 {
 	struct exchange *e = c->user;
 	struct slice type = http_header(head, "content-type");
-	bool ok = head->status >= 200 && head->status < 300;
+	struct slice coding = http_header(head, "content-encoding");
+	bool ok = is_answer(head->status);
 	/* What cannot stream was not asked to, and has no decoder for it. */
 	bool asked = e->request.stream && exchange_served_by(e)->target->protocol->framing != FRAMING_NONE;
 
@@ -302,6 +316,10 @@ static int on_head(struct http_call *c, const struct http_head *head)
 		if (head->status == 429 || head->status == 503 || head->status == 529)
 			e->upstream_retry_after = arena_slice(&e->http->arena, after);
 	}
+	if (ok && coding.n && !slice_eq_nocase(coding, SLICE_LIT("identity")))
+		return give_up(e, err_set(&c->err, E_INVALID,
+					  "it sent its answer in an encoding that was not asked for: '" SLICE_FMT "'",
+					  (int)min_size(coding.n, 40), coding.p));
 	buf_clear(&e->body);
 	e->body_max = ok ? e->settings->max_answer_bytes : ERROR_BODY_MAX;
 	e->upstream_is_stream = ok && (is_type(type, SLICE_LIT("text/event-stream")) ||

@@ -100,6 +100,7 @@ struct stream {
 	bool usage_injected;
 	bool ended; /* the terminator was seen */
 	bool finish_seen;
+	bool has_answer;	 /* a word of it, or its finish */
 	int64_t finish_ms;	 /* when; 0: not yet */
 	bool stopped;		 /* guardrails ended it */
 	bool says_something;	 /* more than roles and comments has left `held` */

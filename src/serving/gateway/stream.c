@@ -267,6 +267,12 @@ static int take_text(struct exchange *e, struct channel *c, struct slice text)
 	return 0;
 }
 
+static bool is_answer(enum chat_event_type type)
+{
+	return type != CHAT_EVENT_NONE && type != CHAT_EVENT_START && type != CHAT_EVENT_PART_START &&
+	       type != CHAT_EVENT_PART_END && type != CHAT_EVENT_USAGE && type != CHAT_EVENT_END;
+}
+
 /* What the exchange learns from an event.  An error: the upstream gave up. */
 static int take_result(struct exchange *e, const struct chat_event *event)
 {
@@ -288,6 +294,9 @@ static int take_result(struct exchange *e, const struct chat_event *event)
 		s->id = arena_slice(&e->http->arena, event->id);
 	if (event->usage.known)
 		e->answer.usage = event->usage;
+	s->has_answer |= is_answer(event->type);
+	if (event->type == CHAT_EVENT_END && !s->has_answer)
+		return err_set(&e->call.err, E_INVALID, "it ended its stream with nothing in it");
 	s->ended |= event->type == CHAT_EVENT_END;
 	return 0;
 }

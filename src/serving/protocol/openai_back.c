@@ -373,6 +373,14 @@ static void read_top(const struct json *root, struct top *t)
 	}
 }
 
+/* Beside choices too: they are what the error left of the event. */
+static bool tells_of_an_error(const struct top *t)
+{
+	if (t->error && (wire_has_text(t->error) || (t->error->type == JSON_OBJECT && t->error->first)))
+		return true;
+	return !t->choices && (t->error || !t->usage);
+}
+
 /* A model thinks before it speaks, whatever the order of the members. */
 static void put_reasoning_first(struct chat_answer *answer)
 {
@@ -492,7 +500,7 @@ int openai_decode_event(struct decode_state *s, struct arena *a, struct json_par
 		return err_set(err, E_INVALID, "the upstream's event is a %s, not an object",
 			       json_type_name(doc.root->type));
 	read_top(doc.root, &t);
-	if (!t.choices && (t.error || !t.usage) && wire_error_message(doc.root).n)
+	if (tells_of_an_error(&t) && wire_error_message(doc.root).n)
 		return say_error(a, wire_error_message(doc.root), ret);
 	rc = s->begun ? 0 : say_start(s, &w, t.id);
 	if (rc == 0 && t.choices)
