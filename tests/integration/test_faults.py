@@ -476,7 +476,8 @@ def run(bench, row, stream, chain, front="chat", mode="error"):
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("row", ANY)
 def test_fault(bench, row, stream, chain):
-    run(bench, ANY[row], stream, chain)
+    for front in FRONTS if not chain else ["chat"]:
+        run(bench, ANY[row], stream, chain, front)
 
 
 @pytest.mark.parametrize("chain", [False, True], ids=["alone", "chain"])
