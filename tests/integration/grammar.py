@@ -235,6 +235,53 @@ def anthropic_answer(v):
         anthropic_block(b)
 
 
+# --- Gemini ---
+
+GEMINI_FINISH = ("STOP", "MAX_TOKENS", "SAFETY")
+GEMINI_PARTS = {"text", "thought", "thoughtSignature", "functionCall"}
+
+
+def gemini_error(v):
+    need(set(v) == {"error"} and set(v["error"]) == {"code", "message", "status"}, "an error of another shape", v)
+    need(isinstance(v["error"]["code"], int), "a code that is no number", v)
+
+
+def gemini_usage(v):
+    for k in ("promptTokenCount", "candidatesTokenCount", "totalTokenCount"):
+        need(isinstance(v.get(k), int) and v[k] >= 0, "usage without " + k, v)
+
+
+def gemini_chunk(v, last):
+    need(len(v["candidates"]) == 1 and v["modelVersion"] and v["responseId"], "an answer without its names", v)
+    c = v["candidates"][0]
+    need(c["index"] == 0 and c["content"]["role"] == "model" and isinstance(c["content"]["parts"], list), "a candidate", v)
+    for part in c["content"]["parts"]:
+        need(set(part) <= GEMINI_PARTS and ("text" in part) != ("functionCall" in part), "a part of another shape", part)
+        if "functionCall" in part:
+            call = part["functionCall"]
+            need(call["name"] and isinstance(call["args"], dict) and set(call) <= {"id", "name", "args"}, "a call", call)
+    need(("finishReason" in c) == last, "a reason that is not the end", v)
+    if last:
+        need(c["finishReason"] in GEMINI_FINISH, "an unknown reason", v)
+        gemini_usage(v["usageMetadata"])
+
+
+def gemini_stream(raw, usage=True):
+    need(raw.endswith(b"\r\n\r\n"), "the last event has no blank line", raw[-80:])
+    values = [json.loads(data) for _, data in blocks(raw.replace(b"\r\n", b"\n"))]
+    failed = values and "error" in values[-1]
+    for i, v in enumerate(values):
+        if failed and i == len(values) - 1:
+            gemini_error(v)
+        else:
+            gemini_chunk(v, i == len(values) - 1)
+    need(values, "no end")
+
+
+def gemini_answer(v):
+    gemini_chunk(v, True)
+
+
 # --- generate ---
 
 
@@ -264,9 +311,9 @@ def generate_answer(v):
     need(isinstance(v.get("text"), str), "an answer without text", v)
 
 
-STREAMS = {"openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream}
-ANSWERS = {"openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer}
-ERRORS = {"openai": openai_error, "anthropic": anthropic_error}
+STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream}
+ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer}
+ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error}
 
 
 # --- what was said ---
@@ -408,6 +455,7 @@ SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_sai
 
 
 def stream_said(protocol, raw):
+    raw = raw.replace(b"\r\n", b"\n")
     return SAID[protocol]([json.loads(data) for _, data in blocks(raw) if data != "[DONE]"])
 
 

@@ -11,7 +11,7 @@ import grammar as g
 import muster as m
 
 FIXTURES = os.path.join(m.ROOT, "..", "shared", "fixtures")
-FRONTS = ("openai", "anthropic", "generate")
+FRONTS = ("openai", "anthropic", "gemini", "generate")
 BACK_OF = {"openai": "openai", "openai-compatible": "openai", "anthropic": "anthropic", "gemini": "gemini"}
 # A stream that begins a second time in its middle is no answer: test_a_stream_that_begins_twice_is_no_answer.
 SPLICED = "spliced-message-start"
@@ -61,6 +61,9 @@ def wanted(name):
 def body_of(front, model, stream, **more):
     if front == "generate":
         return "/api/v1/generate", dict({"use_case": model, "prompt": "go", "stream": stream}, **more)
+    if front == "gemini":
+        path = "/v1beta/models/%s:%s" % (model, "streamGenerateContent?alt=sse" if stream else "generateContent")
+        return path, dict({"contents": [{"role": "user", "parts": [{"text": "go"}]}]}, **more)
     body = dict({"model": model, "messages": [{"role": "user", "content": "go"}], "stream": stream}, **more)
     if front == "anthropic":
         return "/v1/messages", dict({"max_tokens": 100}, **body)
@@ -108,7 +111,7 @@ def models(daemon):
         for policy in ("none", "watch", "default"):
             name = "%s_%s" % (back, policy)
             daemon.use_case(name, policy=policy, fallback_content="")
-            daemon.register(name, up, protocol=back)
+            daemon.register(name, up, protocol=back, circuit_breaker=False)
             made[back, policy] = name
     yield up, made
     up.close()
@@ -119,7 +122,7 @@ def compare(front, got, want, back):
     if front == "generate":
         assert got.text == (want.text or want.refusal)
         return
-    words = front == "anthropic" and back != front  # a refusal is text there
+    words = front in ("anthropic", "gemini") and back != front  # a refusal is text there
     assert got.text == want.text + (want.refusal if words else "")
     assert got.refusal == ("" if words else want.refusal)
     assert got.reasoning == want.reasoning

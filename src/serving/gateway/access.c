@@ -30,6 +30,7 @@ static const struct {
 	enum key_role least;
 } below[] = {
 	{"/v1/", KEY_CLIENT}, /* the protocols of models: nothing else stands there */
+	{"/v1beta/", KEY_CLIENT},
 	{"/api/v1/deployments", KEY_OPERATOR},
 	{"/api/v1/rollback", KEY_OPERATOR},
 	{"/api/v1/alerts", KEY_OPERATOR},
@@ -57,11 +58,22 @@ enum key_role access_least_role(enum http_method method, struct slice path)
 
 static struct slice presented_key(const struct http_head *head)
 {
-	struct slice auth = http_header(head, "authorization");
+	static const char *const headers[] = {"x-api-key", "x-goog-api-key"};
+	struct slice auth = http_header(head, "authorization"), rest = head->query, one;
+	bool is_gemini = slice_starts(head->path, SLICE_LIT("/v1beta/")); /* whose clients may put it there */
 
 	if (auth.n > 7 && slice_eq_nocase(slice_sub(auth, 0, 7), SLICE_LIT("Bearer ")))
 		return slice_trim(slice_sub(auth, 7, auth.n));
-	return http_header(head, "x-api-key");
+	for (size_t i = 0; i < COUNT_OF(headers); i++) {
+		struct slice key = http_header(head, headers[i]);
+
+		if (key.n)
+			return key;
+	}
+	while (is_gemini && slice_split(&rest, '&', &one)) /* keys have nothing that a query would escape */
+		if (slice_starts(one, SLICE_LIT("key=")))
+			return slice_sub(one, 4, one.n);
+	return (struct slice){NULL, 0};
 }
 
 enum access_problem access_authenticate(const struct snapshot *s, const struct gateway_settings *settings,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the caller's bytes to a chat request. */
+#include "core/http/url.h"
 #include "domain/timeouts.h"
 #include "serving/gateway/exchange.h"
 
@@ -49,6 +50,12 @@ enum next exchange_decode(struct exchange *e)
 	rc = e->front->decode_request(&x->arena, e->root, x->body, &e->request, &param, &err);
 	if (rc)
 		return exchange_refuse(e, err.text, param);
+	if (e->path_model.p) {
+		e->request.model = url_decode(&x->arena, e->path_model, false);
+		e->request.stream = e->path_stream;
+		if (!e->request.model.n)
+			return exchange_refuse(e, "The model in the path is not written as a path may be.", NULL);
+	}
 	e->step = STEP_ROUTE;
 	return NEXT;
 }

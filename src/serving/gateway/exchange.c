@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+#include "core/http/url.h"
+
 #define TURN_BYTES ((size_t)64 * 1024)
 #define TURN_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define ANSWER_SLACK 64
@@ -211,8 +213,13 @@ static const struct front {
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
 };
 
+/* Those whose path says the model and what is asked of it. */
+static const char gemini_models[] = "/v1beta/models/";
+
 const struct protocol *gateway_front_of(struct slice path)
 {
+	if (slice_starts(path, slice_from(gemini_models)))
+		return &protocol_gemini;
 	for (size_t i = 0; i < COUNT_OF(fronts); i++)
 		if (slice_eq_str(path, fronts[i].path))
 			return fronts[i].protocol;
@@ -227,10 +234,17 @@ static void refuse_method(struct http_exchange *x)
 						   .code = "method_not_allowed"});
 }
 
-static void start_exchange(struct gateway *g, struct http_exchange *x, const struct front *front,
+/* What of a request its path says. */
+struct asked {
+	const struct protocol *front;
+	struct slice model;
+	bool stream, counts;
+};
+
+static void start_exchange(struct gateway *g, struct http_exchange *x, const struct asked *asked,
 			   const struct gateway_caller *caller)
 {
-	struct exchange *e = exchange_new(g, x, front->protocol);
+	struct exchange *e = exchange_new(g, x, asked->front);
 
 	if (!e) {
 		respond_plain_error(x, &(struct api_error){.status = 503,
@@ -239,9 +253,41 @@ static void start_exchange(struct gateway *g, struct http_exchange *x, const str
 		return;
 	}
 	e->caller = *caller;
-	if (front->counts)
+	e->path_model = asked->model;
+	e->path_stream = asked->stream;
+	if (asked->counts)
 		count_begin(e);
 	exchange_run(e);
+}
+
+static void refuse_call(struct http_exchange *x, int status, const char *text)
+{
+	respond_plain_error(x, &(struct api_error){.status = status,
+						   .message = slice_from(text),
+						   .type = "invalid_request_error",
+						   .code = status == 404 ? "not_found" : NULL});
+}
+
+/* /v1beta/models/MODEL:generateContent */
+static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller)
+{
+	struct slice rest = slice_sub(x->head.path, sizeof(gemini_models) - 1, x->head.path.n);
+	struct asked asked = {.front = &protocol_gemini};
+	size_t at = rest.n;
+
+	while (at && rest.p[at - 1] != ':')
+		at--;
+	asked.model = slice_sub(rest, 0, at ? at - 1 : 0);
+	asked.stream = slice_eq_str(slice_sub(rest, at, rest.n), "streamGenerateContent");
+	if (!asked.model.n || (!asked.stream && !slice_eq_str(slice_sub(rest, at, rest.n), "generateContent")))
+		refuse_call(
+			x, 404,
+			"There is no such call: POST /v1beta/models/MODEL:generateContent or "
+			":streamGenerateContent?alt=sse, where MODEL is a use case, a layer or a registered model.");
+	else if (asked.stream && !slice_eq_str(query_get(&x->arena, x->head.query, "alt"), "sse"))
+		refuse_call(x, 400, "A stream is sent as server-sent events: add ?alt=sse to the path.");
+	else
+		start_exchange(g, x, &asked, caller);
 }
 
 void gateway_on_request(struct http_exchange *x, void *gateway)
@@ -257,7 +303,12 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 		if (x->head.method != HTTP_POST)
 			refuse_method(x);
 		else
-			start_exchange(g, x, &fronts[i], &caller);
+			start_exchange(g, x, &(struct asked){.front = fronts[i].protocol, .counts = fronts[i].counts},
+				       &caller);
+		return;
+	}
+	if (x->head.method == HTTP_POST && slice_starts(x->head.path, slice_from(gemini_models))) {
+		start_gemini(g, x, &caller);
 		return;
 	}
 	if (!direct_handle(g, x, &caller))

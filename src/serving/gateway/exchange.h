@@ -120,7 +120,9 @@ struct exchange {
 	struct gateway_settings *settings;
 	enum exchange_step step;
 	const struct protocol *front;
-	bool counts;		      /* only asked how long the request is: count.c */
+	bool counts;		 /* only asked how long the request is: count.c */
+	struct slice path_model; /* where the path names the model, as it stands there */
+	bool path_stream;
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
 	struct once once;

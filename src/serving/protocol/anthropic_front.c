@@ -256,35 +256,6 @@ static int place_system(struct front *f, const struct json *system)
 	return 0;
 }
 
-/* What came before the prompt, as an array of messages; the system prompt is one of them there. */
-static int set_prompt(struct front *f, const struct json *system)
-{
-	struct chat_request *r = f->r;
-	size_t at = messages_prompt_index(r), first = r->messages[0].node ? 0 : 1;
-	bool has_system = first && system;
-	struct slice before = {NULL, 0};
-	struct buf b;
-
-	r->prompt = r->messages[at].text;
-	if (at > first) {
-		before.p = r->messages[first].node->raw.p;
-		before.n = (size_t)(r->messages[at - 1].node->raw.p + r->messages[at - 1].node->raw.n - before.p);
-	}
-	if (!has_system && !before.n)
-		return 0;
-	buf_init_arena(&b, f->a, r->body.n + 64);
-	buf_addc(&b, '[');
-	if (has_system) {
-		buf_adds(&b, "{\"role\":\"system\",\"content\":");
-		buf_add(&b, system->raw);
-		buf_adds(&b, before.n ? "}," : "}");
-	}
-	buf_add(&b, before);
-	buf_addc(&b, ']');
-	r->context = buf_slice(&b);
-	return buf_failed(&b) ? front_too_big(f) : 0;
-}
-
 int anthropic_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			     const char **ret_param, struct err *err)
 {
@@ -308,7 +279,7 @@ int anthropic_decode_request(struct arena *a, const struct json *root, struct sl
 	system = json_get(root, "system");
 	rc = place_system(&f, system);
 	if (rc == 0)
-		rc = set_prompt(&f, system);
+		rc = messages_set_prompt_beside(&f, system);
 	if (rc < 0)
 		return rc;
 	r.judged = f.judged.t;

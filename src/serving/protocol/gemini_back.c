@@ -537,6 +537,12 @@ const struct protocol protocol_gemini = {
 	.option_name = gemini_option_name,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,
+	.decode_request = gemini_decode_request,
+	.decode_details = gemini_decode_details,
+	.encode_answer = gemini_encode_answer,
+	.encode_event = gemini_encode_event,
+	.encode_error = gemini_encode_error,
+	.encode_stream_error = gemini_encode_stream_error,
 	.encode_request = gemini_encode_request,
 	.decode_answer = decode_answer,
 	.decode_event = decode_event,

@@ -10,6 +10,20 @@ const struct json *gemini_get(const struct json *obj, const char *camel);
 /* "" when it is no string. */
 struct slice gemini_text(const struct json *obj, const char *camel);
 
+/* Its servers take what would be the only item of a list for the list: v is either.  NULL: nothing. */
+const struct json *gemini_items(const struct json *v);
+const struct json *gemini_next(const struct json *list, const struct json *item);
+/* What a function said: the words in its response, when it is no more than words. */
+struct slice gemini_result_text(const struct json *response);
+
+int gemini_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
+			  const char **ret_param, struct err *err);
+int gemini_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
+int gemini_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m);
+int gemini_encode_event(struct encode_state *s, struct buf *out, const struct chat_event *e,
+			const struct answer_meta *m);
+int gemini_encode_error(struct buf *out, const struct api_error *e);
+int gemini_encode_stream_error(struct buf *out, const struct api_error *e);
 int gemini_encode_request(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
 			  struct dropped_params *dropped);
 /* What a default parameter is called in generationConfig; absent: it stands in the root. */

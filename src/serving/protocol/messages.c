@@ -257,6 +257,34 @@ int messages_set_prompt(struct front *f)
 	return 0;
 }
 
+int messages_set_prompt_beside(struct front *f, const struct json *system)
+{
+	struct chat_request *r = f->r;
+	size_t at = messages_prompt_index(r), first = r->messages[0].node ? 0 : 1;
+	bool has_system = first && system;
+	struct slice before = {NULL, 0};
+	struct buf b;
+
+	r->prompt = r->messages[at].text;
+	if (at > first) {
+		before.p = r->messages[first].node->raw.p;
+		before.n = (size_t)(r->messages[at - 1].node->raw.p + r->messages[at - 1].node->raw.n - before.p);
+	}
+	if (!has_system && !before.n)
+		return 0;
+	buf_init_arena(&b, f->a, r->body.n + 64);
+	buf_addc(&b, '[');
+	if (has_system) {
+		buf_adds(&b, "{\"role\":\"system\",\"content\":");
+		buf_add(&b, system->raw);
+		buf_adds(&b, before.n ? "}," : "}");
+	}
+	buf_add(&b, before);
+	buf_addc(&b, ']');
+	r->context = buf_slice(&b);
+	return buf_failed(&b) ? front_too_big(f) : 0;
+}
+
 void messages_write(struct json_writer *w, const struct chat_message *messages, size_t n)
 {
 	jw_array(w);

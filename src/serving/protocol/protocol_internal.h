@@ -55,6 +55,8 @@ int front_wrong_type(struct front *f, const struct json *v, const char *wanted);
 int messages_read(struct front *f, const struct json *v);
 /* Sets prompt (the text of messages_prompt_index) and context (the messages before it). */
 int messages_set_prompt(struct front *f);
+/* The same where the system prompt (or NULL) stands beside the messages: it is the first of them in context. */
+int messages_set_prompt_beside(struct front *f, const struct json *system);
 /* [{"role","content"}...] of n messages. */
 void messages_write(struct json_writer *w, const struct chat_message *messages, size_t n);
 /* The last user message, or the last message when there is none.  There is at least one message. */
