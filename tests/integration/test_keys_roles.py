@@ -12,7 +12,9 @@ OPEN = ["/health/live", "/health/ready", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
     ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
-    ("POST", "/v1/messages/count_tokens"): "client",
+    ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
+    ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
+    ("POST", "/v1beta/models/{model}:countTokens"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
     ("POST", "/api/v1/generate"): "client", ("GET", "/api/v1/use-cases/{use_case}/current"): "client",
     ("POST", "/api/v1/guardrails/check"): "client", ("POST", "/api/v1/logs"): "client",
@@ -118,6 +120,8 @@ def cases(world):
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
     ("POST", "/v1/messages", dict(CHAT, model="mine"), 200),
+    ("POST", "/v1beta/models/mine:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 200),
+    ("POST", "/v1beta/models/theirs:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine"), 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="theirs"), 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine-model@1.0"), 200),
@@ -164,7 +168,7 @@ def test_a_key_for_some_use_cases_is_for_no_other(world, cases, api, method, pat
     if status == 200:
         assert "theirs" not in answer.body.decode()
     if status == 403 and path != "/api/v1/logs?use_case=mine":
-        assert answer.json()["error"]["code"] == "use_case_not_allowed"
+        assert answer.json()["error"]["code"] == (403 if "/v1beta/" in path else "use_case_not_allowed")
         assert "mine" in answer.json()["error"]["message"]
 
 

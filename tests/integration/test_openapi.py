@@ -35,7 +35,7 @@ class World:
         d.register("roll", self.upstream, name="before")
         d.register("roll", self.upstream, name="next", promote=False)
         d.use_case("failing", policy="none", fallback_content="")
-        d.register("failing", self.silent, name="bad")
+        d.register("failing", self.silent, name="bad", circuit_breaker=False)
         d.policy("strict", {"id": "w", "category": "c", "kind": "literal", "action": "block", "severity": "high",
                             "values": ["forbidden"]}, reason="why not")
         d.use_case("strict", policy="strict")
@@ -64,6 +64,7 @@ NEW = {"model_name": "fresh", "version": "1", "use_case": "served", "provider": 
                          "headers": {"x-a": "b"}, "extra": [1]},
        "performance_metrics": {"f1": 0.5}, "reason": "fresh"}
 CHAT = {"model": "served", "messages": [{"role": "user", "content": "hi"}]}
+GEMINI, CONTENTS = "/v1beta/models/served:", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
 LOG = {"model_id": "elsewhere", "use_case": "served", "prompt": "p", "context": {"a": 1}, "generated_output": "o",
        "status": "error", "error": "e", "prompt_tokens": 1, "completion_tokens": 2, "latency_ms": 1.5,
        "parameters": {"t": 1}, "created_at": "2026-01-31T12:00:00Z"}
@@ -83,6 +84,14 @@ CALLS = [
     ("POST", "/v1/messages", dict(CHAT, model="serfed"), 404), ("POST", "/v1/messages", dict(CHAT, model="failing"), 502),
     ("POST", "/v1/messages/count_tokens", CHAT, 200), ("POST", "/v1/messages/count_tokens", b"{", 400),
     ("POST", "/v1/messages/count_tokens", dict(CHAT, model="serfed"), 404),
+    ("POST", GEMINI + "generateContent", CONTENTS, 200), ("POST", GEMINI + "generateContent", b"{", 400),
+    ("POST", GEMINI + "streamGenerateContent?alt=sse", CONTENTS, 200), ("POST", GEMINI + "countTokens", CONTENTS, 200),
+    ("POST", GEMINI + "streamGenerateContent?alt=sse", {}, 400), ("POST", GEMINI + "countTokens", {}, 400),
+    ("POST", GEMINI.replace("served", "serfed") + "generateContent", CONTENTS, 404),
+    ("POST", GEMINI.replace("served", "serfed") + "streamGenerateContent?alt=sse", CONTENTS, 404),
+    ("POST", GEMINI.replace("served", "serfed") + "countTokens", CONTENTS, 404),
+    ("POST", GEMINI.replace("served", "failing") + "generateContent", CONTENTS, 502),
+    ("POST", GEMINI.replace("served", "failing") + "streamGenerateContent?alt=sse", CONTENTS, 502),
     ("GET", "/v1/models", None, 200), ("GET", "/v1/models/served", None, 200), ("GET", "/v1/models/nope", None, 404),
     ("POST", "/api/v1/generate", {"layer": "severed", "prompt": "hi"}, 404),
     ("POST", "/api/v1/generate", {"use_case": "served", "prompt": "hi", "context": {"a": 1}}, 200),

@@ -377,3 +377,14 @@ def test_a_key_may_come_as_googles_clients_send_it(tmp_path):
         assert "the-long-key-of-app" not in d.errors()
     finally:
         d.stop()
+
+
+def test_tokens_are_counted_by_a_model_of_the_protocol_or_estimated(daemon, back, front):
+    back.default = m.answer_with(200, json.dumps({"totalTokens": 41}))
+    answer = daemon.post(path_of("gem", "countTokens"), GO)
+    assert answer.json() == {"totalTokens": 41} and "x-muster-estimated" not in answer.headers
+    assert back.last().path == "/v1beta/models/gem%2F2.5%20pro:countTokens" and back.last().json() == GO
+    n = len(front.requests)
+    answer = daemon.post(path_of("gemfront", "countTokens"), {"contents": [{"parts": [{"text": "x" * 40}]}]})
+    assert answer.json() == {"totalTokens": 10} and answer.headers["x-muster-estimated"] == "true"
+    assert len(front.requests) == n

@@ -82,6 +82,39 @@ ANTHROPIC = [
     ("thinking", {"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}}),
     ("`metadata.user_id`", {"metadata": {"user_id": "u"}}),
 ]
+GO = {"role": "user", "parts": [{"text": "hello"}]}
+
+
+def contents(*content):
+    return {"contents": [{"role": "user", "parts": list(content)}]}
+
+
+GEMINI = [
+    ("system instruction", {"systemInstruction": {"parts": [{"text": "s"}]}}),
+    ("several turns", {"contents": [GO, {"role": "model", "parts": [{"text": "hi"}]}, GO]}),
+    ("image in base64", contents({"inlineData": {"mimeType": "image/png", "data": PIXEL}})),
+    ("file", contents({"text": "look"}, {"fileData": {"mimeType": "application/pdf", "fileUri": "files/x"}})),
+    ("functions", {"tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}]}),
+    ("function choice", {"tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}],
+                         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}),
+    ("tools of the provider", {"tools": [{"googleSearch": {}}]}),
+    ("calls and results", {"contents": [
+        GO, {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": "42"}}}]}]}),
+    ("`maxOutputTokens`", {"generationConfig": {"maxOutputTokens": 9}}),
+    ("`temperature`", {"generationConfig": {"temperature": 0.5}}),
+    ("`topP`", {"generationConfig": {"topP": 0.5}}),
+    ("`topK`", {"generationConfig": {"topK": 5}}),
+    ("`seed`", {"generationConfig": {"seed": 1}}),
+    ("stop sequences", {"generationConfig": {"stopSequences": ["END"]}}),
+    ("penalties", {"generationConfig": {"frequencyPenalty": 0.5, "presencePenalty": 0.5}}),
+    ("JSON", {"generationConfig": {"responseMimeType": "application/json"}}),
+    ("JSON by a schema", {"generationConfig": {"responseMimeType": "application/json",
+                                               "responseSchema": {"type": "OBJECT"}}}),
+    ("thinking", {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"thinkingBudget": 2000}}}),
+    ("several candidates", {"generationConfig": {"candidateCount": 2}}),
+    ("safety settings", {"safetySettings": []}),
+]
 GENERATE = [
     ("context", {"context": {"a": 1}}),
     ("several turns", {"context": {"messages": [HELLO, {"role": "assistant", "content": "hi"}]}}),
@@ -91,6 +124,7 @@ GENERATE = [
 FRONTS = {
     "openai": ("`/v1/chat/completions`", "/v1/chat/completions", {"messages": [HELLO]}, OPENAI),
     "anthropic": ("`/v1/messages`", "/v1/messages", {"messages": [HELLO], "max_tokens": 100}, ANTHROPIC),
+    "gemini": ("`:generateContent`", "/v1beta/models/%s:%s", {"contents": [GO]}, GEMINI),
     "generate": ("`/api/v1/generate`", "/api/v1/generate", {"prompt": "hello"}, GENERATE),
 }
 
@@ -126,6 +160,23 @@ def ollama_stream(reason, *messages):
     return run
 
 
+def gemini_reply(finish, *said):
+    candidate = {"content": {"parts": list(said), "role": "model"}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3}}
+
+
+def gemini_whole(*said, finish="STOP"):
+    return m.answer_with(200, gemini_reply(finish, *said))
+
+
+def gemini_stream(*said, finish="STOP"):
+    return m.events(*[gemini_reply(None, one) for one in said], gemini_reply(finish))
+
+
+GEMINI_CALL = {"functionCall": {"name": "f", "args": {"x": 1}}}
+GEMINI_NO = {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "no"}}
 OLLAMA_CALL = {"function": {"name": "f", "arguments": {"x": 1}}}
 BACKS = {
     "openai": {
@@ -150,6 +201,16 @@ BACKS = {
                     None),
         "cut off by length": (m.answer_with(200, t.message({"type": "text", "text": "words"}, stop="max_tokens")),
                               t.claude(t.text_block(0, "words"), stop="max_tokens")),
+    },
+    "gemini": {
+        "text": (gemini_whole({"text": "words"}), gemini_stream({"text": "wor"}, {"text": "ds"})),
+        "reasoning": (gemini_whole({"text": "hm", "thought": True}, {"text": "words"}),
+                      gemini_stream({"text": "hm", "thought": True}, {"text": "words"})),
+        "tool calls": (gemini_whole(GEMINI_CALL), gemini_stream(GEMINI_CALL)),
+        "refusal": (m.answer_with(200, GEMINI_NO), m.events(GEMINI_NO)),
+        "cut off by length": (gemini_whole({"text": "words"}, finish="MAX_TOKENS"),
+                              gemini_stream({"text": "words"}, finish="MAX_TOKENS")),
+        "filtered": (gemini_whole({"text": "words"}, finish="SAFETY"), gemini_stream({"text": "words"}, finish="SAFETY")),
     },
     "ollama": {
         "text": (ollama_whole(content="words"), ollama_stream("stop", {"content": "wor"}, {"content": "ds"})),
@@ -179,6 +240,8 @@ def came_through(what, got):
 def send(daemon, front, model, more, stream=False):
     _, path, body, _ = FRONTS[front]
     body = dict(body, **more)
+    if front == "gemini":
+        return daemon.post(path % (model, "streamGenerateContent?alt=sse" if stream else "generateContent"), body)
     body["use_case" if front == "generate" else "model"] = model
     return daemon.post(path, dict(body, stream=True) if stream else body)
 
@@ -205,7 +268,8 @@ def lost_of_answers(daemon, up, front, model, back):
             up.default = streamed
             answer = send(daemon, front, model, {}, stream=True)
             assert answer.status == 200, (front, back, name, answer)
-            ok = came_through(name, g.check_stream(front, answer.body)) and ok
+            got = g.check_stream(front, answer.body) if front != back else g.stream_said(front, answer.body)
+            ok = came_through(name, got) and ok
         if not ok:
             lost.append(name)
     return lost

@@ -296,3 +296,113 @@ TEST(an_error_says_how_long_to_wait)
 			  retry_cases[i].ms);
 	bench_done(&b);
 }
+
+/* --- callers --- */
+
+#define BODY(more) "{\"contents\":[{\"parts\":[{\"text\":\"hi\"}]}]" more "}"
+#define ONE(part) "{\"contents\":[{\"role\":\"user\",\"parts\":[" part "]}]}"
+
+static const struct {
+	const char *body;
+	const char *param; /* NULL: accepted */
+	const char *error;
+} front_cases[] = {
+	{BODY(""), NULL, ""},
+	{BODY(",\"system_instruction\":{\"parts\":{\"text\":\"s\"}},\"generation_config\":{\"top_p\":1},\"x\":1"), NULL,
+	 ""},
+	{"{\"contents\":{\"parts\":{\"text\":\"hi\"}}}", NULL, ""},
+	{"[]", "", "must be a JSON object"},
+	{"{}", "contents", "contents is missing"},
+	{"{\"contents\":[]}", "contents", "at least one"},
+	{"{\"contents\":\"hi\"}", "contents", "an array of contents"},
+	{"{\"contents\":[7]}", "contents[0]", "an object with parts"},
+	{"{\"contents\":[{\"role\":\"x\",\"parts\":[]}]}", "contents[0]", "user or model"},
+	{"{\"contents\":[{\"parts\":[],\"parts\":[]}]}", "contents[0]", "twice"},
+	{ONE("7"), "contents[0]", "must hold parts"},
+	{ONE("{\"text\":7}"), "contents[0]", "no string"},
+	{ONE("{\"text\":\"a\",\"text\":\"b\"}"), "contents[0]", "twice"},
+	{BODY(",\"contents\":[]"), "contents", "twice"},
+	{BODY(",\"systemInstruction\":7"), "systemInstruction", "an object with parts"},
+	{BODY(",\"generationConfig\":7"), "generationConfig", "an object"},
+	{BODY(",\"generationConfig\":{\"maxOutputTokens\":0}"), "maxOutputTokens", "above 0"},
+	{BODY(",\"generationConfig\":{\"temperature\":3}"), "temperature", "between"},
+	{BODY(",\"generationConfig\":{\"candidateCount\":9}"), "candidateCount", "from 1 to 8"},
+	{BODY(",\"generationConfig\":{\"stopSequences\":[1]}"), "stopSequences", "strings only"},
+	{BODY(",\"generationConfig\":{\"seed\":0.5}"), "seed", "a whole number"},
+};
+
+TEST(callers_are_accepted_or_refused_by_name)
+{
+	struct chat_request r;
+	struct bench b;
+
+	bench_init(&b);
+	for (size_t i = 0; i < COUNT_OF(front_cases); i++) {
+		int rc = bench_request(&b, &protocol_gemini, front_cases[i].body, &r);
+
+		CHECK_INT(rc, front_cases[i].param ? E_INVALID : 0);
+		CHECK_STR(b.param ? b.param : "", front_cases[i].param ? front_cases[i].param : "");
+		CHECK_HAS(b.err.text, front_cases[i].error);
+	}
+	bench_done(&b);
+}
+
+TEST(every_word_of_a_caller_is_judged)
+{
+	static const char *const words[] = {"a", "hm", "b", "c", "d", "e"};
+	struct chat_request r;
+	struct bench b;
+
+	bench_init(&b);
+	CHECK_INT(bench_request(&b, &protocol_gemini,
+				"{\"systemInstruction\":{\"parts\":[{\"text\":\"s\"}]},\"contents\":[{\"parts\":[{"
+				"\"text\":\"a\"},{"
+				"\"inlineData\":{\"mimeType\":\"x\",\"data\":\"AAAA\"}}]},{\"role\":\"model\","
+				"\"parts\":[{\"text\":"
+				"\"hm\",\"thought\":true,\"thoughtSignature\":\"sig\"},{\"functionCall\":{\"name\":"
+				"\"f\",\"args\":{"
+				"\"name\":\"b\"}}}]},{\"parts\":[{\"functionResponse\":{\"name\":\"f\",\"response\":{"
+				"\"id\":[\"c\"]}}},"
+				"{\"executableCode\":{\"code\":\"d\"}},{\"text\":\"e\"}]}]}",
+				&r),
+		  0);
+	CHECK_INT((long long)r.n_judged, COUNT_OF(words));
+	for (size_t i = 0; i < r.n_judged && i < COUNT_OF(words); i++)
+		CHECK_SLICE(&b, r.judged[i].text, words[i]);
+	CHECK_INT((long long)r.n_messages, 4);
+	CHECK_INT(r.messages[0].role, CHAT_SYSTEM);
+	CHECK_SLICE(&b, r.prompt, "{\"id\":[\"c\"]}\ne");
+	CHECK(bench_json(&b, bench_cstr(&b, r.context)) != NULL);
+	bench_done(&b);
+}
+
+TEST(a_call_leaves_whole_and_not_twice)
+{
+	const struct answer_meta m = {.answer_id = {"r", 1}, .model = {"m", 1}};
+	const struct chat_event events[] = {
+		{.type = CHAT_EVENT_TOOL_START, .channel = 5, .name = {"f", 1}, .opaque = {"s", 1}},
+		{.type = CHAT_EVENT_TOOL_ARGS, .channel = 5, .text = {"{\"a\":", 5}},
+		{.type = CHAT_EVENT_TOOL_ARGS, .channel = 5, .text = {"\n1}", 3}},
+		{.type = CHAT_EVENT_PART_END, .channel = 5},
+		{.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_TOOL_CALLS},
+		{.type = CHAT_EVENT_END},
+	};
+	struct encode_state s = {0};
+	struct bench b;
+
+	bench_init(&b);
+	for (size_t i = 0; i < COUNT_OF(events); i++)
+		CHECK_INT(protocol_gemini.encode_event(&s, &b.out, &events[i], &m), 0);
+	CHECK_STR(
+		buf_cstr(&b.out),
+		"data: "
+		"{\"candidates\":[{\"content\":{\"parts\":[{\"thoughtSignature\":\"s\",\"functionCall\":{\"name\":"
+		"\"f\",\"args\":{\"a\": 1}}}],\"role\":\"model\"},\"index\":0}],\"modelVersion\":\"m\",\"responseId\":"
+		"\"r\"}\r\n\r\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},"
+		"\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":0,"
+		"\"candidatesTokenCount\":0,\"totalTokenCount\":0},\"modelVersion\":\"m\",\"responseId\":\"r\"}"
+		"\r\n\r\n");
+	CHECK_INT(protocol_gemini.encode_event(&s, &b.out, &events[1], &m), E_TOOBIG); /* its call has left */
+	encode_state_release(&s);
+	bench_done(&b);
+}

@@ -86,6 +86,7 @@ static int write_welcome(struct daemon *d, struct buf *out)
 		   "  GET  /v1/models                  what can be called\n"
 		   "  POST /v1/chat/completions        OpenAI chat completions\n"
 		   "  POST /v1/messages                Anthropic messages\n"
+		   "  POST /v1beta/models/...          Gemini generateContent\n"
 		   "  POST /api/v1/generate            {\"layer\":\"foundation\",\"prompt\":\"Hello\"}\n"
 		   "  GET  /api/v1/models              the registry\n"
 		   "  GET  /health, /metrics           how it is\n\n"

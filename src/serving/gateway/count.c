@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /v1/messages/count_tokens: how long a request is.  It takes the way of an exchange as far as the model, so that
- * keys, use cases and guardrails mean the same; a model of the same protocol is asked, and for any other the count is
- * estimated and marked as such.  Nothing is answered, so nothing is recorded.
+ * POST /v1/messages/count_tokens, /v1beta/models/MODEL:countTokens: how long a request is.  It takes the way of an
+ * exchange as far as the model, so that keys, use cases and guardrails mean the same; a model of the same protocol is
+ * asked, and for any other the count is estimated and marked as such.  Nothing is answered, so nothing is recorded.
  */
 #include "serving/gateway/exchange.h"
-
-#define COUNT_ENDING "/count_tokens"
 
 void count_begin(struct exchange *e)
 {
 	e->counts = true;
 }
 
-/* The request line for the endpoint beside the model's own: behind its path, before its query. */
+/* The request line for the endpoint beside the model's own: behind its path, before its query; or another call. */
 struct slice count_head(struct exchange *e, struct slice head)
 {
 	struct buf b;
-	size_t at = 5; /* "POST " */
+	const char *call = e->front->count_call, *whole = e->front->whole_call;
+	size_t at = 5, end; /* "POST " */
 
 	while (at < head.n && head.p[at] != ' ' && head.p[at] != '?')
 		at++;
-	buf_init_arena(&b, &e->http->arena, head.n + sizeof(COUNT_ENDING));
+	end = at;
+	if (whole && slice_ends(slice_sub(head, 0, at), slice_from(whole)))
+		at -= strlen(whole);
+	buf_init_arena(&b, &e->http->arena, head.n + strlen(call) + 1);
 	buf_append(&b, head.p, at);
-	buf_adds(&b, COUNT_ENDING);
-	buf_append(&b, head.p + at, head.n - at);
+	buf_adds(&b, call);
+	buf_append(&b, head.p + end, head.n - end);
 	return buf_failed(&b) ? head : buf_slice(&b);
 }
 
@@ -47,7 +49,7 @@ enum next count_estimate(struct exchange *e)
 	buf_init_arena(&out, &e->http->arena, 256);
 	jw_init(&w, &out);
 	jw_object(&w);
-	jw_ki64(&w, "input_tokens", exchange_estimate_prompt(e) + tool_tokens(e));
+	jw_ki64(&w, e->front->count_member, exchange_estimate_prompt(e) + tool_tokens(e));
 	jw_object_end(&w);
 	n = respond_headers(e, h, SLICE_LIT("application/json"));
 	h[n++] = (struct http_header){SLICE_LIT("x-muster-estimated"), SLICE_LIT("true")};

@@ -274,15 +274,18 @@ static void start_gemini(struct gateway *g, struct http_exchange *x, const struc
 	struct slice rest = slice_sub(x->head.path, sizeof(gemini_models) - 1, x->head.path.n);
 	struct asked asked = {.front = &protocol_gemini};
 	size_t at = rest.n;
+	struct slice call;
 
 	while (at && rest.p[at - 1] != ':')
 		at--;
 	asked.model = slice_sub(rest, 0, at ? at - 1 : 0);
-	asked.stream = slice_eq_str(slice_sub(rest, at, rest.n), "streamGenerateContent");
-	if (!asked.model.n || (!asked.stream && !slice_eq_str(slice_sub(rest, at, rest.n), "generateContent")))
+	call = slice_sub(rest, at, rest.n);
+	asked.stream = slice_eq_str(call, "streamGenerateContent");
+	asked.counts = slice_eq_str(call, "countTokens");
+	if (!asked.model.n || (!asked.stream && !asked.counts && !slice_eq_str(call, "generateContent")))
 		refuse_call(
 			x, 404,
-			"There is no such call: POST /v1beta/models/MODEL:generateContent or "
+			"There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens or "
 			":streamGenerateContent?alt=sse, where MODEL is a use case, a layer or a registered model.");
 	else if (asked.stream && !slice_eq_str(query_get(&x->arena, x->head.query, "alt"), "sse"))
 		refuse_call(x, 400, "A stream is sent as server-sent events: add ?alt=sse to the path.");

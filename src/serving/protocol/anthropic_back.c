@@ -445,6 +445,8 @@ const struct protocol protocol_anthropic = {
 	.framing = FRAMING_SSE,
 	.stream_type = "text/event-stream",
 	.needs_model_splice = true,
+	.count_call = "/count_tokens",
+	.count_member = "input_tokens",
 	.ordered = true,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,

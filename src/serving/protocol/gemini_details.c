@@ -187,11 +187,12 @@ static void write_schemas(struct json_writer *w, const struct json *v)
 
 static void write_lower(struct json_writer *w, struct slice s)
 {
+	static const char small[] = "abcdefghijklmnopqrstuvwxyz";
 	char lower[32];
 	size_t n = min_size(s.n, sizeof(lower));
 
 	for (size_t i = 0; i < n; i++)
-		lower[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] - 'A' + 'a') : s.p[i];
+		lower[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? small[s.p[i] - 'A'] : s.p[i];
 	jw_str(w, (struct slice){lower, n});
 }
 

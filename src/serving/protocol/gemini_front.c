@@ -45,7 +45,7 @@ struct words {
 
 static int add_word(struct words *w, const struct json *string)
 {
-	if (!wire_has_text(string))
+	if (!string || !wire_has_text(string))
 		return 0;
 	return texts_add(w->f->a, &w->list, string->str, string->raw) < 0 ? front_too_big(w->f) : 0;
 }

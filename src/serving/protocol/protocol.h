@@ -112,6 +112,9 @@ struct protocol {
 				  * where callers and upstreams see different shapes, as with generate. */
 	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
 	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
+	/* How it is asked how long a request is: the path, in place of whole_call or behind that of a request; and the
+	 * member of the answer that says so.  NULL: it is not. */
+	const char *count_call, *count_member;
 	struct pass_header pass[PROTOCOL_MAX_PASS];
 	const char *options; /* the object that a request's parameters stand in; NULL: the root */
 	/* What a default parameter is called in there; absent: it stands in the root.  With options. */
