@@ -30,7 +30,8 @@ def drip(c, r):
 
 FAILURES = {  # of each kind one; test_faults.py has them all
     "reset": (m.reset, 502), "500": (m.answer_with(500, {"error": {"message": "boom"}}), 502),
-    "429": (m.answer_with(429, {"error": {"message": "slow"}}), 429), "no json": (m.answer_with(200, b"<html>hi</html>"), 502),
+    "429": (m.answer_with(429, {"error": {"message": "slow"}}), 429),
+    "no json": (m.answer_with(200, b"<html>hi</html>"), 502),
 }
 TIMEOUTS = {
     "first_byte_ms": (m.silent, 504), "between_ms": (stall_after_head, 504), "total_ms": (drip, 504),

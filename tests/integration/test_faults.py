@@ -178,7 +178,8 @@ ANY = {
     "chunk overflow": fault("broken chunk", http(200, b"f" * 17 + b"\r\n{}", CHUNKED, length=False), "hang"),
     "chunk of garbage": fault("broken chunk", http(200, b"zz\r\n{}\r\n", CHUNKED, length=False)),
     "negative chunk": fault("broken chunk", http(200, b"-1\r\n{}\r\n", CHUNKED, length=False)),
-    "chunk extension without end": fault("broken chunk", http(200, b"1;" + b"a" * 40000, CHUNKED, length=False), "hang"),
+    "chunk extension without end": fault("broken chunk", http(200, b"1;" + b"a" * 40000, CHUNKED, length=False),
+                                         "hang"),
     "trailers without end": fault("broken chunk", http(200, chunks(BODY)[:-2] + b"a: b\r\n" * 9000, CHUNKED,
                                                        length=False), "hang"),
     "no last chunk": fault("middle", http(200, chunks(BODY, end=False), CHUNKED, length=False), "close"),
@@ -211,7 +212,8 @@ ANY = {
 EVENTS = {
     "whole stream": good(STREAM),
     "stream, drop by drop": good([bytes([b]) for b in STREAM]),
-    "comments and other fields": good(head() + chunks(b": ping\n\nevent: x\nid: 1\nretry: 5\n\n" + data(SAYS, FINISH, DONE))),
+    "comments and other fields": good(head() + chunks(b": ping\n\nevent: x\nid: 1\nretry: 5\n\n",
+                                                             data(SAYS, FINISH, DONE))),
     "no last event": good(sse(SAYS, FINISH)),
     "finish, then closed": good(sse(SAYS, FINISH, end=False), "close", keeps=False),
     "two terminators": good(sse(SAYS, FINISH, DONE, DONE)),
@@ -238,11 +240,13 @@ EVENTS = {
     "no object first": broken("object", b"[1]", DONE),
     "invalid UTF-8 first": broken("", json.dumps(SAYS).encode().replace(b"Hi", b"\xff"), DONE),
     "event of 2 MiB first": fault("longer than", sse(m.chunk("x" * 2097152), end=False), "hang"),
-    "stream in gzip": fault("gzip", http(200, gzip.compress(STREAM), "Content-Encoding: gzip", kind="text/event-stream")),
-    "NDJSON": fault("before its end", head("application/x-ndjson") + chunks(json.dumps(SAYS).encode() + b"\n"), keeps=True),
+    "stream in gzip": fault("gzip", http(200, gzip.compress(STREAM), "Content-Encoding: gzip",
+                                         kind="text/event-stream")),
+    "NDJSON": fault("before its end", head("application/x-ndjson") + chunks(json.dumps(SAYS).encode() + b"\n"),
+                    keeps=True),
     "stream of no type": fault("", head("text/plain") + chunks(data(SAYS, FINISH, DONE)), keeps=True),
-    "stream by a length that is too long": fault("middle", http(200, data(ROLE) + b" " * 99, kind="text/event-stream")[:-99],
-                                                 "close"),
+    "stream by a length that is too long": fault("middle", http(200, data(ROLE) + b" " * 9,
+                                                                kind="text/event-stream")[:-9], "close"),
 }
 
 # Only as a stream: what comes after its first words.
@@ -252,7 +256,8 @@ CUTS = {
     "half closed": cut("closed", b"", "half"),
     "ended politely": cut("before its end", chunks()),
     "silence": cut("silent", b"", "hang", "between", "timeout"),
-    "words without end": cut("did not finish", [chunks(data(m.chunk("word ")), end=False)] * 9, "drip", "total", "timeout"),
+    "words without end": cut("did not finish", [chunks(data(m.chunk("word ")), end=False)] * 9, "drip", "total",
+                             "timeout"),
     "cut event": cut("", chunks(data(SAYS)[:-20])),
     "cut event, closed": cut("closed", chunks(data(SAYS)[:-20], end=False), "close"),
     "chunk of garbage": cut("broken chunk", b"zz\r\n"),
@@ -271,6 +276,45 @@ CUTS = {
     "another answer": cut("chunk", http(200, BODY)),
 }
 
+# The same of lines of JSON (Ollama's): translated, so nothing leaves as it came.
+
+
+def lines(*values):
+    return b"".join((v if isinstance(v, bytes) else json.dumps(v).encode()) + b"\n" for v in values)
+
+
+def says_line(text, **members):
+    return dict({"model": "up", "message": {"role": "assistant", "content": text}, "done": False}, **members)
+
+
+LAST = says_line("", done=True, done_reason="stop", prompt_eval_count=7, eval_count=3)
+LINES = head("application/x-ndjson")
+LINES_BEGUN = LINES + chunks(lines(says_line("One "), says_line("two ")), end=False)
+ANY_LINES = {
+    "whole": good(LINES + chunks(lines(says_line(TEXT), LAST)), keeps=None),
+    "drop by drop": good([bytes([b]) for b in LINES + chunks(lines(says_line(TEXT), LAST))], keeps=None),
+    "blank lines": good(LINES + chunks(b"\n\r\n" + lines(says_line(TEXT)) + b"\n" + lines(LAST)), keeps=None),
+    "last line without its end": good(LINES + chunks(lines(says_line(TEXT), LAST)[:-1]), keeps=None),
+    "two last lines": good(LINES + chunks(lines(says_line(TEXT), LAST, LAST)), keeps=None),
+    "nothing": fault("before its end", LINES + chunks(), keeps=None),
+    "error first": fault("boom", LINES + chunks(lines({"error": "boom"})), keeps=None),
+    "no JSON first": fault("", LINES + chunks(b"<html>\n"), keeps=None),
+    "first line cut": fault("", LINES + chunks(lines(says_line(TEXT))[:-9]), keeps=None),
+    "first line of 2 MiB": fault("longer than", LINES + chunks(lines(says_line("x" * 2097152)), end=False), "hang"),
+    "closed inside the first line": fault("middle", LINES + chunks(b'{"mess', end=False), "close"),
+}
+CUT_LINES = {
+    "closed": cut("closed", b"", "close"),
+    "reset": cut("", b"", "reset"),
+    "ended politely": cut("before its end", chunks()),
+    "silence": cut("silent", b"", "hang", "between", "timeout"),
+    "line cut": cut("", chunks(lines(LAST)[:-9])),
+    "no JSON": cut("", chunks(lines(b"{", LAST))),
+    "error": cut("boom", chunks(lines({"error": "boom"}, LAST))),
+    "line of 2 MiB": cut("longer than", chunks(lines(says_line("x" * 2097152)), end=False), "hang"),
+    "invalid UTF-8": cut("", chunks(lines(lines(says_line("Hi"))[:-1].replace(b"Hi", b"\xff"), LAST))),
+}
+
 # --- the daemon and its upstreams ---
 
 
@@ -282,12 +326,13 @@ class Bench:
         self.bad, self.next = m.Upstream(), m.Upstream(m.ok(NEXT))
         self.cases = {}
 
-    def case(self, pace, chain, mode):
+    def case(self, pace, chain, mode, protocol):
         """A use case, and the names of its models."""
-        key = (pace, chain, mode)
+        key = (pace, chain, mode, protocol)
         if key not in self.cases:
             name, d = self.daemon.name(), self.daemon
-            names = [d.register(name, self.bad, timeouts=PACES[pace], circuit_breaker=False)]
+            names = [d.register(name, self.bad, protocol=protocol, timeouts=PACES[pace],
+                                circuit_breaker=False)]
             if chain:
                 names.append(d.register(name, self.next, promote=False))
             d.use_case(name, policy="none", fallback_content="", retries=0, fallback=names[1:], answer_mode=mode)
@@ -343,12 +388,15 @@ def send(c, pieces):
         c.send(p)
 
 
-def plays(row, seen=None):
+BEGINNINGS = {"openai": sse(ROLE, m.chunk("One "), m.chunk("two "), end=False), "ollama": LINES_BEGUN}
+
+
+def plays(row, seen=None, protocol="openai"):
     """The upstream of a row; seen: first words go before, and the rest once they were read."""
 
     def run(c, r):
         if seen:
-            c.send(sse(ROLE, m.chunk("One "), m.chunk("two "), end=False))
+            c.send(BEGINNINGS[protocol])
             assert seen.wait(m.LIMIT)
         send(c, row.send)
         while row.then == "drip" and not c.wait_closed(0.02):
@@ -443,12 +491,12 @@ def check_upstream(bench, row, name):
     assert len(bench.bad.requests) == 2 and bench.bad.last().connection is c
 
 
-def run(bench, row, stream, chain, front="chat", mode="error"):
+def run(bench, row, stream, chain, front="chat", mode="error", protocol="openai"):
     begins = row.kind == "cut" and mode == "error"
     seen = threading.Event() if row.kind == "cut" else None
-    name, models = bench.case(row.pace, chain, mode)
+    name, models = bench.case(row.pace, chain, mode, protocol)
     bench.forget()
-    bench.bad.default = plays(row, seen)
+    bench.bad.default = plays(row, seen, protocol)
     if seen and not begins:
         seen.set()
     s = ask(bench, name, stream, front, seen if begins else None)
@@ -494,6 +542,16 @@ def test_fault_after_the_first_words(bench, row, mode, chain):
     run(bench, CUTS[row], True, chain, mode=mode)
 
 
+@pytest.mark.parametrize("chain", [False, True], ids=["alone", "chain"])
+@pytest.mark.parametrize("mode", ["error", "buffer"])
+@pytest.mark.parametrize("front", FRONTS)
+def test_faults_in_lines(bench, front, mode, chain):
+    for table in (ANY_LINES, CUT_LINES):
+        for name, row in table.items():
+            print(name)  # shown when it fails
+            run(bench, row, True, chain, front, mode, "ollama")
+
+
 # --- what nobody reads ---
 
 
@@ -524,7 +582,7 @@ def test_all_of_them_leave_nothing_behind(bench):
     for _ in range(3):
         again()
     m.eventually(lambda: bench.gauges() in ((0, 0, 1), (1, 1, 1)), "the connections to be closed")  # the good model's
-    name, _ = bench.case("calm", True, "error")
+    name, _ = bench.case("calm", True, "error", "openai")
     bench.bad.default = m.ok(TEXT)
     bench.daemon.use_case(name, policy="none", max_concurrency=1)  # whoever came in went out again
     assert m.eventually(lambda: bench.daemon.chat(name).status == 200, "room")
