@@ -191,8 +191,11 @@ static void write_lower(struct json_writer *w, struct slice s)
 	char lower[32];
 	size_t n = min_size(s.n, sizeof(lower));
 
-	for (size_t i = 0; i < n; i++)
-		lower[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? small[s.p[i] - 'A'] : s.p[i];
+	for (size_t i = 0; i < n; i++) {
+		lower[i] = s.p[i];
+		if (s.p[i] >= 'A' && s.p[i] <= 'Z')
+			lower[i] = small[s.p[i] - 'A'];
+	}
 	jw_str(w, (struct slice){lower, n});
 }
 
