@@ -12,6 +12,8 @@
 	"{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"" text "\"}}"
 #define OLLAMA(text) "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"" text "\"},\"done\":false}"
 #define THINKS(text) "{\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"" text "\"}}]}"
+#define GEMINI(text) \
+	"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"" text "\"}],\"role\":\"model\"},\"index\":0}]}"
 #define MAX_PAYLOADS 12
 
 /* One stream, read twice: by the codec, and with its repeats.  The state and every event have to be the same. */
@@ -92,6 +94,7 @@ TEST(texts_repeat_in_every_protocol)
 		  ANTHROPIC("one"), ANTHROPIC(" two")},
 		 ANTHROPIC(" three")},
 		{&protocol_ollama, {OLLAMA("one"), OLLAMA(" two")}, OLLAMA(" three")},
+		{&protocol_gemini, {GEMINI("one"), GEMINI(" two")}, GEMINI(" three")},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
