@@ -57,6 +57,7 @@ struct log_record {
 	enum record_status status;
 	enum record_fallback fallback;
 	bool stream;
+	bool cached;			/* an earlier answer served: no model was asked */
 	enum guard_action guard_action; /* the strongest that was taken */
 	bool guard_skipped;		/* nothing was checked */
 	struct record_violation violations[RECORD_MAX_VIOLATIONS];

@@ -14,7 +14,7 @@
 static const char *const members[] = {"fallback",	 "fallback_content", "policy",	       "log",
 				      "timeouts",	 "use_case",	     "created_at",     "updated_at",
 				      "retries",	 "answer_mode",	     "log_durability", "priority",
-				      "max_concurrency", "translation"};
+				      "max_concurrency", "translation",	     "cache"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -107,6 +107,29 @@ static int failing_parse(const struct json *root, struct use_case *u, struct err
 	u->has_retries = retries >= 0;
 	u->retries = retries >= 0 ? (unsigned)retries : 0;
 	u->answer_mode = mode.p && slice_eq_str(mode, "buffer") ? ANSWER_BUFFER : ANSWER_ERROR;
+	return 0;
+}
+
+static int cache_parse(const struct json *v, struct use_case *u, struct err *err)
+{
+	struct slice scope = SLICE_LIT("key");
+	int64_t ttl = 0;
+	struct err why = {0};
+
+	if (!v || v->type == JSON_NULL)
+		return 0;
+	if (v->type != JSON_OBJECT)
+		return err_set(err, E_INVALID, "cache has to be an object with ttl_s, not a %s",
+			       json_type_name(v->type));
+	if (json_get_i64(v, "ttl_s", &ttl, &why) || json_get_str(v, "scope", &scope, &why))
+		return err_set(err, E_INVALID, "cache: %s", why.text);
+	if (ttl < 1 || ttl > USE_CASE_MAX_CACHE_S)
+		return err_set(err, E_INVALID, "cache.ttl_s has to be from 1 to %d seconds", USE_CASE_MAX_CACHE_S);
+	if (!slice_eq_str(scope, "key") && !slice_eq_str(scope, "use_case"))
+		return err_set(err, E_INVALID, "cache.scope has to be key or use_case, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(scope, 0, 64)));
+	u->cache_ttl_s = ttl;
+	u->cache_scope = slice_eq_str(scope, "use_case") ? CACHE_USE_CASE : CACHE_KEY;
 	return 0;
 }
 
@@ -240,7 +263,8 @@ int use_case_parse(struct arena *a, struct slice name, const struct json *settin
 	    (rc = fallbacks_parse(a, json_get(settings, "fallback"), &u, err)) ||
 	    (rc = texts_parse(a, settings, &u, err)) ||
 	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)) ||
-	    (rc = load_parse(settings, &u, err)) || (rc = translation_parse(settings, &u, err)))
+	    (rc = load_parse(settings, &u, err)) || (rc = translation_parse(settings, &u, err)) ||
+	    (rc = cache_parse(json_get(settings, "cache"), &u, err)))
 		return rc;
 	u.connect_timeout_ms = t.connect_ms;
 	u.first_byte_timeout_ms = t.first_byte_ms;
@@ -286,6 +310,13 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 	jw_kcstr(w, "answer_mode", answer_mode_name(u->answer_mode));
 	jw_kcstr(w, "translation", u->translate_strictly ? "strict" : "lenient");
 	jw_kcstr(w, "priority", priority_name(u->priority));
+	if (u->cache_ttl_s) {
+		jw_key(w, "cache");
+		jw_object(w);
+		jw_ki64(w, "ttl_s", u->cache_ttl_s);
+		jw_kcstr(w, "scope", u->cache_scope == CACHE_USE_CASE ? "use_case" : "key");
+		jw_object_end(w);
+	}
 	jw_ki64(w, "max_concurrency", u->max_concurrency);
 	if (u->created_us)
 		jw_kcstr(w, "created_at", clock_iso(u->created_us, at));

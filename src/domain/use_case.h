@@ -19,6 +19,11 @@ enum answer_mode {
 #define USE_CASE_MAX_RETRIES 5
 #define USE_CASE_MAX_CONCURRENCY 1000000
 
+#define USE_CASE_MAX_CACHE_S 604800 /* a week */
+
+/* Whose answers a request may get: those of its own key, or of everybody who may call the use case. */
+enum cache_scope { CACHE_KEY, CACHE_USE_CASE };
+
 /* Who is refused first when there is too much to do. */
 enum priority { PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_HIGH };
 
@@ -36,6 +41,8 @@ struct use_case {
 	bool log_required;	 /* what cannot be recorded is not answered */
 	enum priority priority;
 	int64_t max_concurrency; /* requests under way at once, in one daemon; 0: any number */
+	int64_t cache_ttl_s;	 /* how long an answer serves the same request again; 0: it does not */
+	enum cache_scope cache_scope;
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
 		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
@@ -46,7 +53,8 @@ struct use_case {
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
  * "none", "log_durability": "best_effort" | "required", "timeouts": {"connect_ms", "first_byte_ms", "between_ms",
  * "total_ms"}, "translation": "lenient" | "strict", "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer",
- * "priority": "low" | "normal" | "high", "max_concurrency": 0} and use_case, created_at, updated_at, which
+ * "priority": "low" | "normal" | "high", "max_concurrency": 0, "cache": null |
+ * {"ttl_s": 1 to 604800, "scope": "key" | "use_case"}} and use_case, created_at, updated_at, which
  * use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the store
  * keeps.
  */

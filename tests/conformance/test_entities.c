@@ -438,6 +438,7 @@ static struct log_record record(struct fixture *f, int64_t at_us)
 			       .prompt_tokens = 2,
 			       .completion_tokens = -1,
 			       .tokens_estimated = true,
+			       .cached = true,
 			       .cost = {"EUR", INT64_C(1234567890123)},
 			       .latency_us = 1234,
 			       .first_token_us = -1,
@@ -497,6 +498,7 @@ TEST(a_record_comes_back_whole)
 		CHECK(!back.error.p && slice_eq(back.attempts, r.attempts));
 		CHECK_INT(back.prompt_tokens, 2);
 		CHECK_INT(back.completion_tokens, -1);
+		CHECK(back.cached);
 		CHECK_INT(back.cost.nano, INT64_C(1234567890123));
 		CHECK_STR(back.cost.currency, "EUR");
 		CHECK(back.tokens_estimated && back.stream && !back.guard_skipped);

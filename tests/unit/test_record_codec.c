@@ -23,6 +23,7 @@ static struct log_record full_record(void)
 		.prompt_tokens = 7,
 		.completion_tokens = -1,
 		.tokens_estimated = true,
+		.cached = true,
 		.cost = {"EUR", 1234567890123},
 		.latency_us = 123456789012,
 		.first_token_us = -1,
@@ -92,6 +93,7 @@ TEST(what_is_encoded_is_decoded)
 	CHECK_INT(got.prompt_tokens, 7);
 	CHECK_INT(got.completion_tokens, -1);
 	CHECK(got.tokens_estimated && got.stream && !got.guard_skipped);
+	CHECK(got.cached);
 	CHECK_INT(got.cost.nano, 1234567890123);
 	CHECK_STR(got.cost.currency, "EUR");
 	CHECK_INT(got.latency_us, r.latency_us);
@@ -212,7 +214,7 @@ static const struct {
 	{2, RECORD_N_STATUSES},
 	{3, RECORD_FALLBACK_CONTENT + 1},
 	{4, GUARD_BLOCK + 1},
-	{5, 8} /* unknown flag */,
+	{5, 16} /* unknown flag */,
 	{6, RECORD_MAX_VIOLATIONS + 1},
 	{7, 1},
 };

@@ -103,6 +103,11 @@ static const struct {
 	{"{\"log_durability\":true}", "log_durability"},
 	{"{\"translation\":\"free\"}", "translation has to be lenient or strict"},
 	{"{\"translation\":1}", "translation"},
+	{"{\"cache\":60}", "cache has to be an object"},
+	{"{\"cache\":{}}", "cache.ttl_s has to be from 1 to 604800"},
+	{"{\"cache\":{\"ttl_s\":604801}}", "cache.ttl_s has to be from 1 to 604800"},
+	{"{\"cache\":{\"ttl_s\":\"5m\"}}", "cache: "},
+	{"{\"cache\":{\"ttl_s\":5,\"scope\":\"all\"}}", "cache.scope has to be key or use_case, not 'all'"},
 	{"{\"timeouts\":{\"all\":1}}", "all"},
 	{"{\"use_case\":\"other\"}", "other"},
 	{"{\"created_at\":\"soon\"}", "created_at"},
@@ -173,6 +178,8 @@ TEST(what_is_written_reads_back_the_same)
 {
 	static const char *const texts[] = {
 		"{}",
+		"{\"cache\":{\"ttl_s\":300,\"scope\":\"use_case\"}}",
+		"{\"cache\":{\"ttl_s\":1}}",
 		"{\"fallback\":[\"a@1\"],\"fallback_content\":\"\",\"policy\":\"none\",\"log\":\"none\",\"timeouts\":"
 		"{\"connect_ms\":1,\"first_byte_ms\":2,\"between_ms\":3,\"total_ms\":4},"
 		"\"created_at\":\"2026-01-02T03:04:05.000006Z\",\"updated_at\":\"2026-01-02T03:04:05.000007Z\"}",

@@ -37,7 +37,7 @@ static void filters(struct cli *c, struct path *p)
 /* What is worth a word: a fallback, a guardrail that did something, an application's record. */
 static struct slice note(struct cli *c, const struct json *l)
 {
-	const struct json *guard = json_get(l, "guardrail");
+	const struct json *guard = json_get(l, "guardrail"), *cached = json_get(l, "cached");
 	struct slice fallback = json_text(l, "fallback"), action = json_text(guard, "action");
 	bool has_fallback = fallback.n && !slice_eq_str(fallback, "none"),
 	     acted = action.n && !slice_eq_str(action, "allow");
@@ -47,6 +47,8 @@ static struct slice note(struct cli *c, const struct json *l)
 		return cli_printf(c, "fallback, " SLICE_FMT, SLICE_ARG(action));
 	if (has_fallback) /* which one, the model says: none is the fallback content */
 		return SLICE_LIT("fallback");
+	if (cached && cached->type == JSON_BOOL && cached->boolean)
+		return acted ? cli_printf(c, "cached, " SLICE_FMT, SLICE_ARG(action)) : SLICE_LIT("cached");
 	return acted ? action : slice_from(source);
 }
 
@@ -157,6 +159,7 @@ int log_show_run(struct cli *c)
 						 {"latency_ms", "latency ms"},
 						 {"first_token_ms", "first token ms"},
 						 {"stream", "stream"},
+						 {"cached", "cached"},
 						 {"parameters", "parameters"},
 						 {"attempts", "attempts"},
 						 {"guardrail", "guardrail"}};

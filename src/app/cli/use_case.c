@@ -162,6 +162,24 @@ static void write_timeouts(struct cli *c, struct json_writer *w, const struct js
 	jw_object_end(w);
 }
 
+/* The cache as it is, with what was given changed; none without a time. */
+static void write_cache(struct cli *c, struct json_writer *w, const struct json *now)
+{
+	int64_t ms = args_duration_ms(&c->args, "cache-ttl", json_integer(now, "ttl_s", 0) * 1000);
+	const char *scope = args_get(&c->args, "cache-scope");
+
+	if (!ms)
+		return;
+	jw_key(w, "cache");
+	jw_object(w);
+	jw_ki64(w, "ttl_s", (ms + 999) / 1000);
+	if (scope)
+		jw_kcstr(w, "scope", scope);
+	else if (json_text(now, "scope").n)
+		jw_kstr(w, "scope", json_text(now, "scope"));
+	jw_object_end(w);
+}
+
 static void write_fallback(struct json_writer *w, const char *list)
 {
 	struct slice rest = slice_from(list), one;
@@ -186,7 +204,7 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 					       {"log-durability", "log_durability"},
 					       {"translation", "translation"},
 					       {"priority", "priority"}};
-	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts"};
+	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts", "cache"};
 	static const char *const numbers[][2] = {{"retries", "retries"}, {"max-concurrency", "max_concurrency"}};
 	const char *fallback = args_get(&c->args, "fallback");
 
@@ -216,6 +234,7 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 			jw_kcstr(w, texts[i][1], value);
 	}
 	write_timeouts(c, w, json_get(now, "timeouts"));
+	write_cache(c, w, json_get(now, "cache"));
 }
 
 int use_case_set_run(struct cli *c)

@@ -141,6 +141,10 @@ static const struct option use_case_set_options[] = {
 	 "What a model of another protocol cannot get: leave it out and name it, or refuse the request. Default "
 	 "lenient.",
 	 "lenient|strict"},
+	{"cache-ttl", OPTION_DURATION, OPTIONAL, "DURATION",
+	 "How long an answer serves the same request again. 0: it does not. Default 0."},
+	{"cache-scope", OPTION_CHOICE, OPTIONAL, "SCOPE",
+	 "Whose answers a request may get: those of its key, or of all callers. Default key.", "key|use_case"},
 	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time to connect to a model. 0: the configuration file's."},
 	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",

@@ -57,7 +57,7 @@ struct daemon {
 	bool running;				      /* loops have threads */
 
 	struct sim *sim;
-	struct once_table *once;
+	struct once_table *once, *cache;
 	struct gateway_prepare_arg prepare;
 	struct secret_rules secrets;		     /* of models; texts of the configuration */
 	struct tls_context *client_tls, *server_tls; /* server_tls: NULL for plain HTTP */

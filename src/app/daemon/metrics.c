@@ -251,6 +251,9 @@ static const struct per_use_case {
 	{"muster_guardrail_violating_texts_total", NULL, "severity", "critical", FIELD(violating[GUARD_CRITICAL])},
 	{"muster_tokens_total", "Tokens, as upstreams count them or estimated.", "type", "input", FIELD(input_tokens)},
 	{"muster_tokens_total", NULL, "type", "output", FIELD(output_tokens)},
+	{"muster_cache_lookups_total", "Requests that looked for an earlier answer.", "result", "hit",
+	 FIELD(cache_hits)},
+	{"muster_cache_lookups_total", NULL, "result", "miss", FIELD(cache_misses)},
 #undef FIELD
 };
 

@@ -109,6 +109,7 @@ static int make_loop(struct daemon *d, size_t i, struct loop *loop, struct err *
 	struct data_loop *l = &d->loops[i];
 	struct http_server_options so;
 	struct gateway_options go = {.once = d->once,
+				     .cache = d->cache,
 				     .loop = loop,
 				     .spool = d->spool,
 				     .writer = (unsigned)i,
@@ -260,6 +261,7 @@ static int start_sim(struct daemon *d, struct err *err)
 	d->prepare.series = gateway_series_new();
 	d->prepare.memory = gateway_memory_new();
 	d->once = gateway_once_new();
+	d->cache = gateway_once_new();
 	return sim_start(&d->sim, &d->prepare.sim_port, err);
 }
 

@@ -138,6 +138,7 @@ void daemon_free(struct daemon *d)
 	gateway_series_free(d->prepare.series);
 	gateway_memory_free(d->prepare.memory);
 	gateway_once_free(d->once);
+	gateway_once_free(d->cache);
 	tls_context_free(d->client_tls);
 	tls_context_free(d->server_tls);
 	pthread_mutex_destroy(&d->settings_lock);

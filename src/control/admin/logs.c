@@ -117,6 +117,7 @@ static void write_log(struct api_call *c, const struct log_record *r, bool with_
 	key_count(w, "http_status", r->http_status > 0 ? r->http_status : -1);
 	jw_kcstr(w, "fallback", record_fallback_name(r->fallback));
 	jw_kbool(w, "stream", r->stream);
+	jw_kbool(w, "cached", r->cached);
 	api_key_or_null(c, "finish_reason", r->finish_reason);
 	api_key_or_null(c, "error", r->error);
 	if (with_text) {

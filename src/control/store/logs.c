@@ -15,7 +15,7 @@
 	"prompt_tokens, "                                                                                  \
 	"completion_tokens, tokens_estimated, latency_us, first_token_us, http_status, fallback, stream, " \
 	"guard_action, "                                                                                   \
-	"guard_skipped, finish_reason, error, cost_nano, cost_currency, parameters, attempts"
+	"guard_skipped, finish_reason, error, cost_nano, cost_currency, cached, parameters, attempts"
 #define REMOVED "content_removed_us from model_historical_logs"
 #define PREFIX_MIN 6
 #define CLOCK_SLACK_US INT64_C(60000000)
@@ -27,11 +27,11 @@ static struct db_value known(int64_t v)
 
 /* --- writing --- */
 
-#define N_COLUMNS 29u
+#define N_COLUMNS 30u
 #define ROWS_AT_ONCE ((size_t)32)
 #define INSERT "insert into model_historical_logs (" META ", context, prompt, output) values "
 #define UNLESS_THERE " on conflict do nothing"
-#define PARAMETER_SIZE sizeof("($928, ")
+#define PARAMETER_SIZE sizeof("($960, ")
 
 /*
  * One statement for many rows costs half of many statements: it keeps its cursors at the end of the table and of each
@@ -92,6 +92,7 @@ static void fill_args(const struct log_record *r, char id[UUID_STR_SIZE], struct
 		db_text(r->error),
 		money_known(&r->cost) ? db_int(r->cost.nano) : (struct db_value){.type = DB_NULL},
 		money_known(&r->cost) ? db_cstr(r->cost.currency) : (struct db_value){.type = DB_NULL},
+		r->cached ? db_int(1) : (struct db_value){.type = DB_NULL},
 		db_text(r->parameters),
 		db_text(r->attempts),
 		db_text(r->context),
@@ -112,7 +113,7 @@ int store_log_insert(struct db *db, const struct log_record *r, bool *ret_insert
 	fill_args(r, id, args);
 	rc = db_exec(db,
 		     INSERT "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, "
-			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29)" UNLESS_THERE,
+			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)" UNLESS_THERE,
 		     db_args(args, COUNT_OF(args)), &n_changed, err);
 	if (!rc && n_changed && r->n_violations)
 		rc = store_violations_insert(db, r, err);
@@ -239,6 +240,7 @@ static int read_log(const struct db_rows *rows, size_t row, struct log_record *r
 	ret->finish_reason = row_text(&r);
 	ret->error = row_text(&r);
 	ret->cost = read_cost(&r);
+	ret->cached = row_int_or(&r, 0) != 0;
 	ret->parameters = row_text(&r);
 	ret->attempts = row_text(&r);
 	ret->context = row_text(&r);

@@ -147,6 +147,7 @@ struct gateway *gateway_new(const struct gateway_options *o)
 	g->loop = o->loop;
 	g->spool = o->spool;
 	g->once = o->once;
+	g->cache = o->cache;
 	g->writer = o->writer;
 	g->control = o->control;
 	g->control_arg = o->control_arg;

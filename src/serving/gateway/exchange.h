@@ -24,7 +24,7 @@
 struct gateway {
 	struct loop *loop;
 	struct spool *spool;
-	struct once_table *once;
+	struct once_table *once, *cache;
 	unsigned writer;
 	struct http_client *client;
 	struct snapshot *snapshot;
@@ -126,6 +126,8 @@ struct exchange {
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
 	struct once once;
+	bool answered_well;				/* by the model it was for, and guardrails had nothing to say */
+	bool cached;					/* an earlier answer serves */
 	bool broke_off;					/* the answer, after part of it had left */
 	_Atomic uint32_t *inside_daemon, *inside_route; /* where it is counted in: shed.c */
 
@@ -139,6 +141,7 @@ struct exchange {
 	const struct snapshot_use_case *use_case;
 	struct slice use_case_name;
 	const struct guard_policy *policy; /* NULL: nothing is checked */
+	struct slice policy_digest;	   /* of its document */
 	enum log_mode log;
 	bool log_required;    /* what cannot be recorded is not answered */
 	bool is_unlogged;     /* it could not: only an error may leave */

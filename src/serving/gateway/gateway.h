@@ -93,11 +93,12 @@ struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);
 int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err);
 
-struct once_table *gateway_once_new(void); /* answers to requests with an Idempotency-Key: once.h */
+struct once_table *gateway_once_new(void); /* answers that serve again: once.h */
 void gateway_once_free(struct once_table *t);
 
 struct gateway_options {
-	struct once_table *once; /* shared by the loops; NULL: Idempotency-Key is not looked at */
+	struct once_table *once;  /* shared by the loops; NULL: Idempotency-Key is not looked at */
+	struct once_table *cache; /* the same for use cases with a cache; NULL: no answer serves again */
 	struct loop *loop;
 	struct spool *spool;
 	unsigned writer; /* of the spool */

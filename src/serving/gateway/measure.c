@@ -43,6 +43,8 @@ static void measure_tokens(struct exchange *e, const struct log_record *r)
 	const struct candidate *c = exchange_served_by(e);
 	struct gateway_model_stats *s = c && e->n_attempts ? &e->g->stats.model[c->target->slot] : NULL;
 
+	if (r->cached)
+		return;
 	if (r->prompt_tokens > 0)
 		counter_add(&e->stats->input_tokens, (uint64_t)r->prompt_tokens);
 	if (r->completion_tokens > 0)

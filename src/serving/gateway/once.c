@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One answer for requests with the same Idempotency-Key: see once.h. */
+/* One answer for requests with the same Idempotency-Key, and answers that serve again: see once.h. */
 #include "serving/gateway/once.h"
 
 #include <pthread.h>
@@ -7,7 +7,12 @@
 
 #include "core/base/digest.h"
 #include "core/base/map.h"
+#include "core/base/utf8.h"
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/limits.h"
+#include "serving/gateway/target.h"
+
+#define CACHE_KEY_MAX ((size_t)256 * 1024) /* before it is hashed */
 
 /* Belongs to the table while it is there; whoever reads or writes its answer holds a reference. */
 struct once_entry {
@@ -15,8 +20,12 @@ struct once_entry {
 	unsigned refs;		  /* under the table's lock */
 	bool done;		  /* the answer stands, and never changes again */
 	bool too_long;
+	bool of_cache;
 	int status;
 	struct buf head, body; /* headers, a line each */
+	struct buf text;       /* of a cache: what goes into the log */
+	struct chat_usage usage;
+	enum chat_finish finish;
 	int64_t until_ms;
 	struct once_waiter *waiters;
 	struct once_entry *next, **prev; /* those that are done, the oldest first */
@@ -55,6 +64,7 @@ static void unref(struct once_entry *o)
 		return;
 	buf_release(&o->head);
 	buf_release(&o->body);
+	buf_release(&o->text);
 	free(o);
 }
 
@@ -73,6 +83,11 @@ void gateway_once_free(struct once_table *t)
 
 /* --- the table: all of it under the lock --- */
 
+static size_t size_of(const struct once_entry *o)
+{
+	return o->head.n + o->body.n + o->text.n;
+}
+
 static void unlink_done(struct once_table *t, struct once_entry *o)
 {
 	if (!o->prev)
@@ -83,7 +98,7 @@ static void unlink_done(struct once_table *t, struct once_entry *o)
 	else
 		t->newest = o->prev;
 	o->prev = NULL;
-	t->bytes -= o->head.n + o->body.n;
+	t->bytes -= size_of(o);
 }
 
 static void forget(struct once_table *t, struct once_entry *o)
@@ -113,6 +128,7 @@ static struct once_entry *entry_new(struct once_table *t, const char *key, const
 	o->refs = 2; /* the table's, and the exchange's */
 	buf_init(&o->head, 16384);
 	buf_init(&o->body, ONCE_ANSWER_MAX);
+	buf_init(&o->text, LOG_TEXT_MAX);
 	(void)map_put(&t->by_key, slice_from(o->key), o); /* it was not there */
 	return o;
 }
@@ -243,15 +259,150 @@ static enum next look_up(struct exchange *e, const char *key, const char *digest
 	if (!o) {
 		e->recorded = false; /* who waited in vain is the first now */
 		e->once.entry = entry_new(t, key, digest);
+		e->once.table = t;
 		return NEXT;
 	}
-	if (memcmp(o->digest, digest, sizeof(o->digest)))
+	if (memcmp(o->digest, digest, sizeof(o->digest)) != 0)
 		return FINISHED;
 	if (!o->done)
 		return wait_for(e, o);
 	o->refs++;
 	*ret = o;
 	return FINISHED;
+}
+
+/* --- the cache --- */
+
+bool once_is_cache_miss(const struct exchange *e)
+{
+	return e->once.entry && e->once.entry->of_cache;
+}
+
+static bool asks_anew(const struct exchange *e)
+{
+	struct slice said = http_header(&e->http->head, "cache-control");
+
+	return slice_has_nocase(said, SLICE_LIT("no-cache")) || slice_has_nocase(said, SLICE_LIT("no-store"));
+}
+
+/* 0: this request is none for a cache. */
+static int64_t cache_ttl_ms(const struct exchange *e)
+{
+	const struct snapshot_use_case *u = e->use_case;
+
+	if (!e->g->cache || !u || !u->settings.cache_ttl_s || e->counts || !e->n_candidates || !e->candidate[0].id.n ||
+	    asks_anew(e))
+		return 0;
+	return u->settings.cache_ttl_s * 1000;
+}
+
+static void add_number(struct buf *b, int64_t v)
+{
+	buf_append(b, &v, sizeof(v));
+}
+
+static void add_part(struct buf *b, struct slice s)
+{
+	add_number(b, (int64_t)s.n);
+	buf_add(b, s);
+}
+
+/* Everything that an answer depends on.  False: it is too long. */
+static bool cache_key(const struct exchange *e, char key[65])
+{
+	const struct use_case *u = &e->use_case->settings;
+	const struct snapshot_model *m = snapshot_model(e->snapshot, e->candidate[0].id);
+	const struct pass_header *pass = e->candidate[0].target->protocol->pass;
+	char body[65];
+	struct buf b;
+	bool fits;
+
+	sha256_hex(e->http->body, body);
+	buf_init(&b, CACHE_KEY_MAX);
+	if (u->cache_scope == CACHE_KEY) {
+		add_part(&b, e->caller.key ? (struct slice){(const char *)e->caller.key->key.id.b,
+							    sizeof(e->caller.key->key.id.b)}
+					   : (struct slice){0});
+		add_part(&b, e->caller.name);
+	}
+	add_part(&b, e->http->head.target);
+	add_part(&b, slice_from(body));
+	add_part(&b, u->name);
+	add_number(&b, u->updated_us);
+	add_part(&b, e->candidate[0].id);
+	add_number(&b, m ? m->model.updated_us : 0);
+	add_part(&b, e->policy_digest);
+	for (size_t i = 0; i < PROTOCOL_MAX_PASS && pass[i].name; i++)
+		add_part(&b, http_header(&e->http->head, pass[i].name));
+	sha256_hex(buf_slice(&b), key);
+	fits = !buf_failed(&b);
+	buf_release(&b);
+	return fits;
+}
+
+static enum next serve_again(struct exchange *e, struct once_entry *o)
+{
+	struct http_header h[2 * RESPOND_MAX_HEADERS];
+	size_t n = read_head(o, h, RESPOND_MAX_HEADERS - 2);
+	enum next next = FINISHED;
+
+	h[n++] = (struct http_header){SLICE_LIT("x-request-id"), e->request_id};
+	h[n++] = (struct http_header){SLICE_LIT("x-muster-log-id"), slice_from(e->log_id_text)};
+	h[n++] = (struct http_header){SLICE_LIT("x-muster-attempts"), SLICE_LIT("0")};
+	h[n++] = (struct http_header){SLICE_LIT("x-muster-cache"), SLICE_LIT("hit")};
+	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
+	e->cached = e->have_answer = true;
+	e->answer = (struct chat_answer){.text = buf_slice(&o->text), .usage = o->usage, .finish = o->finish};
+	record_exchange(e, RECORD_OK, 200);
+	e->step = STEP_DONE;
+	if (e->is_unlogged)
+		next = respond_unlogged(e);
+	else
+		http_reply(e->http, o->status, h, n, buf_slice(&o->body));
+	pthread_mutex_lock(&e->g->cache->lock);
+	unref(o);
+	pthread_mutex_unlock(&e->g->cache->lock);
+	return next;
+}
+
+/* Under the lock: an answer, with a reference; or NULL, and this one's is taken down, unless another's is. */
+static struct once_entry *find_again(struct exchange *e, const char *key)
+{
+	struct once_table *t = e->g->cache;
+	int64_t now = loop_now_ms(e->g->loop);
+	struct once_entry *o;
+
+	forget_old(t, now);
+	o = map_get(&t->by_key, slice_from(key));
+	if (o && o->done && o->until_ms <= now) { /* behind one that lives longer */
+		forget(t, o);
+		o = NULL;
+	}
+	if (o && o->done) {
+		o->refs++;
+		return o;
+	}
+	if (!o) {
+		e->once.entry = entry_new(t, key, key);
+		e->once.entry->of_cache = true;
+		e->once.table = t;
+	}
+	return NULL;
+}
+
+static enum next ask_cache(struct exchange *e)
+{
+	struct once_entry *found;
+	char key[65];
+
+	e->step = STEP_SHED;
+	if (!cache_ttl_ms(e) || !cache_key(e, key))
+		return NEXT;
+	pthread_mutex_lock(&e->g->cache->lock);
+	found = find_again(e, key);
+	pthread_mutex_unlock(&e->g->cache->lock);
+	counter_add(found ? &e->stats->cache_hits : &e->stats->cache_misses, 1);
+	return found ? serve_again(e, found) : NEXT;
 }
 
 enum next exchange_once(struct exchange *e)
@@ -262,10 +413,8 @@ enum next exchange_once(struct exchange *e)
 	char key[65], digest[65];
 	enum next next;
 
-	if (!said.p || !t || !e->settings->idempotency_window_ms) {
-		e->step = STEP_SHED;
-		return NEXT;
-	}
+	if (!said.p || !t || !e->settings->idempotency_window_ms)
+		return ask_cache(e);
 	if (!said.n || said.n > ONCE_KEY_MAX)
 		return refuse(e, 400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 bytes.");
 	hash_of(e, said, key, digest);
@@ -285,8 +434,11 @@ enum next exchange_once(struct exchange *e)
 /* --- what the first one's answer is --- */
 
 /* Those that are of one request only. */
-static bool is_own(struct slice name)
+static bool is_own(const struct once_entry *o, struct slice name)
 {
+	if (o->of_cache && (slice_eq_str(name, "x-muster-log-id") || slice_eq_str(name, "x-muster-attempts") ||
+			    slice_eq_str(name, "x-muster-cache")))
+		return true;
 	return slice_eq_str(name, "x-request-id") || slice_starts(name, SLICE_LIT("x-ratelimit-"));
 }
 
@@ -298,7 +450,7 @@ void once_head(struct exchange *e, int status, const struct http_header *h, size
 		return;
 	o->status = status;
 	for (size_t i = 0; i < n; i++) {
-		if (is_own(h[i].name))
+		if (is_own(o, h[i].name))
 			continue;
 		buf_add(&o->head, h[i].name);
 		buf_addc(&o->head, ':');
@@ -318,22 +470,37 @@ void once_body(struct exchange *e, struct slice piece)
 	o->too_long = buf_failed(&o->body);
 }
 
+/* What the records of those say that get it again. */
+static void take_record(const struct exchange *e, struct once_entry *o)
+{
+	o->usage = e->answer.usage;
+	o->finish = e->answer.finish;
+	if (e->log != LOG_FULL)
+		return;
+	buf_add(&o->text, utf8_truncate(e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text,
+					LOG_TEXT_MAX));
+	o->too_long |= buf_failed(&o->text);
+}
+
 void once_end(struct exchange *e, bool keep)
 {
-	struct once_table *t = e->g->once;
+	struct once_table *t = e->once.table;
 	struct once_entry *o = e->once.entry;
 
 	if (!o)
 		return;
 	e->once.entry = NULL;
+	if (keep && o->of_cache)
+		take_record(e, o);
 	pthread_mutex_lock(&t->lock);
 	if (keep && !o->too_long) {
 		o->done = true;
-		o->until_ms = loop_now_ms(e->g->loop) + e->settings->idempotency_window_ms;
+		o->until_ms =
+			loop_now_ms(e->g->loop) + (o->of_cache ? cache_ttl_ms(e) : e->settings->idempotency_window_ms);
 		o->prev = t->newest;
 		*t->newest = o;
 		t->newest = &o->next;
-		t->bytes += o->head.n + o->body.n;
+		t->bytes += size_of(o);
 	}
 	wake(o);
 	if (!o->done)

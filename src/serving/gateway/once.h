@@ -5,6 +5,11 @@
  * is one record in the log.  An answer that another try might better (5xx, 429, one that broke off, one whose caller
  * left) is not kept: who waits for it, or comes again, is served anew.
  *
+ * The cache of a use case keeps answers the same way, without a key of the caller's: the request itself is the key,
+ * with the model that would serve it, as it stands, the policy and the settings.  A promotion, or a change of any of
+ * them, leaves what was kept behind.  Nobody waits: whoever comes while the first is under way asks the model too.
+ * Only what the model answered well is kept, and each answer from the cache has its own record.
+ *
  * The table is shared by the loops, behind a lock that only such requests take, for the time of a lookup.
  */
 #pragma once
@@ -13,6 +18,7 @@
 
 struct exchange;
 struct once_entry;
+struct once_table;
 struct once_waiter;
 
 #define ONCE_KEY_MAX 255		  /* bytes of an Idempotency-Key */
@@ -23,9 +29,12 @@ struct once_waiter;
 /* What an exchange has to do with it. */
 struct once {
 	struct once_entry *entry;   /* it is the first: its answer is taken down here */
+	struct once_table *table;   /* that has the entry */
 	struct once_waiter *waiter; /* it waits for the first */
 };
 
+/* It looked for an earlier answer, and its own will be kept if it is fit. */
+bool once_is_cache_miss(const struct exchange *e);
 /* What leaves, taken down for those that come later. */
 void once_head(struct exchange *e, int status, const struct http_header *h, size_t n);
 void once_body(struct exchange *e, struct slice piece);

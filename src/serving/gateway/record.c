@@ -108,7 +108,10 @@ static void add_usage(struct exchange *e, struct log_record *r)
 	r->prompt_tokens = u->known ? u->prompt_tokens : -1;
 	r->completion_tokens = u->known ? u->completion_tokens : -1;
 	r->tokens_estimated = u->estimated;
-	if (c && u->known)
+	r->cached = e->cached;
+	if (c && e->cached)
+		memcpy(r->cost.currency, c->targets->price.currency, sizeof(r->cost.currency)); /* it cost nothing */
+	else if (c && u->known)
 		r->cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
 }
 
@@ -187,6 +190,8 @@ static void charge(struct exchange *e, const struct log_record *r)
 	int64_t in = r->prompt_tokens > 0 ? r->prompt_tokens : 0,
 		out = r->completion_tokens > 0 ? r->completion_tokens : 0;
 
+	if (r->cached)
+		return;
 	limits_charge_tokens(e->caller.key, out > INT64_MAX - in ? INT64_MAX : in + out, loop_now_ms(e->g->loop));
 }
 
@@ -219,6 +224,7 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);
 	count_violations(e, &r);
 	keep(e, &r);
+	e->answered_well = status == RECORD_OK && r.fallback == RECORD_FALLBACK_NONE && e->action == GUARD_ALLOW;
 	if (e->is_unlogged) /* respond_unlogged counts it, and the model is not at fault */
 		return;
 	count(e, &r);

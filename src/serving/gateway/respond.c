@@ -53,6 +53,8 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
 	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(arena_printf(&e->http->arena, "%u", e->n_attempts)));
 	put(h, &n, SLICE_LIT("x-muster-dropped-params"), respond_dropped(e));
+	if (once_is_cache_miss(e))
+		put(h, &n, SLICE_LIT("x-muster-cache"), SLICE_LIT("miss"));
 	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	if (e->stream)
 		put(h, &n, SLICE_LIT("Cache-Control"), SLICE_LIT("no-cache"));
@@ -81,6 +83,8 @@ void respond_meta(const struct exchange *e, struct answer_meta *m)
 /* Whether the same request would get no better answer. */
 static bool is_final(const struct exchange *e, int status)
 {
+	if (once_is_cache_miss(e))
+		return status == 200 && e->answered_well && !e->broke_off && !e->is_unlogged;
 	return status < 500 && status != 429 && status != 408 && !e->broke_off;
 }
 

@@ -103,6 +103,8 @@ static void choose_policy(struct exchange *e)
 			if (slice_eq_str(e->snapshot->policies[i].policy.name, "default"))
 				p = &e->snapshot->policies[i];
 	e->policy = p && e->settings->guardrails ? prepared_guard(p->compiled) : NULL;
+	if (e->policy)
+		e->policy_digest = slice_from(((const struct prepared_policy *)p->compiled)->digest);
 }
 
 /* What callers are told apart by: those who say nothing are new with each request. */

@@ -43,6 +43,7 @@ struct gateway_use_case_stats {
 	struct counter texts[2][GUARD_N_ACTIONS]; /* that were judged: input, output; by enum guard_action */
 	struct counter violating[4];		  /* those with a hit, by their worst: enum guard_severity */
 	struct counter input_tokens, output_tokens;
+	struct counter cache_hits, cache_misses;
 	struct gateway_cost_stats cost[GATEWAY_CURRENCIES];
 	struct histogram duration[GATEWAY_N_OPERATIONS][RECORD_N_STATUSES]; /* whole exchanges */
 	struct histogram first_token[GATEWAY_N_OPERATIONS];		    /* of good answers */

@@ -10,7 +10,7 @@
 
 #define ABSENT UINT32_MAX /* the length of a slice that is {NULL, 0} */
 
-enum { FLAG_STREAM = 1, FLAG_TOKENS_ESTIMATED = 2, FLAG_GUARD_SKIPPED = 4, FLAGS_KNOWN = 7 };
+enum { FLAG_STREAM = 1, FLAG_TOKENS_ESTIMATED = 2, FLAG_GUARD_SKIPPED = 4, FLAG_CACHED = 8, FLAGS_KNOWN = 15 };
 
 /* In the order in which they stand behind the fixed part. */
 static const size_t string_offsets[] = {
@@ -126,7 +126,7 @@ void record_encode(const struct log_record *r, char *out)
 		.fallback = (uint8_t)r->fallback,
 		.guard_action = (uint8_t)r->guard_action,
 		.flags = (uint8_t)((r->stream ? FLAG_STREAM : 0) | (r->tokens_estimated ? FLAG_TOKENS_ESTIMATED : 0) |
-				   (r->guard_skipped ? FLAG_GUARD_SKIPPED : 0)),
+				   (r->guard_skipped ? FLAG_GUARD_SKIPPED : 0) | (r->cached ? FLAG_CACHED : 0)),
 		.n_violations = (uint8_t)n_violations(r),
 		.created_us = r->created_us,
 		.prompt_tokens = r->prompt_tokens,
@@ -223,6 +223,7 @@ static void fixed_part_read(const struct fixed_part *part, struct log_record *re
 	ret->stream = part->flags & FLAG_STREAM;
 	ret->tokens_estimated = part->flags & FLAG_TOKENS_ESTIMATED;
 	ret->guard_skipped = part->flags & FLAG_GUARD_SKIPPED;
+	ret->cached = part->flags & FLAG_CACHED;
 	ret->prompt_tokens = part->prompt_tokens;
 	ret->completion_tokens = part->completion_tokens;
 	ret->latency_us = part->latency_us;

@@ -22,3 +22,4 @@ extern const struct migration migration_5_loans;
 extern const struct migration migration_6_retention;
 extern const struct migration migration_7_alerts;
 extern const struct migration migration_8_costs;
+extern const struct migration migration_9_cached;
