@@ -70,7 +70,7 @@ def test_every_front_serves_again(daemon, upstream, cached, path, body):
 
 def test_the_path_and_its_query_tell_requests_apart(daemon, upstream, cached):
     body = {"contents": [{"parts": [{"text": "hello"}]}]}
-    for n, verb in enumerate(("generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"), 1):
+    for n, verb in enumerate(("generateContent", "streamGenerateContent?alt=sse", "generateContent?x=y"), 1):
         a, b = (daemon.post("/v1beta/models/%s:%s" % (cached, verb), body) for _ in range(2))
         assert (said(a), said(b)) == ("miss", "hit") and len(upstream.requests) == n
         same(a, b)
