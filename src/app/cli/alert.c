@@ -66,37 +66,24 @@ static bool any_failure(const struct json *list)
 
 int alert_list_run(struct cli *c)
 {
-	const struct json *list;
+	static const char *const options[][2] = {{"state", "state"},
+						 {"rule", "rule"},
+						 {"use-case", "use_case"},
+						 {"limit", "limit"},
+						 {"before", "before"}};
+	struct listing listing = {columns, COUNT_OF(columns), fill_row,
+				  c->args.n_given ? "no alert matches" : "no alert"};
 	struct answer a;
 	struct path p;
-	struct rows r;
 	int rc;
 
 	path_init(c, &p, ALERTS);
-	path_option(c, &p, "state", "state");
-	path_option(c, &p, "rule", "rule");
-	path_option(c, &p, "use-case", "use_case");
-	path_option(c, &p, "limit", "limit");
-	path_option(c, &p, "before", "before");
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
-	for (const struct json *row = list ? list->first : NULL; row; row = row->next)
-		fill_row(c, row, rows_next(&r));
-	if (!r.n_rows) {
-		out_printf(&c->err, "no alert%s\n", c->args.n_given ? " matches" : "");
-		return EXIT_WORKED;
-	}
-	out_table(&c->out, columns, COUNT_OF(columns), r.cells, r.n_rows);
-	if (any_failure(list))
-		print_failures(c, list);
-	cli_more(c, &a);
-	return EXIT_WORKED;
+	for (size_t i = 0; i < COUNT_OF(options); i++)
+		path_option(c, &p, options[i][0], options[i][1]);
+	rc = cli_list(c, &p, &listing, &a);
+	if (!rc && !c->json && any_failure(json_get(a.root, "data")))
+		print_failures(c, json_get(a.root, "data"));
+	return rc;
 }
 
 /* --- test --- */
@@ -180,38 +167,24 @@ int alert_silence_add_run(struct cli *c)
 	return EXIT_WORKED;
 }
 
+static void fill_silence(struct cli *c, const struct json *s, struct cell *cell)
+{
+	cell[0] = (struct cell){json_text(s, "silence_id"), STYLE_DIM};
+	cell[1].text = or_dash(json_text(s, "rule"));
+	cell[2].text = or_dash(json_text(s, "use_case"));
+	cell[3].text = cli_local(c, json_time(s, "until"));
+	cell[4].text = json_text(s, "actor");
+	cell[5].text = json_text(s, "reason");
+}
+
 int alert_silence_list_run(struct cli *c)
 {
-	const struct json *list;
-	struct answer a;
+	static const struct listing listing = {silence_columns, COUNT_OF(silence_columns), fill_silence,
+					       "nothing is silenced"};
 	struct path p;
-	struct rows r;
-	int rc;
 
 	path_init(c, &p, SILENCES);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(silence_columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
-	for (const struct json *s = list ? list->first : NULL; s; s = s->next) {
-		struct cell *cell = rows_next(&r);
-
-		cell[0] = (struct cell){json_text(s, "silence_id"), STYLE_DIM};
-		cell[1].text = or_dash(json_text(s, "rule"));
-		cell[2].text = or_dash(json_text(s, "use_case"));
-		cell[3].text = cli_local(c, json_time(s, "until"));
-		cell[4].text = json_text(s, "actor");
-		cell[5].text = json_text(s, "reason");
-	}
-	if (!r.n_rows)
-		out_printf(&c->err, "nothing is silenced\n");
-	else
-		out_table(&c->out, silence_columns, COUNT_OF(silence_columns), r.cells, r.n_rows);
-	return EXIT_WORKED;
+	return cli_list(c, &p, &listing, NULL);
 }
 
 int alert_silence_remove_run(struct cli *c)

@@ -121,6 +121,16 @@ struct rows {
 bool rows_init(struct cli *c, struct rows *r, size_t n_columns, size_t max);
 struct cell *rows_next(struct rows *r); /* NULL when full */
 
+/* How people see a list of the API: {"data": [...], "has_more", "next"}. */
+struct listing {
+	const struct column *columns;
+	size_t n_columns;
+	void (*fill)(struct cli *c, const struct json *item, struct cell *row);
+	const char *none; /* one line, when there is nothing */
+};
+/* Asks for it and prints it: as a table, or as it came with --json.  The exit status; ret may be NULL. */
+int cli_list(struct cli *c, struct path *p, const struct listing *l, struct answer *ret);
+
 /* --- verbs --- */
 extern const struct verb_table cli_verbs;
 int health_run(struct cli *c);

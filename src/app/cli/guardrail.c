@@ -120,46 +120,32 @@ static const struct column violation_columns[] = {{"WHEN"},
 						  {"ACTION"},
 						  {"SIDE"}};
 
+static void fill_violation(struct cli *c, const struct json *v, struct cell *cell)
+{
+	struct slice severity = json_text(v, "severity"), action = json_text(v, "action");
+
+	cell[0].text = cli_ago(c, json_time(v, "created_at"));
+	cell[1].text = short_id(c, json_text(v, "log_id"));
+	cell[2].text = json_text(v, "use_case");
+	cell[3].text = json_text(v, "rule");
+	cell[4] = (struct cell){severity, status_style(severity)};
+	cell[5] = (struct cell){action, status_style(action)};
+	cell[6].text = json_text(v, "side");
+}
+
 int guardrail_violations_run(struct cli *c)
 {
 	static const char *const options[][2] = {
 		{"use-case", "use_case"}, {"model", "model"}, {"category", "category"}, {"severity", "severity"},
 		{"since", "since"},	  {"until", "until"}, {"limit", "limit"},	{"before", "before"}};
-	const struct json *list;
-	struct answer a;
-	struct rows r;
+	static const struct listing listing = {violation_columns, COUNT_OF(violation_columns), fill_violation,
+					       "no violation matches"};
 	struct path p;
-	int rc;
 
 	path_init(c, &p, "/api/v1/guardrails/violations");
 	for (size_t i = 0; i < COUNT_OF(options); i++)
 		path_option(c, &p, options[i][0], options[i][1]);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(violation_columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
-	for (const struct json *v = json_items(&a, "data"); v; v = v->next) {
-		struct cell *cell = rows_next(&r);
-		struct slice severity = json_text(v, "severity"), action = json_text(v, "action");
-
-		cell[0].text = cli_ago(c, json_time(v, "created_at"));
-		cell[1].text = short_id(c, json_text(v, "log_id"));
-		cell[2].text = json_text(v, "use_case");
-		cell[3].text = json_text(v, "rule");
-		cell[4] = (struct cell){severity, status_style(severity)};
-		cell[5] = (struct cell){action, status_style(action)};
-		cell[6].text = json_text(v, "side");
-	}
-	if (!r.n_rows)
-		out_printf(&c->err, "no violation matches\n");
-	else
-		out_table(&c->out, violation_columns, COUNT_OF(violation_columns), r.cells, r.n_rows);
-	cli_more(c, &a);
-	return EXIT_WORKED;
+	return cli_list(c, &p, &listing, NULL);
 }
 
 /* --- policies --- */
@@ -167,34 +153,23 @@ int guardrail_violations_run(struct cli *c)
 static const struct column policy_columns[] = {
 	{"POLICY", .min_width = 8}, {"RULES", .right = true}, {"ON ERROR"}, {"DESCRIPTION", .min_width = 20}};
 
+static void fill_policy(struct cli *c, const struct json *d, struct cell *cell)
+{
+	const struct json *rules = json_get(d, "rules");
+
+	cell[0].text = json_text(d, "name");
+	cell[1].text = cli_printf(c, "%u", rules ? rules->n_items : 0);
+	cell[2].text = json_text(d, "on_error");
+	cell[3].text = json_text(d, "description");
+}
+
 int policy_list_run(struct cli *c)
 {
-	const struct json *list;
-	struct answer a;
-	struct rows r;
+	static const struct listing listing = {policy_columns, COUNT_OF(policy_columns), fill_policy, "no policy"};
 	struct path p;
-	int rc;
 
 	path_init(c, &p, POLICIES);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(policy_columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
-	for (const struct json *d = json_items(&a, "data"); d; d = d->next) {
-		const struct json *rules = json_get(d, "rules");
-		struct cell *cell = rows_next(&r);
-
-		cell[0].text = json_text(d, "name");
-		cell[1].text = cli_printf(c, "%u", rules ? rules->n_items : 0);
-		cell[2].text = json_text(d, "on_error");
-		cell[3].text = json_text(d, "description");
-	}
-	out_table(&c->out, policy_columns, COUNT_OF(policy_columns), r.cells, r.n_rows);
-	return EXIT_WORKED;
+	return cli_list(c, &p, &listing, NULL);
 }
 
 static const struct column rule_columns[] = {

@@ -119,3 +119,29 @@ struct cell *rows_next(struct rows *r)
 {
 	return r->n_rows < r->max ? &r->cells[r->n_columns * r->n_rows++] : NULL;
 }
+
+int cli_list(struct cli *c, struct path *p, const struct listing *l, struct answer *ret)
+{
+	struct answer a = {0};
+	struct rows r;
+	const struct json *list;
+	int rc = cli_get(c, p, &a);
+
+	if (ret)
+		*ret = a;
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	list = json_get(a.root, "data");
+	if (!rows_init(c, &r, l->n_columns, list ? list->n_items : 0))
+		return cli_fail(c, NULL, "the list is too long");
+	for (const struct json *item = json_items(&a, "data"); item; item = item->next)
+		l->fill(c, item, rows_next(&r));
+	if (!r.n_rows)
+		out_printf(&c->err, "%s\n", l->none);
+	else
+		out_table(&c->out, l->columns, l->n_columns, r.cells, r.n_rows);
+	cli_more(c, &a);
+	return EXIT_WORKED;
+}

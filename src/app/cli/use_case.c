@@ -26,7 +26,7 @@ static struct slice join(struct cli *c, const struct json *array)
 	return b.n ? buf_slice(&b) : SLICE_LIT("");
 }
 
-static void list_row(struct cli *c, struct cell *cell, const struct json *u)
+static void list_row(struct cli *c, const struct json *u, struct cell *cell)
 {
 	const struct json *current = json_get(u, "current"), *settings = json_get(u, "settings");
 	struct slice policy = json_text(settings, "policy");
@@ -43,29 +43,13 @@ static void list_row(struct cli *c, struct cell *cell, const struct json *u)
 
 int use_case_list_run(struct cli *c)
 {
-	const struct json *list;
-	struct answer a;
-	struct rows r;
+	static const struct listing listing = {list_columns, COUNT_OF(list_columns), list_row,
+					       "no use case is known yet: registering a model makes one"};
 	struct path p;
-	int rc;
 
 	path_init(c, &p, USE_CASES);
 	path_query(&p, "limit", "1000");
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	list = json_get(a.root, "data");
-	if (!rows_init(c, &r, COUNT_OF(list_columns), list ? list->n_items : 0))
-		return cli_fail(c, NULL, "the list is too long");
-	for (const struct json *u = json_items(&a, "data"); u; u = u->next)
-		list_row(c, rows_next(&r), u);
-	if (!r.n_rows)
-		out_printf(&c->err, "no use case is known yet: registering a model makes one\n");
-	else
-		out_table(&c->out, list_columns, COUNT_OF(list_columns), r.cells, r.n_rows);
-	return EXIT_WORKED;
+	return cli_list(c, &p, &listing, NULL);
 }
 
 static const char *const timeouts[][2] = {{"connect-timeout", "connect_ms"},
