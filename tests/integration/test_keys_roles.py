@@ -14,7 +14,7 @@ LEAST = {
     ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
     ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
     ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
-    ("POST", "/v1beta/models/{model}:countTokens"): "client",
+    ("POST", "/v1beta/models/{model}:countTokens"): "client", ("POST", "/v1/moderations"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
     ("POST", "/api/v1/generate"): "client", ("GET", "/api/v1/use-cases/{use_case}/current"): "client",
     ("POST", "/api/v1/guardrails/check"): "client", ("POST", "/api/v1/logs"): "client",
@@ -120,6 +120,8 @@ def cases(world):
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
     ("POST", "/v1/messages", dict(CHAT, model="mine"), 200),
+    ("POST", "/v1/moderations", {"input": "x"}, 200),
+    ("POST", "/v1/moderations", {"model": "theirs", "input": "x"}, 403),
     ("POST", "/v1beta/models/mine:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 200),
     ("POST", "/v1beta/models/theirs:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine"), 200),

@@ -92,6 +92,8 @@ CALLS = [
     ("POST", GEMINI.replace("served", "serfed") + "countTokens", CONTENTS, 404),
     ("POST", GEMINI.replace("served", "failing") + "generateContent", CONTENTS, 502),
     ("POST", GEMINI.replace("served", "failing") + "streamGenerateContent?alt=sse", CONTENTS, 502),
+    ("POST", "/v1/moderations", {"input": ["a", "b"]}, 200), ("POST", "/v1/moderations", {}, 400),
+    ("POST", "/v1/moderations", {"model": "failing", "input": "a"}, 404),
     ("GET", "/v1/models", None, 200), ("GET", "/v1/models/served", None, 200), ("GET", "/v1/models/nope", None, 404),
     ("POST", "/api/v1/generate", {"layer": "severed", "prompt": "hi"}, 404),
     ("POST", "/api/v1/generate", {"use_case": "served", "prompt": "hi", "context": {"a": 1}}, 200),

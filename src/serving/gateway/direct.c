@@ -441,6 +441,169 @@ static void check_outputs(struct gateway *g, struct http_exchange *x, const stru
 	answer_check(x, &c, t, side);
 }
 
+/* --- POST /v1/moderations --- */
+
+/* What clients of OpenAI's look for in every result, whether or not a policy has rules for it. */
+static const char *const moderation_categories[] = {
+	"harassment",
+	"harassment/threatening",
+	"hate",
+	"hate/threatening",
+	"illicit",
+	"illicit/violent",
+	"self-harm",
+	"self-harm/intent",
+	"self-harm/instructions",
+	"sexual",
+	"sexual/minors",
+	"violence",
+	"violence/graphic",
+};
+
+static const struct guard_policy *moderation_policy(struct gateway *g, struct http_exchange *x, struct slice model,
+						    const struct gateway_caller *caller)
+{
+	const struct snapshot_use_case *u = model.n ? snapshot_use_case(g->snapshot, model) : NULL;
+	struct check c = {.use_case = u ? model : SLICE_LIT("")};
+	const struct snapshot_policy *policy;
+
+	if (u && !allowed(g, x, caller, u->settings.name))
+		return NULL;
+	policy = find_policy(g, &c);
+	if (policy && policy->compiled)
+		return prepared_guard(policy->compiled);
+	refuse(x, 404, "model", "policy_not_found",
+	       "No guardrail policy applies: name a use case that has one, or make the policy 'default'.");
+	return NULL;
+}
+
+/* A rule of either side counts: who asks does not say where the text is from. */
+static void moderate(struct gateway *g, const struct guard_policy *policy, struct slice text, struct guard_result *r)
+{
+	guard_check(policy, g->scratch, GUARD_INPUT, text, r);
+	guard_check(policy, g->scratch, GUARD_OUTPUT, text, r);
+	if (r->failed)
+		counter_add(&g->stats.guard_failures, 1);
+}
+
+/* input: a text, texts that have a result each, or parts of one text.  The number of results, or 0 after having
+ * refused. */
+static size_t moderate_input(struct gateway *g, struct http_exchange *x, const struct json *input,
+			     const struct guard_policy *policy, struct guard_result **ret)
+{
+	bool list = input && input->type == JSON_ARRAY && input->first;
+	bool parts = list && input->first->type == JSON_OBJECT;
+	size_t n = list && !parts ? input->n_items : 1, i = 0;
+
+	if ((!list && (!input || input->type != JSON_STRING)) || (list && input->n_items > CHECK_MAX_TEXTS)) {
+		refuse(x, 400, "input", NULL, "input must be a text, or an array of at most 256 texts or parts.");
+		return 0;
+	}
+	*ret = ARENA_ARRAY(&x->arena, struct guard_result, n);
+	if (!*ret) {
+		refuse(x, 413, "input", NULL, "The texts are too large to be checked at once.");
+		return 0;
+	}
+	for (size_t k = 0; k < n; k++)
+		guard_result_init(&(*ret)[k]);
+	if (!list)
+		moderate(g, policy, input->str, *ret);
+	for (const struct json *v = list ? input->first : NULL; v; v = v->next) {
+		const struct json *text = parts ? json_get(v, "text") : v;
+
+		if ((parts && v->type != JSON_OBJECT) || (text && text->type != JSON_STRING)) {
+			refuse(x, 400, "input", NULL, "every item of input must be a text, or every one a part.");
+			return 0;
+		}
+		if (text)
+			moderate(g, policy, text->str, &(*ret)[i]);
+		i += !parts;
+	}
+	return n;
+}
+
+static bool has_category(const struct guard_policy *p, const struct guard_result *r, size_t n_hits, struct slice name)
+{
+	for (size_t i = 0; i < n_hits; i++)
+		if (slice_eq(guard_rule(p, r->hit[i].rule).category, name))
+			return true;
+	return false;
+}
+
+static bool is_moderation_category(struct slice name)
+{
+	for (size_t i = 0; i < COUNT_OF(moderation_categories); i++)
+		if (slice_eq_str(name, moderation_categories[i]))
+			return true;
+	return false;
+}
+
+/* Every category of theirs, and those of ours that were hit; scores: as numbers. */
+static void write_categories(struct json_writer *w, const struct guard_policy *p, const struct guard_result *r,
+			     bool scores)
+{
+	jw_object(w);
+	for (size_t i = 0; i < COUNT_OF(moderation_categories); i++) {
+		bool hit = has_category(p, r, r->n_hits, slice_from(moderation_categories[i]));
+
+		jw_key(w, moderation_categories[i]);
+		if (scores)
+			jw_i64(w, hit);
+		else
+			jw_bool(w, hit);
+	}
+	for (size_t i = 0; i < r->n_hits; i++) {
+		struct slice name = guard_rule(p, r->hit[i].rule).category;
+
+		if (!name.n || is_moderation_category(name) || has_category(p, r, i, name))
+			continue;
+		jw_key_slice(w, name);
+		if (scores)
+			jw_i64(w, 1);
+		else
+			jw_bool(w, true);
+	}
+	jw_object_end(w);
+}
+
+static void moderations(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+			const struct gateway_caller *caller)
+{
+	const struct json *root = read_body(g, x);
+	const struct guard_policy *policy;
+	struct guard_result *results;
+	struct slice model = {NULL, 0};
+	struct json_writer w;
+	struct buf out;
+	size_t n;
+
+	(void)m;
+	if (!root || !text_member(x, root, "model", &model) || !(policy = moderation_policy(g, x, model, caller)))
+		return;
+	n = moderate_input(g, x, json_get(root, "input"), policy, &results);
+	if (!n)
+		return;
+	buf_init_arena(&out, &x->arena, ANSWER_MAX);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kstr(&w, "id", slice_from(arena_printf(&x->arena, "modr-" SLICE_FMT, SLICE_ARG(respond_request_id(x)))));
+	jw_kcstr(&w, "model", guard_policy_name(policy));
+	jw_key(&w, "results");
+	jw_array(&w);
+	for (size_t i = 0; i < n; i++) {
+		jw_object(&w);
+		jw_kbool(&w, "flagged", results[i].n_hits || results[i].overflow || results[i].failed);
+		jw_key(&w, "categories");
+		write_categories(&w, policy, &results[i], false);
+		jw_key(&w, "category_scores");
+		write_categories(&w, policy, &results[i], true);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	reply_built(x, 200, &out);
+}
+
 /* --- POST /api/v1/logs --- */
 
 static bool read_numbers(struct http_exchange *x, const struct json *root, struct log_record *r, struct slice *ret_at)
@@ -588,13 +751,14 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 /* --- the table --- */
 
 static const struct direct list_models_d = {list_models}, show_model_d = {show_model}, show_current_d = {show_current},
-			   check_d = {check_outputs}, take_log_d = {take_log};
+			   check_d = {check_outputs}, moderations_d = {moderations}, take_log_d = {take_log};
 
 static const struct route routes[] = {
 	{HTTP_GET, "/v1/models", &list_models_d},
 	{HTTP_GET, "/v1/models/{id}", &show_model_d},
 	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &show_current_d},
 	{HTTP_POST, "/api/v1/guardrails/check", &check_d},
+	{HTTP_POST, "/v1/moderations", &moderations_d},
 	{HTTP_POST, "/api/v1/logs", &take_log_d},
 };
 
