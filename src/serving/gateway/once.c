@@ -503,8 +503,10 @@ void once_end(struct exchange *e, bool keep)
 		t->bytes += size_of(o);
 	}
 	wake(o);
-	if (!o->done)
-		forget(t, o);
+	if (!o->done) {
+		(void)map_del(&t->by_key, slice_from(o->key)); /* it is this one, since it began */
+		o->refs--;				       /* the table's */
+	}
 	unref(o);
 	forget_old(t, loop_now_ms(e->g->loop));
 	pthread_mutex_unlock(&t->lock);
