@@ -62,7 +62,7 @@ def curl(line):
 def test_demo_prints_a_line_that_answers_at_once_and_the_next_three_commands(tmp_path):
     p, text = start(tmp_path, "--demo")
     try:
-        assert all(len(line) <= 160 for line in text.splitlines())
+        assert all(len(line.replace(str(tmp_path), "/tmp/muster")) <= 160 for line in text.splitlines())
         line = re.search(r"^\s+try\s+(curl .*)$", text, re.M).group(1)
         answer = curl(line)
         assert answer["success"] is True and answer["text"] and answer["layer"] == "foundation"
