@@ -58,8 +58,9 @@ int store_alert_put(struct db *db, const struct alert_row *a, bool *ret_kept, st
 	return rc;
 }
 
-static int read_alert(const struct db_rows *rows, size_t row, struct alert_row *ret, struct err *err)
+static int read_alert(const struct db_rows *rows, size_t row, void *into, struct err *err)
 {
+	struct alert_row *ret = into;
 	struct row r = {.rows = rows, .row = row};
 
 	ret->id = row_uuid(&r);
@@ -85,9 +86,10 @@ static int read_alert(const struct db_rows *rows, size_t row, struct alert_row *
 int store_alert_list(struct db *db, struct arena *a, const struct alert_filter *f, struct alert_row **ret,
 		     size_t *ret_n, struct err *err)
 {
-	struct alert_row *list;
+	static const struct row_list how = {sizeof(struct alert_row), read_alert,
+					    "the alerts are more than fit in memory: ask for fewer"};
 	struct sql q = {.n = 0};
-	struct db_rows rows;
+	void *list = NULL;
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from alerts");
@@ -98,19 +100,10 @@ int store_alert_list(struct db *db, struct arena *a, const struct alert_filter *
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_query(db, a, &q, &rows, err);
-	if (rc)
-		return rc;
-	list = ARENA_ARRAY(a, struct alert_row, rows.n_rows);
-	if (!list)
-		return err_set(err, E_TOOBIG, "the alerts are more than fit in memory: ask for fewer");
-	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_alert(&rows, i, &list[i], err);
-	if (rc)
-		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
-	return 0;
+	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
+	if (!rc)
+		*ret = list;
+	return rc;
 }
 
 int store_alert_end_lost(struct db *db, int64_t seen_before_us, int64_t now_us, struct err *err)
@@ -143,8 +136,9 @@ int store_silence_insert(struct db *db, const struct silence_row *s, struct err 
 		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
-static int read_silence(const struct db_rows *rows, size_t row, struct silence_row *ret, struct err *err)
+static int read_silence(const struct db_rows *rows, size_t row, void *into, struct err *err)
 {
+	struct silence_row *ret = into;
 	struct row r = {.rows = rows, .row = row};
 
 	ret->id = row_uuid(&r);
@@ -160,28 +154,19 @@ static int read_silence(const struct db_rows *rows, size_t row, struct silence_r
 int store_silence_list(struct db *db, struct arena *a, int64_t until_after_us, struct silence_row **ret, size_t *ret_n,
 		       struct err *err)
 {
-	struct silence_row *list;
+	static const struct row_list how = {sizeof(struct silence_row), read_silence, "too many silences"};
 	struct sql q = {.n = 0};
-	struct db_rows rows;
+	void *list = NULL;
 	int rc;
 
 	sql_add(&q, "select " SILENCE_COLUMNS " from alert_silences");
 	sql_where(&q, "until_us > ", db_int(until_after_us));
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int(STORE_PAGE_MAX));
-	rc = sql_query(db, a, &q, &rows, err);
-	if (rc)
-		return rc;
-	list = ARENA_ARRAY(a, struct silence_row, rows.n_rows);
-	if (!list)
-		return err_set(err, E_TOOBIG, "too many silences");
-	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_silence(&rows, i, &list[i], err);
-	if (rc)
-		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
-	return 0;
+	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
+	if (!rc)
+		*ret = list;
+	return rc;
 }
 
 int store_silence_delete(struct db *db, const struct uuid *id, struct err *err)

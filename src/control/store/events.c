@@ -27,8 +27,9 @@ int store_event_append(struct db *db, const struct registry_event *e, struct err
 		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
-static int read_event(const struct db_rows *rows, size_t row, struct registry_event *ret, struct err *err)
+static int read_event(const struct db_rows *rows, size_t row, void *into, struct err *err)
 {
+	struct registry_event *ret = into;
 	struct row r = {.rows = rows, .row = row};
 
 	ret->id = row_uuid(&r);
@@ -47,9 +48,10 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
 		     size_t *ret_n, struct err *err)
 {
 	char floor[UUID_STR_SIZE];
-	struct registry_event *list;
+	static const struct row_list how = {sizeof(struct registry_event), read_event,
+					    "the events are more than fit in memory: ask for fewer"};
 	struct sql q = {.n = 0};
-	struct db_rows rows;
+	void *list = NULL;
 	int rc;
 
 	sql_add(&q, "select id, at_us, kind, subject, use_case, actor, reason, before_json, after_json from "
@@ -64,17 +66,8 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_query(db, a, &q, &rows, err);
-	if (rc)
-		return rc;
-	list = ARENA_ARRAY(a, struct registry_event, rows.n_rows);
-	if (!list)
-		return err_set(err, E_TOOBIG, "the events are more than fit in memory: ask for fewer");
-	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_event(&rows, i, &list[i], err);
-	if (rc)
-		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
-	return 0;
+	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
+	if (!rc)
+		*ret = list;
+	return rc;
 }

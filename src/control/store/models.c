@@ -33,8 +33,9 @@ int store_model_insert(struct db *db, const struct model *m, struct err *err)
 		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
-static int read_model(const struct db_rows *rows, size_t row, struct model *ret, struct err *err)
+static int read_model(const struct db_rows *rows, size_t row, void *into, struct err *err)
 {
+	struct model *ret = into;
 	struct row r = {.rows = rows, .row = row};
 	struct model m = {0};
 
@@ -73,8 +74,8 @@ int store_model_list(struct db *db, struct arena *a, const struct model_filter *
 		     struct err *err)
 {
 	struct sql q = {.n = 0};
-	struct db_rows rows;
-	struct model *list;
+	static const struct row_list how = {sizeof(struct model), read_model, "too many models: ask for one use case"};
+	void *list = NULL;
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from model_registry");
@@ -89,19 +90,10 @@ int store_model_list(struct db *db, struct arena *a, const struct model_filter *
 	sql_add(&q,
 		" order by use_case, case status when 'current' then 0 when 'testing' then 1 when 'candidate' then 2 "
 		"when 'deprecated' then 3 else 4 end, created_us desc, id desc");
-	rc = sql_query(db, a, &q, &rows, err);
-	if (rc)
-		return rc;
-	list = ARENA_ARRAY(a, struct model, rows.n_rows);
-	if (!list)
-		return err_set(err, E_TOOBIG, "too many models: ask for one use case");
-	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_model(&rows, i, &list[i], err);
-	if (rc)
-		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
-	return 0;
+	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
+	if (!rc)
+		*ret = list;
+	return rc;
 }
 
 int store_model_current(struct db *db, struct arena *a, struct slice use_case, struct model *ret, struct err *err)

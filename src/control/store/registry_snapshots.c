@@ -23,8 +23,9 @@ int store_checkpoint_insert(struct db *db, const struct checkpoint_row *s, struc
 		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
-static int read_row(const struct db_rows *rows, size_t row, struct checkpoint_row *ret, struct err *err)
+static int read_row(const struct db_rows *rows, size_t row, void *into, struct err *err)
 {
+	struct checkpoint_row *ret = into;
 	struct row r = {.rows = rows, .row = row};
 
 	ret->id = row_uuid(&r);
@@ -56,9 +57,10 @@ int store_checkpoint_get(struct db *db, struct arena *a, const struct uuid *id, 
 int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoint_filter *f,
 			  struct checkpoint_row **ret, size_t *ret_n, struct err *err)
 {
-	struct checkpoint_row *list;
+	static const struct row_list how = {sizeof(struct checkpoint_row), read_row,
+					    "too many snapshots: ask for fewer"};
 	struct sql q = {.n = 0};
-	struct db_rows rows;
+	void *list = NULL;
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from model_snapshots");
@@ -66,17 +68,8 @@ int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoin
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_query(db, a, &q, &rows, err);
-	if (rc)
-		return rc;
-	list = ARENA_ARRAY(a, struct checkpoint_row, rows.n_rows);
-	if (!list)
-		return err_set(err, E_TOOBIG, "too many snapshots: ask for fewer");
-	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_row(&rows, i, &list[i], err);
-	if (rc)
-		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
-	return 0;
+	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
+	if (!rc)
+		*ret = list;
+	return rc;
 }

@@ -150,3 +150,24 @@ void sql_where_model(struct sql *q, struct slice model)
 	}
 	sql_add(q, ")");
 }
+
+int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, void **ret, size_t *ret_n,
+	     struct err *err)
+{
+	struct db_rows rows;
+	char *list;
+	int rc = sql_query(db, a, q, &rows, err);
+
+	if (rc)
+		return rc;
+	list = arena_zarray(a, how->size, rows.n_rows);
+	if (!list)
+		return err_set(err, E_TOOBIG, "%s", how->many);
+	for (size_t i = 0; i < rows.n_rows && !rc; i++)
+		rc = how->read(&rows, i, list + i * how->size, err);
+	if (rc)
+		return rc;
+	*ret = list;
+	*ret_n = rows.n_rows;
+	return 0;
+}

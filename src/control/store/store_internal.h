@@ -47,6 +47,16 @@ struct uuid row_uuid(struct row *r);
 struct uuid row_uuid_or_nil(struct row *r);			      /* nil for NULL */
 int row_end(const struct row *r, const char *table, struct err *err); /* r->rc, with words */
 
+/* All rows of a query, each read by `read` into an array of things of that size, in the arena.  many: said when they do
+ * not fit there. */
+struct row_list {
+	size_t size;
+	int (*read)(const struct db_rows *rows, size_t row, void *ret, struct err *err);
+	const char *many;
+};
+int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, void **ret, size_t *ret_n,
+	     struct err *err);
+
 /* A UUID as a parameter: text has to live until the call is over. */
 static inline struct db_value db_uuid(const struct uuid *u, char text[UUID_STR_SIZE])
 {

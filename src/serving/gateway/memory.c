@@ -169,7 +169,9 @@ void upstream_fault(struct upstream_memory *u, enum breaker_pass as, int64_t now
 		atomic_fetch_add_explicit(&u->opened, 1, memory_order_relaxed);
 }
 
-void upstream_good(struct upstream_memory *u, enum breaker_pass as, int64_t now_ms)
+/* One that is well, and on which nothing is counted, stays as it is. */
+static void tell(struct upstream_memory *u, void (*move)(struct breaker_state *s, enum breaker_pass as, int64_t now_ms),
+		 enum breaker_pass as, int64_t now_ms)
 {
 	uint64_t was = u ? atomic_load_explicit(&u->breaker, memory_order_relaxed) : 0;
 	struct breaker_state s;
@@ -178,21 +180,18 @@ void upstream_good(struct upstream_memory *u, enum breaker_pass as, int64_t now_
 		return;
 	do {
 		s.bits = was;
-		breaker_good(&s, as, now_ms);
+		move(&s, as, now_ms);
 	} while (!swap(&u->breaker, &was, s.bits));
+}
+
+void upstream_good(struct upstream_memory *u, enum breaker_pass as, int64_t now_ms)
+{
+	tell(u, breaker_good, as, now_ms);
 }
 
 void upstream_untold(struct upstream_memory *u, enum breaker_pass as, int64_t now_ms)
 {
-	uint64_t was = u ? atomic_load_explicit(&u->breaker, memory_order_relaxed) : 0;
-	struct breaker_state s;
-
-	if (!was)
-		return;
-	do {
-		s.bits = was;
-		breaker_untold(&s, as, now_ms);
-	} while (!swap(&u->breaker, &was, s.bits));
+	tell(u, breaker_untold, as, now_ms);
 }
 
 void upstream_rest(struct upstream_memory *u, int64_t now_ms, int64_t for_ms)
