@@ -89,7 +89,7 @@ int store_alert_list(struct db *db, struct arena *a, const struct alert_filter *
 	static const struct row_list how = {sizeof(struct alert_row), read_alert,
 					    "the alerts are more than fit in memory: ask for fewer"};
 	struct sql q = {.n = 0};
-	void *list = NULL;
+	struct row_array got = {NULL, 0};
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from alerts");
@@ -100,10 +100,12 @@ int store_alert_list(struct db *db, struct arena *a, const struct alert_filter *
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
-	if (!rc)
-		*ret = list;
-	return rc;
+	rc = sql_list(db, a, &q, &how, &got, err);
+	if (rc)
+		return rc;
+	*ret = got.list;
+	*ret_n = got.n;
+	return 0;
 }
 
 int store_alert_end_lost(struct db *db, int64_t seen_before_us, int64_t now_us, struct err *err)
@@ -156,17 +158,19 @@ int store_silence_list(struct db *db, struct arena *a, int64_t until_after_us, s
 {
 	static const struct row_list how = {sizeof(struct silence_row), read_silence, "too many silences"};
 	struct sql q = {.n = 0};
-	void *list = NULL;
+	struct row_array got = {NULL, 0};
 	int rc;
 
 	sql_add(&q, "select " SILENCE_COLUMNS " from alert_silences");
 	sql_where(&q, "until_us > ", db_int(until_after_us));
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int(STORE_PAGE_MAX));
-	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
-	if (!rc)
-		*ret = list;
-	return rc;
+	rc = sql_list(db, a, &q, &how, &got, err);
+	if (rc)
+		return rc;
+	*ret = got.list;
+	*ret_n = got.n;
+	return 0;
 }
 
 int store_silence_delete(struct db *db, const struct uuid *id, struct err *err)

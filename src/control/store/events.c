@@ -51,7 +51,7 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
 	static const struct row_list how = {sizeof(struct registry_event), read_event,
 					    "the events are more than fit in memory: ask for fewer"};
 	struct sql q = {.n = 0};
-	void *list = NULL;
+	struct row_array got = {NULL, 0};
 	int rc;
 
 	sql_add(&q, "select id, at_us, kind, subject, use_case, actor, reason, before_json, after_json from "
@@ -66,8 +66,10 @@ int store_event_list(struct db *db, struct arena *a, const struct event_filter *
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
-	if (!rc)
-		*ret = list;
-	return rc;
+	rc = sql_list(db, a, &q, &how, &got, err);
+	if (rc)
+		return rc;
+	*ret = got.list;
+	*ret_n = got.n;
+	return 0;
 }

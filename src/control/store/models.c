@@ -75,7 +75,7 @@ int store_model_list(struct db *db, struct arena *a, const struct model_filter *
 {
 	struct sql q = {.n = 0};
 	static const struct row_list how = {sizeof(struct model), read_model, "too many models: ask for one use case"};
-	void *list = NULL;
+	struct row_array got = {NULL, 0};
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from model_registry");
@@ -90,10 +90,12 @@ int store_model_list(struct db *db, struct arena *a, const struct model_filter *
 	sql_add(&q,
 		" order by use_case, case status when 'current' then 0 when 'testing' then 1 when 'candidate' then 2 "
 		"when 'deprecated' then 3 else 4 end, created_us desc, id desc");
-	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
-	if (!rc)
-		*ret = list;
-	return rc;
+	rc = sql_list(db, a, &q, &how, &got, err);
+	if (rc)
+		return rc;
+	*ret = got.list;
+	*ret_n = got.n;
+	return 0;
 }
 
 int store_model_current(struct db *db, struct arena *a, struct slice use_case, struct model *ret, struct err *err)

@@ -60,7 +60,7 @@ int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoin
 	static const struct row_list how = {sizeof(struct checkpoint_row), read_row,
 					    "too many snapshots: ask for fewer"};
 	struct sql q = {.n = 0};
-	void *list = NULL;
+	struct row_array got = {NULL, 0};
 	int rc;
 
 	sql_add(&q, "select " COLUMNS " from model_snapshots");
@@ -68,8 +68,10 @@ int store_checkpoint_list(struct db *db, struct arena *a, const struct checkpoin
 	sql_where_text(&q, "id < ", f->before_id);
 	sql_add(&q, " order by id desc limit ");
 	sql_arg(&q, db_int((int64_t)store_limit(f->limit)));
-	rc = sql_list(db, a, &q, &how, &list, ret_n, err);
-	if (!rc)
-		*ret = list;
-	return rc;
+	rc = sql_list(db, a, &q, &how, &got, err);
+	if (rc)
+		return rc;
+	*ret = got.list;
+	*ret_n = got.n;
+	return 0;
 }

@@ -151,7 +151,7 @@ void sql_where_model(struct sql *q, struct slice model)
 	sql_add(q, ")");
 }
 
-int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, void **ret, size_t *ret_n,
+int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, struct row_array *ret,
 	     struct err *err)
 {
 	struct db_rows rows;
@@ -167,7 +167,6 @@ int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct r
 		rc = how->read(&rows, i, list + i * how->size, err);
 	if (rc)
 		return rc;
-	*ret = list;
-	*ret_n = rows.n_rows;
+	*ret = (struct row_array){list, rows.n_rows};
 	return 0;
 }

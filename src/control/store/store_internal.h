@@ -54,7 +54,11 @@ struct row_list {
 	int (*read)(const struct db_rows *rows, size_t row, void *ret, struct err *err);
 	const char *many;
 };
-int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, void **ret, size_t *ret_n,
+struct row_array {
+	void *list;
+	size_t n;
+};
+int sql_list(struct db *db, struct arena *a, const struct sql *q, const struct row_list *how, struct row_array *ret,
 	     struct err *err);
 
 /* A UUID as a parameter: text has to live until the call is over. */
