@@ -221,24 +221,36 @@ int conf_find(struct slice name)
 	return -1;
 }
 
+/* The nearest so far; what is equally near and came first stays. */
+struct nearest {
+	struct slice best;
+	unsigned distance;
+};
+
+static void consider(struct nearest *n, struct slice known, unsigned distance)
+{
+	if (distance > n->distance || (n->best.p && distance == n->distance))
+		return;
+	n->best = known;
+	n->distance = distance;
+}
+
 void conf_nearest(struct slice name, char *ret, size_t size)
 {
-	const char *best = NULL;
-	unsigned best_distance = (unsigned)(name.n / 3 + 1);
+	struct nearest n = {.distance = (unsigned)(name.n / 3 + 1)};
 
 	for (int i = 0; i < CONFIG_N_KEYS; i++) {
-		const char *dot = strrchr(config_keys[i].name, '.');
-		unsigned d = slice_distance(name, slice_from(config_keys[i].name));
+		struct slice key = slice_from(config_keys[i].name);
+		const char *dot = strrchr(key.p, '.');
+		bool lacks_section = dot && slice_eq_str(name, dot + 1);
 
-		if (dot && slice_eq_str(name, dot + 1)) /* the right word without its section */
-			d = 1;
-		if (d <= best_distance && (!best || d < best_distance)) {
-			best = config_keys[i].name;
-			best_distance = d;
-		}
+		consider(&n, key, lacks_section ? 1 : slice_distance(name, key));
+		for (size_t k = 0; k < key.n; k++)
+			if (key.p[k] == '.') /* a section */
+				consider(&n, slice_sub(key, 0, k), slice_distance(name, slice_sub(key, 0, k)));
 	}
-	if (best)
-		snprintf(ret, size, ": did you mean '%s'?", best);
+	if (n.best.p)
+		snprintf(ret, size, ": did you mean '" SLICE_FMT "'?", SLICE_ARG(n.best));
 	else
 		snprintf(ret, size, "; `muster serve --dump-options` lists all keys");
 }
