@@ -300,7 +300,7 @@ def test_the_same_protocol_passes_to_the_byte_but_for_defaults(daemon, back, mak
     (path_of("gemfront"), {"contents": [{"parts": [{"functionCall": {}}]}]}, 400, "must have a name"),
     (path_of("gemfron"), GO, 404, "gemfront"),
     (path_of("gem%zz"), GO, 400, "in the path"),
-    (path_of("gemfront", "streamGenerateContent"), GO, 400, "alt=sse"),
+    (path_of("gemfront", "streamGenerateContent?alt=proto"), GO, 400, "alt=sse"),
     (path_of("gemfront", "embedAll"), GO, 404, "no such call"),
 ])
 def test_a_refusal_has_geminis_shape(daemon, front, path, body, status, word):

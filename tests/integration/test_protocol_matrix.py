@@ -295,6 +295,9 @@ What was tried: of requests, for each caller, %s. Of answers, for each model, %s
 `POST /generate` knows one prompt: the last words of the user are it, and all other messages stand in
 `context.messages`. It does not stream; a caller that asked for a stream gets the answer as one.
 
+Gemini's callers get a stream as server-sent events with `?alt=sse`, else as one JSON array that grows by an element for
+each. What breaks off ends with an error as its last event or element, in the array also where nothing had left yet.
+
 A model of Anthropic's protocol needs a limit for each answer: the caller's, else `parameters.max_tokens` of the model's
 configuration, else 4096. Reasoning there takes at most half of a limit that the caller set. Tokens that a model does not
 count are estimated, one for four bytes, and marked as such in the historical log.

@@ -5,6 +5,7 @@
 #include "core/base/digest.h"
 #include "core/http/router.h"
 #include "core/http/url.h"
+#include "serving/gateway/gemini_path.h"
 #include "serving/gateway/settings.h"
 
 static const enum key_role of_client = KEY_CLIENT, of_operator = KEY_OPERATOR, of_admin = KEY_ADMIN;
@@ -60,7 +61,7 @@ static struct slice presented_key(const struct http_head *head)
 {
 	static const char *const headers[] = {"x-api-key", "x-goog-api-key"};
 	struct slice auth = http_header(head, "authorization"), rest = head->query, one;
-	bool is_gemini = slice_starts(head->path, SLICE_LIT("/v1beta/")); /* whose clients may put it there */
+	bool is_gemini = gemini_path_read(head->path, NULL); /* whose clients may put it there */
 
 	if (auth.n > 7 && slice_eq_nocase(slice_sub(auth, 0, 7), SLICE_LIT("Bearer ")))
 		return slice_trim(slice_sub(auth, 7, auth.n));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What applications ask at request rate and the snapshot alone can answer: which models there are, which one is
- * current, what the guardrails say of a text; and the log records that they hand in, which go through the spool like
+ * What applications ask at request rate and the snapshot alone can answer: which models there are (models.c), which one
+ * is current, what the guardrails say of a text; and the log records that they hand in, which go through the spool like
  * our own.
  */
 #include "serving/gateway/exchange.h"
@@ -30,8 +30,7 @@ static void reply_json(struct http_exchange *x, int status, struct slice body)
 	http_reply(x, status, h, h[1].value.n ? 2 : 1, body);
 }
 
-/* What does not fit is an error, not half of a JSON text. */
-static void reply_built(struct http_exchange *x, int status, const struct buf *body)
+void direct_reply(struct http_exchange *x, int status, const struct buf *body)
 {
 	if (!buf_failed(body)) {
 		reply_json(x, status, buf_slice(body));
@@ -43,7 +42,7 @@ static void reply_built(struct http_exchange *x, int status, const struct buf *b
 						   .type = "server_error"});
 }
 
-static void refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text)
+void direct_refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text)
 {
 	respond_plain_error(x, &(struct api_error){.status = status,
 						   .message = slice_from(text ? text : "The request is not valid."),
@@ -52,8 +51,7 @@ static void refuse(struct http_exchange *x, int status, const char *param, const
 						   .code = code});
 }
 
-/* False after having refused: a key for some use cases asks for another one. */
-static bool allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
+bool direct_allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
 		    struct slice use_case)
 {
 	if (access_allows(caller, use_case))
@@ -67,112 +65,6 @@ static bool allowed(struct gateway *g, struct http_exchange *x, const struct gat
 	return false;
 }
 
-/* --- GET /v1/models --- */
-
-/* Callers who say a version of Anthropic's protocol get the members that it has. */
-static bool is_anthropics(const struct http_exchange *x)
-{
-	return http_header(&x->head, "anthropic-version").n > 0;
-}
-
-static void write_entry(struct json_writer *w, const struct http_exchange *x, struct slice id, int64_t created_us,
-			struct slice owner)
-{
-	char at[CLOCK_ISO_SIZE];
-
-	jw_object(w);
-	jw_kstr(w, "id", id);
-	if (is_anthropics(x)) {
-		jw_kcstr(w, "type", "model");
-		jw_kstr(w, "display_name", id);
-		jw_kcstr(w, "created_at", clock_iso(created_us, at));
-		jw_object_end(w);
-		return;
-	}
-	jw_kcstr(w, "object", "model");
-	jw_ki64(w, "created", created_us / 1000000);
-	jw_kstr(w, "owned_by", owner);
-	jw_object_end(w);
-}
-
-static void write_id(struct json_writer *w, struct slice id)
-{
-	if (id.n)
-		jw_str(w, id);
-	else
-		jw_null(w);
-}
-
-static void list_models(struct gateway *g, struct http_exchange *x, const struct route_match *m,
-			const struct gateway_caller *caller)
-{
-	struct slice first = {NULL, 0}, last = {NULL, 0};
-	struct json_writer w;
-	struct buf out;
-
-	(void)m;
-	buf_init_arena(&out, &x->arena, ANSWER_MAX);
-	jw_init(&w, &out);
-	jw_object(&w);
-	if (!is_anthropics(x))
-		jw_kcstr(&w, "object", "list");
-	jw_key(&w, "data");
-	jw_array(&w);
-	for (size_t i = 0; i < g->snapshot->n_use_cases; i++) {
-		const struct snapshot_use_case *u = &g->snapshot->use_cases[i];
-
-		if (!access_allows(caller, u->settings.name))
-			continue;
-		last = u->settings.name;
-		first = first.n ? first : last;
-		write_entry(&w, x, u->settings.name, u->current ? u->current->model.created_us : g->snapshot->built_us,
-			    SLICE_LIT("muster"));
-	}
-	for (size_t i = 0; i < g->snapshot->n_models; i++) {
-		const struct snapshot_model *model = &g->snapshot->models[i];
-
-		if (!access_allows(caller, model->model.use_case))
-			continue;
-		last = model->full_name;
-		first = first.n ? first : last;
-		write_entry(&w, x, model->full_name, model->model.created_us, model->model.provider);
-	}
-	jw_array_end(&w);
-	if (is_anthropics(x)) { /* all of them, always */
-		jw_kbool(&w, "has_more", false);
-		jw_key(&w, "first_id");
-		write_id(&w, first);
-		jw_key(&w, "last_id");
-		write_id(&w, last);
-	}
-	jw_object_end(&w);
-	reply_built(x, 200, &out);
-}
-
-static void show_model(struct gateway *g, struct http_exchange *x, const struct route_match *m,
-		       const struct gateway_caller *caller)
-{
-	struct slice name = url_decode(&x->arena, m->param[0], false);
-	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
-	const struct snapshot_model *model = u ? u->current : snapshot_model(g->snapshot, name);
-	struct json_writer w;
-	struct buf out;
-
-	if ((u || model) && !allowed(g, x, caller, u ? u->settings.name : model->model.use_case))
-		return;
-	if (!u && !model) {
-		refuse(x, 404, "model", "model_not_found",
-		       arena_printf(&x->arena, "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.",
-				    SLICE_ARG(name)));
-		return;
-	}
-	buf_init_arena(&out, &x->arena, ANSWER_MAX);
-	jw_init(&w, &out);
-	write_entry(&w, x, name, model ? model->model.created_us : 0,
-		    model ? model->model.provider : SLICE_LIT("muster"));
-	reply_built(x, 200, &out);
-}
-
 /* --- GET /api/v1/use-cases/{use_case}/current --- */
 
 static void answer_current(struct gateway *g, struct http_exchange *x, const struct route_match *m,
@@ -182,26 +74,28 @@ static void answer_current(struct gateway *g, struct http_exchange *x, const str
 	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
 	struct slice near;
 
-	if (!allowed(g, x, caller, u ? u->settings.name : name))
+	if (!direct_allowed(g, x, caller, u ? u->settings.name : name))
 		return;
 	if (u && u->current_json.n) {
 		reply_json(x, 200, u->current_json);
 		return;
 	}
 	if (u) {
-		refuse(x, 404, "use_case", "no_current_model",
-		       arena_printf(&x->arena,
-				    "Use case '" SLICE_FMT
-				    "' has no current model: muster model promote NAME@VERSION --use-case " SLICE_FMT
-				    " --why ...",
-				    SLICE_ARG(name), SLICE_ARG(name)));
+		direct_refuse(
+			x, 404, "use_case", "no_current_model",
+			arena_printf(&x->arena,
+				     "Use case '" SLICE_FMT
+				     "' has no current model: muster model promote NAME@VERSION --use-case " SLICE_FMT
+				     " --why ...",
+				     SLICE_ARG(name), SLICE_ARG(name)));
 		return;
 	}
 	near = snapshot_nearest(g->snapshot, name);
-	refuse(x, 404, "use_case", "use_case_not_found",
-	       near.n ? arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?",
-				     SLICE_ARG(name), SLICE_ARG(near))
-		      : arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'.", SLICE_ARG(name)));
+	direct_refuse(x, 404, "use_case", "use_case_not_found",
+		      near.n ? arena_printf(&x->arena,
+					    "No use case is called '" SLICE_FMT "'. Did you mean '" SLICE_FMT "'?",
+					    SLICE_ARG(name), SLICE_ARG(near))
+			     : arena_printf(&x->arena, "No use case is called '" SLICE_FMT "'.", SLICE_ARG(name)));
 }
 
 /* Its time is promised, so it is measured: the one place here that reads a clock. */
@@ -223,15 +117,15 @@ static const struct json *read_body(struct gateway *g, struct http_exchange *x)
 	struct err err = {0};
 
 	if (!x->body.n) {
-		refuse(x, 400, NULL, NULL, "The request has no body: send a JSON object.");
+		direct_refuse(x, 400, NULL, NULL, "The request has no body: send a JSON object.");
 		return NULL;
 	}
 	if (json_parse(g->json, &x->arena, x->body, NULL, &root, &err)) {
-		refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "The body is not valid JSON: %s.", err.text));
+		direct_refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "The body is not valid JSON: %s.", err.text));
 		return NULL;
 	}
 	if (root->type != JSON_OBJECT) {
-		refuse(x, 400, NULL, NULL, "The body must be a JSON object.");
+		direct_refuse(x, 400, NULL, NULL, "The body must be a JSON object.");
 		return NULL;
 	}
 	return root;
@@ -244,7 +138,7 @@ static bool text_member(struct http_exchange *x, const struct json *root, const 
 
 	if (!json_get_str(root, name, ret, &err))
 		return true;
-	refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s.", err.text));
+	direct_refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s.", err.text));
 	return false;
 }
 
@@ -269,16 +163,16 @@ static bool read_check(struct gateway *g, struct http_exchange *x, struct check 
 		return false;
 	c->outputs = json_get(root, "outputs");
 	if (!c->outputs || c->outputs->type != JSON_ARRAY || c->outputs->n_items > CHECK_MAX_TEXTS) {
-		refuse(x, 400, "outputs", NULL, "outputs must be an array of at most 256 texts.");
+		direct_refuse(x, 400, "outputs", NULL, "outputs must be an array of at most 256 texts.");
 		return false;
 	}
 	for (const struct json *o = c->outputs->first; o; o = o->next)
 		if (o->type != JSON_STRING) {
-			refuse(x, 400, "outputs", NULL, "every item of outputs must be a string.");
+			direct_refuse(x, 400, "outputs", NULL, "every item of outputs must be a string.");
 			return false;
 		}
 	if (c->side.p && !slice_eq_str(c->side, "input") && !slice_eq_str(c->side, "output")) {
-		refuse(x, 400, "side", NULL, "side must be 'input' or 'output'.");
+		direct_refuse(x, 400, "side", NULL, "side must be 'input' or 'output'.");
 		return false;
 	}
 	return true;
@@ -398,7 +292,7 @@ static void answer_check(struct http_exchange *x, const struct check *c, const s
 	}
 	jw_array_end(&w);
 	jw_object_end(&w);
-	reply_built(x, 200, &out);
+	direct_reply(x, 200, &out);
 }
 
 /* Naming no use case asks about none. */
@@ -408,9 +302,9 @@ static bool check_allowed(struct gateway *g, struct http_exchange *x, const stru
 	const struct snapshot_use_case *u = c->use_case.n ? snapshot_use_case(g->snapshot, c->use_case) : NULL;
 	const struct snapshot_model *model = c->model_id.n ? snapshot_model(g->snapshot, c->model_id) : NULL;
 
-	if (c->use_case.n && !allowed(g, x, caller, u ? u->settings.name : c->use_case))
+	if (c->use_case.n && !direct_allowed(g, x, caller, u ? u->settings.name : c->use_case))
 		return false;
-	return !model || allowed(g, x, caller, model->model.use_case);
+	return !model || direct_allowed(g, x, caller, model->model.use_case);
 }
 
 static void check_outputs(struct gateway *g, struct http_exchange *x, const struct route_match *m,
@@ -427,15 +321,15 @@ static void check_outputs(struct gateway *g, struct http_exchange *x, const stru
 	counter_add(&g->stats.checks, 1);
 	policy = find_policy(g, &c);
 	if (!policy || !policy->compiled) {
-		refuse(x, 404, "policy", "policy_not_found",
-		       "No guardrail policy applies: name one that GET /api/v1/guardrails/policies lists.");
+		direct_refuse(x, 404, "policy", "policy_not_found",
+			      "No guardrail policy applies: name one that GET /api/v1/guardrails/policies lists.");
 		return;
 	}
 	c.compiled = prepared_guard(policy->compiled);
 	side = slice_eq_str(c.side, "input") ? GUARD_INPUT : GUARD_OUTPUT;
 	t = judge_outputs(g, x, &c, side);
 	if (!t) {
-		refuse(x, 413, "outputs", NULL, "The texts are too large to be checked at once.");
+		direct_refuse(x, 413, "outputs", NULL, "The texts are too large to be checked at once.");
 		return;
 	}
 	answer_check(x, &c, t, side);
@@ -467,13 +361,13 @@ static const struct guard_policy *moderation_policy(struct gateway *g, struct ht
 	struct check c = {.use_case = u ? model : SLICE_LIT("")};
 	const struct snapshot_policy *policy;
 
-	if (u && !allowed(g, x, caller, u->settings.name))
+	if (u && !direct_allowed(g, x, caller, u->settings.name))
 		return NULL;
 	policy = find_policy(g, &c);
 	if (policy && policy->compiled)
 		return prepared_guard(policy->compiled);
-	refuse(x, 404, "model", "policy_not_found",
-	       "No guardrail policy applies: name a use case that has one, or make the policy 'default'.");
+	direct_refuse(x, 404, "model", "policy_not_found",
+		      "No guardrail policy applies: name a use case that has one, or make the policy 'default'.");
 	return NULL;
 }
 
@@ -496,12 +390,13 @@ static size_t moderate_input(struct gateway *g, struct http_exchange *x, const s
 	size_t n = list && !parts ? input->n_items : 1, i = 0;
 
 	if ((!list && (!input || input->type != JSON_STRING)) || (list && input->n_items > CHECK_MAX_TEXTS)) {
-		refuse(x, 400, "input", NULL, "input must be a text, or an array of at most 256 texts or parts.");
+		direct_refuse(x, 400, "input", NULL,
+			      "input must be a text, or an array of at most 256 texts or parts.");
 		return 0;
 	}
 	*ret = ARENA_ARRAY(&x->arena, struct guard_result, n);
 	if (!*ret) {
-		refuse(x, 413, "input", NULL, "The texts are too large to be checked at once.");
+		direct_refuse(x, 413, "input", NULL, "The texts are too large to be checked at once.");
 		return 0;
 	}
 	for (size_t k = 0; k < n; k++)
@@ -512,7 +407,8 @@ static size_t moderate_input(struct gateway *g, struct http_exchange *x, const s
 		const struct json *text = parts ? json_get(v, "text") : v;
 
 		if ((parts && v->type != JSON_OBJECT) || (text && text->type != JSON_STRING)) {
-			refuse(x, 400, "input", NULL, "every item of input must be a text, or every one a part.");
+			direct_refuse(x, 400, "input", NULL,
+				      "every item of input must be a text, or every one a part.");
 			return 0;
 		}
 		if (text)
@@ -601,7 +497,7 @@ static void moderations(struct gateway *g, struct http_exchange *x, const struct
 	}
 	jw_array_end(&w);
 	jw_object_end(&w);
-	reply_built(x, 200, &out);
+	direct_reply(x, 200, &out);
 }
 
 /* --- POST /api/v1/logs --- */
@@ -616,18 +512,18 @@ static bool read_numbers(struct http_exchange *x, const struct json *root, struc
 	if (json_get_i64(root, "prompt_tokens", &r->prompt_tokens, &err) ||
 	    json_get_i64(root, "completion_tokens", &r->completion_tokens, &err) ||
 	    json_get_double(root, "latency_ms", &latency_ms, &err) || json_get_str(root, "created_at", &at, &err)) {
-		refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "%s.", err.text));
+		direct_refuse(x, 400, NULL, NULL, arena_printf(&x->arena, "%s.", err.text));
 		return false;
 	}
 	*ret_at = at;
 	r->latency_us = latency_ms < 0 || latency_ms > 1e12 ? -1 : (int64_t)(latency_ms * 1000);
 	if (r->prompt_tokens < -1 || r->completion_tokens < -1) {
-		refuse(x, 400, r->prompt_tokens < -1 ? "prompt_tokens" : "completion_tokens", NULL,
-		       "a number of tokens cannot be negative.");
+		direct_refuse(x, 400, r->prompt_tokens < -1 ? "prompt_tokens" : "completion_tokens", NULL,
+			      "a number of tokens cannot be negative.");
 		return false;
 	}
 	if (at.p && clock_parse(at, r->created_us, &r->created_us)) {
-		refuse(x, 400, "created_at", NULL, "created_at must be a time such as 2026-11-23T04:50:20Z.");
+		direct_refuse(x, 400, "created_at", NULL, "created_at must be a time such as 2026-11-23T04:50:20Z.");
 		return false;
 	}
 	return true;
@@ -640,7 +536,7 @@ static bool read_json_member(struct http_exchange *x, const struct json *root, c
 	if (!v || v->type == JSON_NULL)
 		return true;
 	if (v->type != JSON_OBJECT && v->type != JSON_ARRAY) {
-		refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s must be a JSON object.", name));
+		direct_refuse(x, 400, name, NULL, arena_printf(&x->arena, "%s must be a JSON object.", name));
 		return false;
 	}
 	*ret = v->raw;
@@ -661,17 +557,17 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 		return false;
 	r->output = output;
 	if (!r->model_id.n || r->model_id.n > 256) {
-		refuse(x, 400, "model_id", NULL,
-		       "model_id is required: a registered model's id, or any name of up to 256 bytes.");
+		direct_refuse(x, 400, "model_id", NULL,
+			      "model_id is required: a registered model's id, or any name of up to 256 bytes.");
 		return false;
 	}
 	if (!r->use_case.n || r->use_case.n > 256) {
-		refuse(x, 400, "use_case", NULL, "use_case is required, of up to 256 bytes.");
+		direct_refuse(x, 400, "use_case", NULL, "use_case is required, of up to 256 bytes.");
 		return false;
 	}
 	if (status.p && record_status_parse(status, &r->status)) {
-		refuse(x, 400, "status", NULL,
-		       "status must be one of ok, error, blocked, truncated, client_disconnect, timeout.");
+		direct_refuse(x, 400, "status", NULL,
+			      "status must be one of ok, error, blocked, truncated, client_disconnect, timeout.");
 		return false;
 	}
 	return true;
@@ -687,7 +583,7 @@ static bool name_log(struct gateway *g, struct http_exchange *x, struct log_name
 	name->caller = r->caller;
 	if (!log_id_take(name, loop_wall_us(g->loop), r, &param, &err))
 		return true;
-	refuse(x, 400, param, "invalid_id", arena_printf(&x->arena, "%s.", err.text));
+	direct_refuse(x, 400, param, "invalid_id", arena_printf(&x->arena, "%s.", err.text));
 	return false;
 }
 
@@ -720,7 +616,7 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	r.id = uuid_v7(&g->ids, r.created_us);
 	r.caller = caller->name;
 	r.request_id = respond_request_id(x);
-	if (!read_log(x, root, &r, &name) || !allowed(g, x, caller, r.use_case) || !name_log(g, x, &name, &r))
+	if (!read_log(x, root, &r, &name) || !direct_allowed(g, x, caller, r.use_case) || !name_log(g, x, &name, &r))
 		return;
 	if ((name.id.p || name.key.p) && spool_remembers(g->spool, &r.id)) {
 		answer_log(x, 200, &r);
@@ -728,8 +624,8 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 	}
 	rc = spool_append(g->spool, g->writer, &r);
 	if (rc == E_TOOBIG) {
-		refuse(x, 413, NULL, "record_too_large",
-		       "The record is larger than the log can take: 16 MiB of texts in all.");
+		direct_refuse(x, 413, NULL, "record_too_large",
+			      "The record is larger than the log can take: 16 MiB of texts in all.");
 		return;
 	}
 	if (rc) {
@@ -750,12 +646,14 @@ static void take_log(struct gateway *g, struct http_exchange *x, const struct ro
 
 /* --- the table --- */
 
-static const struct direct list_models_d = {list_models}, show_model_d = {show_model}, show_current_d = {show_current},
+static const struct direct list_models_d = {models_list}, show_model_d = {models_show}, show_current_d = {show_current},
 			   check_d = {check_outputs}, moderations_d = {moderations}, take_log_d = {take_log};
 
 static const struct route routes[] = {
 	{HTTP_GET, "/v1/models", &list_models_d},
 	{HTTP_GET, "/v1/models/{id}", &show_model_d},
+	{HTTP_GET, "/v1beta/models", &list_models_d},
+	{HTTP_GET, "/v1beta/models/{id}", &show_model_d},
 	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &show_current_d},
 	{HTTP_POST, "/api/v1/guardrails/check", &check_d},
 	{HTTP_POST, "/v1/moderations", &moderations_d},

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#include "core/http/url.h"
+#include "serving/gateway/gemini_path.h"
 
 #define TURN_BYTES ((size_t)64 * 1024)
 #define TURN_MAX_BYTES ((size_t)64 * 1024 * 1024)
@@ -125,6 +125,8 @@ void exchange_release(struct exchange *e)
 	failover_settle(e, OUTCOME_REFUSED);
 	shed_leave(e);
 	once_release(e);
+	if (e->array)
+		array_release(e->array);
 	buf_release(&e->body);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
@@ -214,16 +216,13 @@ static const struct front {
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
 };
 
-/* Those whose path says the model and what is asked of it. */
-static const char gemini_models[] = "/v1beta/models/";
-
 const struct protocol *gateway_front_of(struct slice path)
 {
-	if (slice_starts(path, slice_from(gemini_models)))
-		return &protocol_gemini;
 	for (size_t i = 0; i < COUNT_OF(fronts); i++)
 		if (slice_eq_str(path, fronts[i].path))
 			return fronts[i].protocol;
+	if (gemini_path_read(path, NULL))
+		return &protocol_gemini;
 	return slice_starts(path, SLICE_LIT("/v1/messages/")) ? &protocol_anthropic : NULL;
 }
 
@@ -239,7 +238,7 @@ static void refuse_method(struct http_exchange *x)
 struct asked {
 	const struct protocol *front;
 	struct slice model;
-	bool stream, counts;
+	bool stream, counts, array;
 };
 
 static void start_exchange(struct gateway *g, struct http_exchange *x, const struct asked *asked,
@@ -247,7 +246,9 @@ static void start_exchange(struct gateway *g, struct http_exchange *x, const str
 {
 	struct exchange *e = exchange_new(g, x, asked->front);
 
-	if (!e) {
+	if (e && asked->array)
+		e->array = array_new(&x->arena);
+	if (!e || (asked->array && !e->array)) {
 		respond_plain_error(x, &(struct api_error){.status = 503,
 							   .message = SLICE_LIT("Out of memory for this request."),
 							   .type = "server_error"});
@@ -270,26 +271,25 @@ static void refuse_call(struct http_exchange *x, int status, const char *text)
 }
 
 /* /v1beta/models/MODEL:generateContent */
-static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller)
+static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gemini_path *path,
+			 const struct gateway_caller *caller)
 {
-	struct slice rest = slice_sub(x->head.path, sizeof(gemini_models) - 1, x->head.path.n);
-	struct asked asked = {.front = &protocol_gemini};
-	size_t at = rest.n;
-	struct slice call;
+	struct asked asked = {.front = &protocol_gemini, .model = path->model};
+	enum gemini_alt alt = GEMINI_SSE;
 
-	while (at && rest.p[at - 1] != ':')
-		at--;
-	asked.model = slice_sub(rest, 0, at ? at - 1 : 0);
-	call = slice_sub(rest, at, rest.n);
-	asked.stream = slice_eq_str(call, "streamGenerateContent");
-	asked.counts = slice_eq_str(call, "countTokens");
-	if (!asked.model.n || (!asked.stream && !asked.counts && !slice_eq_str(call, "generateContent")))
-		refuse_call(
-			x, 404,
-			"There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens or "
-			":streamGenerateContent?alt=sse, where MODEL is a use case, a layer or a registered model.");
-	else if (asked.stream && !slice_eq_str(query_get(&x->arena, x->head.query, "alt"), "sse"))
-		refuse_call(x, 400, "A stream is sent as server-sent events: add ?alt=sse to the path.");
+	asked.stream = slice_eq_str(path->call, "streamGenerateContent");
+	asked.counts = slice_eq_str(path->call, "countTokens");
+	if (asked.stream)
+		alt = gemini_path_alt(&x->head, &x->arena);
+	asked.array = alt == GEMINI_ARRAY;
+	if (!asked.model.n || (!asked.stream && !asked.counts && !slice_eq_str(path->call, "generateContent")))
+		refuse_call(x, 404,
+			    "There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens or "
+			    ":streamGenerateContent, where MODEL is a use case, a layer or a registered model.");
+	else if (alt == GEMINI_NEITHER)
+		refuse_call(x, 400,
+			    "A stream is sent as server-sent events (?alt=sse) or as a JSON array (?alt=json, or "
+			    "without it).");
 	else
 		start_exchange(g, x, &asked, caller);
 }
@@ -298,6 +298,7 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 {
 	struct gateway *g = gateway;
 	struct gateway_caller caller;
+	struct gemini_path path;
 
 	if (!admit(g, x, &caller))
 		return;
@@ -311,8 +312,8 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 				       &caller);
 		return;
 	}
-	if (x->head.method == HTTP_POST && slice_starts(x->head.path, slice_from(gemini_models))) {
-		start_gemini(g, x, &caller);
+	if (x->head.method == HTTP_POST && gemini_path_read(x->head.path, &path)) {
+		start_gemini(g, x, &path, &caller);
 		return;
 	}
 	if (!direct_handle(g, x, &caller))

@@ -5,6 +5,7 @@
 #include "core/http/ndjson.h"
 #include "core/http/sse.h"
 #include "domain/record.h"
+#include "serving/gateway/array.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/memory.h"
 #include "serving/gateway/once.h"
@@ -123,6 +124,7 @@ struct exchange {
 	bool counts;		 /* only asked how long the request is: count.c */
 	struct slice path_model; /* where the path names the model, as it stands there */
 	bool path_stream;
+	struct array *array;	      /* a stream that leaves as one JSON array; NULL: as its protocol frames it */
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */
 
 	struct once once;
@@ -308,6 +310,18 @@ struct gateway_use_case_stats *measure_use_case(struct gateway *g,
 void record_exchange(struct exchange *e, enum record_status status, int http_status);
 /* direct.c: what is answered from the snapshot alone. True when the path is one of these. */
 bool direct_handle(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller);
+/* What does not fit is an error, not half of a JSON text. */
+void direct_reply(struct http_exchange *x, int status, const struct buf *body);
+void direct_refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text);
+/* False after having refused: a key for some use cases asks for another one. */
+bool direct_allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
+		    struct slice use_case);
+/* models.c: which there are, and one of them, in the shape that the caller's protocol has */
+struct route_match;
+void models_list(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+		 const struct gateway_caller *caller);
+void models_show(struct gateway *g, struct http_exchange *x, const struct route_match *m,
+		 const struct gateway_caller *caller);
 /* admit.c: whether the request may go on; otherwise it has been answered. */
 bool admit(struct gateway *g, struct http_exchange *x, struct gateway_caller *ret);
 /* The caller may not call this use case: what it is told. */

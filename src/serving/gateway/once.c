@@ -196,7 +196,7 @@ static void hash_of(const struct exchange *e, struct slice said, char key[65], c
 	buf_add(&b, e->caller.name);
 	buf_addc(&b, '\n');
 	buf_add(&b, slice_sub(e->http->head.path, 0, 4096));
-	buf_addc(&b, '\n');
+	buf_addc(&b, e->array ? '[' : '\n'); /* the same stream in another frame is another answer */
 	buf_add(&b, said);
 	sha256_hex(buf_slice(&b), key);
 	buf_release(&b);

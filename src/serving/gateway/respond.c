@@ -3,6 +3,7 @@
 #include "serving/gateway/exchange.h"
 
 #include "core/base/utf8.h"
+#include "serving/gateway/gemini_path.h"
 #include "serving/gateway/limits.h"
 
 #define MESSAGE_MAX 4096			 /* of an error; it may quote what a caller or an upstream wrote */
@@ -101,7 +102,7 @@ void respond_send(struct exchange *e, int status, const struct http_header *h, s
 void respond_begin(struct exchange *e, struct slice content_type)
 {
 	struct http_header h[RESPOND_MAX_HEADERS];
-	size_t n = respond_headers(e, h, content_type);
+	size_t n = respond_headers(e, h, e->array ? SLICE_LIT("application/json") : content_type);
 
 	once_head(e, 200, h, n);
 	http_stream_begin(e->http, 200, h, n);
@@ -109,19 +110,31 @@ void respond_begin(struct exchange *e, struct slice content_type)
 
 void respond_write(struct exchange *e, struct slice piece)
 {
-	struct iovec iov = {(void *)(uintptr_t)piece.p, piece.n};
+	struct iovec iov;
 
+	if (e->array)
+		piece = array_add(e->array, piece);
+	if (!piece.n)
+		return;
+	iov = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
 	once_body(e, piece);
 	http_stream_write(e->http, &iov, 1);
 }
 
 void respond_end(struct exchange *e, struct slice piece)
 {
-	struct iovec iov = {(void *)(uintptr_t)piece.p, piece.n};
+	struct iovec iov;
 
+	if (e->array)
+		piece = array_end(e->array, piece);
+	iov = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
 	if (e->once.entry) {
 		once_body(e, piece);
-		once_end(e, is_final(e, 200));
+		once_end(e, is_final(e, 200) && !(e->array && array_failed(e->array)));
+	}
+	if (e->array && array_failed(e->array)) { /* there is no telling what is missing */
+		http_stream_cut(e->http);
+		return;
 	}
 	http_stream_end(e->http, &iov, piece.n ? 1 : 0);
 }
@@ -145,19 +158,23 @@ struct api_error respond_unlogged_error(void)
 				  .code = "log_unavailable"};
 }
 
-static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error,
-			 struct slice request_id)
+/* array: the caller expects one. */
+static void encode_error(struct buf *out, const struct protocol *p, const struct api_error *error, bool array)
 {
 	struct api_error cut = *error;
 
-	cut.request_id = request_id;
 	cut.message = utf8_truncate(error->message, MESSAGE_MAX);
+	if (array)
+		buf_addc(out, '[');
 	p->encode_error(out, &cut);
+	if (array)
+		buf_adds(out, "]\n");
 }
 
 enum next respond_error(struct exchange *e, const struct api_error *error)
 {
 	struct http_header h[RESPOND_MAX_HEADERS + 1];
+	struct api_error told = *error;
 	struct buf body;
 	size_t n;
 
@@ -166,7 +183,8 @@ enum next respond_error(struct exchange *e, const struct api_error *error)
 	if (e->use_case_name.n)
 		record_exchange(e, error->status == 504 ? RECORD_TIMEOUT : RECORD_ERROR, error->status);
 	buf_init(&body, ERROR_MAX_BYTES); /* the arena may be what is full */
-	encode_error(&body, e->front, error, e->request_id);
+	told.request_id = e->request_id;
+	encode_error(&body, e->front, &told, e->array != NULL);
 	n = respond_headers(e, h, SLICE_LIT("application/json"));
 	if (e->upstream_retry_after.n)
 		h[n++] = (struct http_header){SLICE_LIT("Retry-After"), e->upstream_retry_after};
@@ -224,8 +242,10 @@ void respond_plain_error_with(struct http_exchange *x, const struct api_error *e
 	struct http_header h[RESPOND_MAX_HEADERS] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
 						     {SLICE_LIT("x-request-id"), respond_request_id(x)}};
 	size_t n = h[1].value.n ? 2 : 1;
+	struct api_error told = *error;
 	struct buf body;
 
+	told.request_id = h[1].value;
 	if (error->status == 405)
 		h[n++] = (struct http_header){SLICE_LIT("Allow"), SLICE_LIT("POST")};
 	if (error->status == 401)
@@ -233,7 +253,7 @@ void respond_plain_error_with(struct http_exchange *x, const struct api_error *e
 	for (size_t i = 0; i < n_more && n < RESPOND_MAX_HEADERS; i++)
 		h[n++] = more[i];
 	buf_init(&body, ERROR_MAX_BYTES);
-	encode_error(&body, p ? p : &protocol_openai, error, h[1].value);
+	encode_error(&body, p ? p : &protocol_openai, &told, gemini_path_wants_array(&x->head, &x->arena));
 	http_reply(x, error->status, h, n, buf_slice(&body));
 	buf_release(&body);
 }
