@@ -144,7 +144,7 @@ static enum next next_candidate(struct exchange *e, const char *why)
 
 enum next exchange_answer(struct exchange *e)
 {
-	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	const struct protocol *back = e->back;
 	struct err err = {0};
 	enum guard_action action;
 

@@ -184,7 +184,7 @@ static bool says_bad_key(struct slice body)
 /* Some upstreams say in the body how long they want to be left alone. */
 static void read_retry_after(struct exchange *e)
 {
-	const struct protocol *p = exchange_served_by(e)->target->protocol;
+	const struct protocol *p = e->back;
 	int64_t ms;
 
 	if (e->retry_after_ms >= 0 || !p->error_retry_ms)
@@ -216,7 +216,7 @@ static void withhold_error(struct exchange *e)
 /* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
 static enum next pass_refusal(struct exchange *e)
 {
-	const struct protocol *p = exchange_served_by(e)->target->protocol;
+	const struct protocol *p = e->back;
 	struct http_header h[RESPOND_MAX_HEADERS];
 	struct slice body = buf_slice(&e->body), message;
 	struct api_error error = {
@@ -304,7 +304,7 @@ static int on_head(struct http_call *c, const struct http_head *head)
 	struct slice coding = http_header(head, "content-encoding");
 	bool ok = is_answer(head->status);
 	/* What cannot stream was not asked to, and has no decoder for it. */
-	bool asked = e->request.stream && exchange_served_by(e)->target->protocol->framing != FRAMING_NONE;
+	bool asked = e->request.stream && e->back->framing != FRAMING_NONE;
 
 	e->upstream_status = head->status;
 	e->upstream_retry_after = (struct slice){0};
@@ -385,19 +385,19 @@ static const struct http_call_ops call_ops = {.on_head = on_head, .on_body = on_
 /* --- the request --- */
 
 /* Same protocol in and out: the caller's bytes. */
-static bool leaves_as_it_came(const struct exchange *e, const struct target *t)
+static bool leaves_as_it_came(const struct exchange *e)
 {
-	return t->protocol == e->front && t->protocol->needs_model_splice;
+	return e->back == e->front && e->back->needs_model_splice;
 }
 
 /* Headers that belong to the protocol: the caller's word counts when it speaks the same. */
-static void add_pass_headers(struct exchange *e, const struct target *t, struct buf *head)
+static void add_pass_headers(struct exchange *e, struct buf *head)
 {
-	for (size_t i = 0; i < PROTOCOL_MAX_PASS && t->protocol->pass[i].name; i++) {
-		const struct pass_header *h = &t->protocol->pass[i];
+	for (size_t i = 0; i < PROTOCOL_MAX_PASS && e->back->pass[i].name; i++) {
+		const struct pass_header *h = &e->back->pass[i];
 		struct slice value = {NULL, 0};
 
-		if (t->protocol == e->front)
+		if (e->back == e->front)
 			value = http_header(&e->http->head, h->name);
 		if (!value.n)
 			value = slice_from(h->value);
@@ -412,18 +412,19 @@ static void add_pass_headers(struct exchange *e, const struct target *t, struct 
 
 static int encode_body(struct exchange *e, const struct target *t, struct iovec *iov, int max)
 {
+	const struct protocol *back = e->back;
 	struct upstream_params params = {.model = t->upstream_model,
-					 .stream = e->request.stream && t->protocol->framing != FRAMING_NONE,
-					 .parameters = e->counts ? NULL : t->parameters,
+					 .stream = e->request.stream && back->framing != FRAMING_NONE,
+					 .parameters = e->counts || back->embeds ? NULL : t->parameters,
 					 .leave_usage =
 						 t->usage_unasked || (e->log == LOG_NONE && !e->request.include_usage)};
 	struct buf out;
 
-	e->usage_asked = t->protocol == e->front && protocol_adds_usage(&e->request, &params, t->protocol);
-	if (leaves_as_it_came(e, t))
-		return protocol_splice_request(&e->http->arena, &e->request, &params, t->protocol, iov, max);
+	e->usage_asked = back == e->front && protocol_adds_usage(&e->request, &params, back);
+	if (leaves_as_it_came(e))
+		return protocol_splice_request(&e->http->arena, &e->request, &params, back, iov, max);
 	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
-	if (t->protocol->encode_request(&out, &e->request, &params, &e->dropped) || buf_failed(&out))
+	if (back->encode_request(&out, &e->request, &params, &e->dropped) || buf_failed(&out))
 		return E_TOOBIG;
 	iov[0] = (struct iovec){out.p, out.n};
 	return 1;
@@ -441,8 +442,9 @@ static int build_request(struct exchange *e, const struct target *t)
 		length += e->request_iov[i].iov_len;
 	buf_init_arena(&head, &e->http->arena, t->stream_head.n + 512);
 	buf_reserve(&head, t->stream_head.n + 256);
-	buf_add(&head, e->counts ? count_head(e, t->head) : e->request.stream ? t->stream_head : t->head);
-	add_pass_headers(e, t, &head);
+	buf_add(&head,
+		e->counts ? count_head(e, t->head) : target_head(&e->http->arena, t, e->back, e->request.stream));
+	add_pass_headers(e, &head);
 	buf_adds(&head, "x-request-id: ");
 	buf_add(&head, e->request_id);
 	buf_adds(&head, "\r\nContent-Length: ");
@@ -482,7 +484,7 @@ static bool is_strict(const struct exchange *e)
 }
 
 /* The use case would rather not be answered than be answered to less than was asked. */
-static enum next refuse_translation(struct exchange *e, const struct target *t)
+static enum next refuse_translation(struct exchange *e)
 {
 	struct slice first = e->dropped.name[0];
 	const char *param = arena_strndup(&e->http->arena, first.p, first.n);
@@ -491,7 +493,7 @@ static enum next refuse_translation(struct exchange *e, const struct target *t)
 	text = arena_printf(&e->http->arena,
 			    "The model of '" SLICE_FMT "' speaks another protocol (%s), which cannot carry " SLICE_FMT
 			    ", and the use case's translation is strict: leave it out, or set --translation lenient.",
-			    SLICE_ARG(e->use_case_name), t->protocol->name, SLICE_ARG(respond_dropped(e)));
+			    SLICE_ARG(e->use_case_name), e->back->name, SLICE_ARG(respond_dropped(e)));
 	failover_settle(e, OUTCOME_REFUSED);
 	return exchange_refuse(e, text ? text : "The model's protocol cannot carry all of the request.", param);
 }
@@ -509,26 +511,31 @@ enum next exchange_attempt(struct exchange *e)
 	if (next != NEXT)
 		return next == WAIT ? WAIT : nothing_left(e);
 	t = exchange_served_by(e)->target;
+	e->back = target_speaks(t, e->front);
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
 	if (!e->n_attempts++ && e->use_case)
 		route_deposit(e->use_case->memory, e->attempt_ms);
-	if (e->counts && t->protocol != e->front) {
+	if (e->counts && e->back != e->front) {
 		failover_settle(e, OUTCOME_REFUSED);
 		return count_estimate(e);
+	}
+	if (!e->back) { /* one of its endpoints is for something else */
+		attempt_failed(e, OUTCOME_REFUSED, "this endpoint of it cannot give what is asked");
+		return NEXT;
 	}
 	if (t->missing.n) {
 		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
 		attempt_failed(e, OUTCOME_REFUSED, why);
 		return NEXT;
 	}
-	if (!leaves_as_it_came(e, t) && protocol_complete(e->front, &e->http->arena, &e->request, &param, &err)) {
+	if (!leaves_as_it_came(e) && protocol_complete(e->front, &e->http->arena, &e->request, &param, &err)) {
 		failover_settle(e, OUTCOME_REFUSED);
 		return exchange_refuse(e, err.text[0] ? err.text : "The request cannot be translated.", param);
 	}
 	n = build_request(e, t);
 	if (n >= 0 && is_strict(e) && e->dropped.n)
-		return refuse_translation(e, t);
+		return refuse_translation(e);
 	if (n < 0) {
 		attempt_failed(e, OUTCOME_REFUSED, "the request is too large to be sent on");
 		return NEXT;

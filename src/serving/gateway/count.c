@@ -5,6 +5,7 @@
  * asked, and for any other the count is estimated and marked as such.  Nothing is answered, so nothing is recorded.
  */
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/target.h"
 
 void count_begin(struct exchange *e)
 {
@@ -14,20 +15,9 @@ void count_begin(struct exchange *e)
 /* The request line for the endpoint beside the model's own: behind its path, before its query; or another call. */
 struct slice count_head(struct exchange *e, struct slice head)
 {
-	struct buf b;
-	const char *call = e->front->count_call, *whole = e->front->whole_call;
-	size_t at = 5, end; /* "POST " */
+	const char *whole = e->front->whole_call;
 
-	while (at < head.n && head.p[at] != ' ' && head.p[at] != '?')
-		at++;
-	end = at;
-	if (whole && slice_ends(slice_sub(head, 0, at), slice_from(whole)))
-		at -= strlen(whole);
-	buf_init_arena(&b, &e->http->arena, head.n + strlen(call) + 1);
-	buf_append(&b, head.p, at);
-	buf_adds(&b, call);
-	buf_append(&b, head.p + end, head.n - end);
-	return buf_failed(&b) ? head : buf_slice(&b);
+	return target_other_call(&e->http->arena, head, whole ? whole : "", e->front->count_call);
 }
 
 /* Definitions of tools are a part of what a model reads. */

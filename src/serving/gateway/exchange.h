@@ -121,8 +121,9 @@ struct exchange {
 	struct gateway_settings *settings;
 	enum exchange_step step;
 	const struct protocol *front;
-	bool counts;		 /* only asked how long the request is: count.c */
-	struct slice path_model; /* where the path names the model, as it stands there */
+	const struct protocol *back; /* of the model that is asked: what it is spoken to in */
+	bool counts;		     /* only asked how long the request is: count.c */
+	struct slice path_model;     /* where the path names the model, as it stands there */
 	bool path_stream;
 	struct array *array;	      /* a stream that leaves as one JSON array; NULL: as its protocol frames it */
 	struct gateway_caller caller; /* what it borrows, snapshot and settings hold */

@@ -203,7 +203,7 @@ enum next exchange_guard_input(struct exchange *e)
 /* The answer anew from the body with its texts replaced: whatever leaves of it, in any protocol, is masked then. */
 static bool mask_answer(struct exchange *e, const struct judgement *j)
 {
-	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	const struct protocol *back = e->back;
 	struct chat_answer *answer = &e->answer;
 	struct slice body = replace_texts(e, buf_slice(&e->body), j, answer->judged, answer->n_judged, answer);
 

@@ -80,7 +80,7 @@ static struct stream *stream_new(struct exchange *e)
 
 int stream_begin(struct exchange *e)
 {
-	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	const struct protocol *back = e->back;
 
 	e->stream = stream_new(e);
 	e->stream->same_protocol = back == e->front;
@@ -458,7 +458,7 @@ static bool must_stop(const struct exchange *e)
 
 static int decode_block(struct exchange *e, struct slice payload, struct slice raw)
 {
-	const struct protocol *back = exchange_served_by(e)->target->protocol;
+	const struct protocol *back = e->back;
 	struct chat_events events = {0};
 	int rc;
 
@@ -604,7 +604,7 @@ int stream_feed(struct exchange *e, struct slice piece)
 
 	if (s->ended) /* nobody serves any more when fallback content does */
 		return 0;
-	back = exchange_served_by(e)->target->protocol;
+	back = e->back;
 	rc = back->framing == FRAMING_NDJSON ? feed_ndjson(e, piece) : feed_sse(e, piece);
 	if (rc)
 		return rc;
@@ -667,7 +667,7 @@ static int feed_rest(struct exchange *e)
 	struct buf raw;
 	int rc;
 
-	if (exchange_served_by(e)->target->protocol->framing == FRAMING_NDJSON)
+	if (e->back->framing == FRAMING_NDJSON)
 		return ndjson_finish(&e->stream->ndjson, &line) == 1 ? decode_block(e, line, line) : 0;
 	if (sse_finish(&e->stream->sse, &block) != 1)
 		return 0;

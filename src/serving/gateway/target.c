@@ -187,6 +187,44 @@ static struct slice sim_endpoint(struct arena *a, const struct gateway_prepare_a
 	return slice_from(arena_printf(a, "http://%s:%u", sim->sim_host, sim->sim_port));
 }
 
+const struct protocol *target_speaks(const struct target *t, const struct protocol *front)
+{
+	if (t->chat_only && front->of == t->protocol && !front->embeds)
+		return t->protocol;
+	return protocol_for(t->protocol, front);
+}
+
+struct slice target_other_call(struct arena *a, struct slice head, const char *ending, const char *call)
+{
+	struct buf b;
+	size_t at = 5, end; /* "POST " */
+
+	while (at < head.n && head.p[at] != ' ' && head.p[at] != '?')
+		at++;
+	end = at;
+	if (!slice_ends(slice_sub(head, 0, at), slice_from(ending)))
+		return head;
+	at -= strlen(ending);
+	buf_init_arena(&b, a, head.n + strlen(call) + 1);
+	buf_append(&b, head.p, at);
+	buf_adds(&b, call);
+	buf_append(&b, head.p + end, head.n - end);
+	return buf_failed(&b) ? head : buf_slice(&b);
+}
+
+static const char *call_of(const struct protocol *p)
+{
+	return p->call ? p->call : p->whole_call;
+}
+
+struct slice target_head(struct arena *a, const struct target *t, const struct protocol *back, bool stream)
+{
+	struct slice head = stream ? t->stream_head : t->head;
+	const char *from = call_of(t->protocol), *to = call_of(back);
+
+	return back == t->protocol || !from || !to ? head : target_other_call(a, head, from, to);
+}
+
 int target_init(struct arena *a, struct target *ret, const struct target_source *source, struct err *err)
 {
 	const struct provider *known = provider_find(source->provider);
@@ -215,6 +253,7 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 		ret->missing = SLICE_LIT("its key holds a control character");
 	ret->protocol = pt.protocol;
 	ret->usage_unasked = pt.usage_unasked;
+	ret->chat_only = pt.chat_only;
 	ret->upstream_model = config->upstream_model.n ? config->upstream_model : source->model_name;
 	for (int stream = 0; stream < 2; stream++) {
 		buf_init_arena(&head, a, HEAD_MAX);

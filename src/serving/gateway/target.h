@@ -17,6 +17,7 @@ struct target {
 	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
 	bool usage_unasked;	       /* its streams tell usage by themselves, and it refuses to be asked */
 	unsigned slot;		       /* in the counters: series.h */
+	bool chat_only;		       /* completions of texts are asked of it as chats */
 	bool denied;		       /* it is missing because its configuration names a secret that it may not have */
 	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
 	struct upstream_memory *memory; /* how it answered lately; NULL: not kept */
@@ -31,6 +32,13 @@ struct targets {
 	int64_t context_tokens; /* 0: not known */
 	struct price price;
 };
+
+/* What it is spoken to in, for a caller of front; NULL: it cannot give what is asked. */
+const struct protocol *target_speaks(const struct target *t, const struct protocol *front);
+/* The head of a request in what target_speaks said. */
+struct slice target_head(struct arena *a, const struct target *t, const struct protocol *back, bool stream);
+/* A head whose path ends in `ending` with another call in its place, before any query; otherwise as it is. */
+struct slice target_other_call(struct arena *a, struct slice head, const char *ending, const char *call);
 
 struct gateway_prepare_arg;
 struct target_source {

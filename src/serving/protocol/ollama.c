@@ -304,6 +304,7 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 const struct protocol protocol_ollama = {
 	.name = "ollama",
 	.default_path = "/api/chat",
+	.call = "/chat",
 	.framing = FRAMING_NDJSON,
 	.stream_type = "application/x-ndjson",
 	.needs_model_splice = true,

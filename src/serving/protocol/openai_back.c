@@ -515,8 +515,10 @@ int openai_decode_event(struct decode_state *s, struct arena *a, struct json_par
 const struct protocol protocol_openai = {
 	.name = "openai",
 	.default_path = "/v1/chat/completions",
+	.call = "/chat/completions",
 	.framing = FRAMING_SSE,
 	.stream_type = "text/event-stream",
+	.asks_usage = true,
 	.needs_model_splice = true,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,

@@ -24,6 +24,15 @@ const struct protocol *protocol_find(struct slice name)
 	return NULL;
 }
 
+const struct protocol *protocol_for(const struct protocol *model, const struct protocol *front)
+{
+	if (front == model || front->of == model)
+		return front;
+	if (front->embeds)
+		return model->embeds ? model : model->gives_vectors;
+	return model->embeds ? NULL : model;
+}
+
 const struct protocol *protocol_of_path(struct slice path)
 {
 	ptrdiff_t query = slice_chr(path, '?');

@@ -49,6 +49,7 @@ struct answer_meta {
 	bool fallback_used;
 	bool include_usage;    /* stream: the caller wants a usage event */
 	int64_t prompt_tokens; /* an estimate, for protocols that tell it before the answer; 0: none */
+	bool base64;	       /* vectors: the caller wants them so */
 };
 
 /*
@@ -105,9 +106,15 @@ struct protocol {
 	/* Where the path names the model and whether it streams: what stands between default_path and the model, and
 	 * behind the model.  Such a body has neither `model` nor `stream`.  NULL: the path is the same for all. */
 	const char *model_path, *whole_call, *stream_call;
+	/* A further call that the same models answer (text completions, embeddings): the protocol that those are
+	 * registered with.  NULL: this is it, and gives_vectors is its own call for embeddings, or NULL. */
+	const struct protocol *of, *gives_vectors;
+	const char *call;	 /* how the path of its requests ends; NULL: whole_call */
+	bool embeds;		 /* texts in, vectors out: see struct chat_embed */
 	enum framing framing;	 /* how its upstream streams */
 	const char *stream_type; /* Content-Type of its streams */
 	bool completes_text;	 /* a prompt is continued, rather than a chat: what metrics call it */
+	bool asks_usage;	 /* its streams tell usage when they are asked to (stream_options) */
 	bool needs_model_splice; /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
 				  * where callers and upstreams see different shapes, as with generate. */
 	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
@@ -192,6 +199,9 @@ int protocol_complete(const struct protocol *front, struct arena *a, struct chat
 int protocol_answer_events(struct arena *a, const struct chat_answer *answer, struct chat_events *ret);
 
 const struct protocol *protocol_find(struct slice name); /* or NULL */
+/* What a model of that protocol is spoken to in, for a caller of front: the caller's own when it is a call of the same
+ * models.  NULL: it cannot give what is asked (vectors, or words). */
+const struct protocol *protocol_for(const struct protocol *model, const struct protocol *front);
 /* By the path of an endpoint: "/generate" -> generate, "/api/chat" -> ollama, ".../chat/completions" -> openai,
  * ".../messages" -> anthropic, ".../models/x:generateContent" -> gemini; else NULL. */
 const struct protocol *protocol_of_path(struct slice path);

@@ -101,7 +101,7 @@ static struct slice bool_text(bool v)
 
 bool protocol_adds_usage(const struct chat_request *r, const struct upstream_params *p, const struct protocol *proto)
 {
-	return proto == &protocol_openai && p->stream && !r->include_usage && !p->leave_usage;
+	return proto->asks_usage && p->stream && !r->include_usage && !p->leave_usage;
 }
 
 /* stream_options in a body that has some: asked for usage, or taken out of a request that no longer streams. */

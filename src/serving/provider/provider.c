@@ -29,16 +29,22 @@ ROW lmstudio = {"lmstudio",
 		PROVIDER_AUTH_NONE,
 		NULL,
 		.doc = "LM Studio's local server"};
-ROW openai = {"openai",		&protocol_openai, "https://api.openai.com", PROVIDER_AUTH_BEARER,
-	      "OPENAI_API_KEY", .doc = "OpenAI"};
+ROW openai = {"openai",		&protocol_openai,  "https://api.openai.com", PROVIDER_AUTH_BEARER,
+	      "OPENAI_API_KEY", .chat_only = true, .doc = "OpenAI"};
 ROW openrouter = {"openrouter",		&protocol_openai,     "https://openrouter.ai/api/v1",
 		  PROVIDER_AUTH_BEARER, "OPENROUTER_API_KEY", .doc = "OpenRouter"};
-ROW groq = {"groq",	    &protocol_openai, "https://api.groq.com/openai/v1", PROVIDER_AUTH_BEARER,
-	    "GROQ_API_KEY", .doc = "Groq"};
-ROW mistral = {"mistral",	  &protocol_openai,	 "https://api.mistral.ai",  PROVIDER_AUTH_BEARER,
-	       "MISTRAL_API_KEY", .usage_unasked = true, .otel_name = "mistral_ai", .doc = "Mistral"};
-ROW deepseek = {"deepseek",	      &protocol_openai,	  "https://api.deepseek.com",
-		PROVIDER_AUTH_BEARER, "DEEPSEEK_API_KEY", .doc = "DeepSeek"};
+ROW groq = {"groq",
+	    &protocol_openai,
+	    "https://api.groq.com/openai/v1",
+	    PROVIDER_AUTH_BEARER,
+	    "GROQ_API_KEY",
+	    .chat_only = true,
+	    .doc = "Groq"};
+ROW mistral = {"mistral",	  &protocol_openai,	 "https://api.mistral.ai", PROVIDER_AUTH_BEARER,
+	       "MISTRAL_API_KEY", .usage_unasked = true, .chat_only = true,	   .otel_name = "mistral_ai",
+	       .doc = "Mistral"};
+ROW deepseek = {"deepseek",	    &protocol_openai,  "https://api.deepseek.com", PROVIDER_AUTH_BEARER,
+		"DEEPSEEK_API_KEY", .chat_only = true, .doc = "DeepSeek"};
 ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz",
 		PROVIDER_AUTH_BEARER, "TOGETHER_API_KEY", .doc = "Together"};
 ROW anthropic = {"anthropic",	      &protocol_anthropic, "https://api.anthropic.com", PROVIDER_AUTH_X_API_KEY,
@@ -248,6 +254,14 @@ static int set_path(struct provider_target *t, struct slice path, struct err *er
 	return 0;
 }
 
+/* An endpoint that was given down to the call is asked nothing else. */
+static bool names_chats(struct slice path)
+{
+	ptrdiff_t query = slice_chr(path, '?');
+
+	return slice_ends(query < 0 ? path : slice_sub(path, 0, (size_t)query), SLICE_LIT("/chat/completions"));
+}
+
 int provider_resolve(struct slice provider, const struct model_config *config, struct provider_target *ret,
 		     struct err *err)
 {
@@ -271,5 +285,6 @@ int provider_resolve(struct slice provider, const struct model_config *config, s
 	if (ret->auth == PROVIDER_AUTH_NONE && (config->api_key_env.n || config->api_key_file.n))
 		ret->auth = PROVIDER_AUTH_OPTIONAL_BEARER;
 	ret->usage_unasked = known && known->usage_unasked;
+	ret->chat_only = (known && known->chat_only) || (config->endpoint.n && names_chats(path));
 	return set_path(ret, path, err);
 }
