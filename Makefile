@@ -26,7 +26,7 @@ endif
 say      = @$(if $(V),:,printf '  %-5s %s\n' $1 $2)
 Q       := $(if $(V),,@)
 SAN     ?=
-PKGS    := libuv openssl libhs sqlite3 yaml-0.1 libzstd libcurl libpq simdjson
+PKGS    := libuv openssl libhs sqlite3 yaml-0.1 libzstd zlib libcurl libpq simdjson
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wvla -Walloca -Wundef -Wformat=2 \
            -Wimplicit-fallthrough -Wcast-qual -Wno-missing-field-initializers

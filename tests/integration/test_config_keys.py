@@ -8,7 +8,7 @@ import control
 import muster as m
 
 ANN, BOB = "ann-secret-0123456789abcdef", "plain-secret-0123456789abcdef"
-OPEN = ["/health/live", "/health/ready", "/health", "/"]
+OPEN = ["/health/live", "/health/ready", "/livez", "/readyz", "/health", "/"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import muster as m
 import openapi
 
 ROLES = ["client", "operator", "admin"]
-OPEN = ["/health/live", "/health/ready", "/health", "/"]
+OPEN = ["/health/live", "/health/ready", "/livez", "/readyz", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
     ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",

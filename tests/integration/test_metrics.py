@@ -335,6 +335,14 @@ def test_health_knows_the_last_deployment_after_a_restart(tmp_path, upstream):
         second.stop()
 
 
+@pytest.mark.parametrize("ours,names", [("/health/live", ["/livez", "/healthz", "/health/liveness", "/health/liveliness"]),
+                                        ("/health/ready", ["/readyz", "/health/readiness"])])
+def test_probes_are_answered_under_the_names_that_others_have_for_them(daemon, ours, names):
+    for name in names:
+        assert daemon.api("GET", name) == daemon.api("GET", ours)
+        assert daemon.request("HEAD", name).status == 200
+
+
 def test_head_and_unknown_methods_of_health(daemon):
     answer = daemon.request("HEAD", "/health/live")
     assert answer.status == 200 and answer.body == b""

@@ -86,6 +86,8 @@ static const struct refusal bad_requests[] = {
 	{"GET / HTTP/11\r\nHost: a\r\n\r\n", E_INVALID, 400, "version"},
 	{"GET / HTTP/1.2\r\nHost: a\r\n\r\n", E_UNSUPPORTED, 505, "HTTP/1.2"},
 	{"GET / HTTP/2.0\r\nHost: a\r\n\r\n", E_UNSUPPORTED, 505, "HTTP/2.0"},
+	{GET "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n\r\n", E_INVALID, 400,
+	 "more than one Content-Encoding"},
 	{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", E_UNSUPPORTED, 505, "HTTP/2.0"},
 };
 

@@ -29,7 +29,7 @@ static const struct option register_options[] = {
 	 "Where it answers. Its path may say the protocol. Default: the provider's."},
 	{"upstream-model", OPTION_TEXT, OPTIONAL, "NAME", "What the endpoint calls it. Default: NAME."},
 	{"protocol", OPTION_CHOICE, OPTIONAL, "PROTOCOL",
-	 "What the endpoint speaks. Default: as its path or the provider says.", "openai|ollama|generate"},
+	 "What the endpoint speaks. Default: as its path or the provider says.", "openai|anthropic|gemini|ollama|generate"},
 	{"type", OPTION_TEXT, OPTIONAL, "TEXT", "Kind of model, kept as it is: self_hosted, api, ..."},
 	{"api-key-env", OPTION_TEXT, OPTIONAL, "NAME",
 	 "Environment variable of the daemon that holds the endpoint's key."},

@@ -12,6 +12,7 @@
 #include "core/base/utf8.h"
 #include "core/base/version.h"
 #include "core/json/writer.h"
+#include "serving/gateway/access.h"
 
 struct control_call {
 	struct daemon *d;
@@ -104,9 +105,9 @@ static bool answer_here(struct control_call *c)
 	int status = 0;
 
 	c->reply.content_type = "application/json";
-	if (slice_eq_str(path, "/health/live")) {
+	if (access_health_probe(path) == PROBE_LIVE) {
 		status = health_write_live(out);
-	} else if (slice_eq_str(path, "/health/ready")) {
+	} else if (access_health_probe(path) == PROBE_READY) {
 		daemon_update_health(d);
 		status = health_write_ready(&d->health, out);
 	} else if (slice_eq_str(path, "/health")) {

@@ -182,6 +182,17 @@ static int note_coding(struct cursor *c, struct slice value)
 	return 0;
 }
 
+/* Codings over each other would stand in one list: whoever reads the value refuses those. */
+static int note_content_coding(struct cursor *c, struct slice value)
+{
+	if (c->head->status > 0)
+		return 0; /* whoever reads an answer looks at all of them */
+	if (c->head->content_coding.p)
+		return BAD(c, "there is more than one Content-Encoding");
+	c->head->content_coding = value;
+	return 0;
+}
+
 /* An answer may say Host; it means nothing there. */
 static int note_host(struct cursor *c, struct slice value)
 {
@@ -207,7 +218,7 @@ static void note_connection(struct cursor *c, struct slice value)
 	}
 }
 
-/* The five headers that say how the message is framed and what becomes of the connection. */
+/* The headers that say how the message is framed and packed, and what becomes of the connection. */
 static inline int note_header(struct cursor *c, const struct http_header *h)
 {
 	switch (h->name.n) {
@@ -226,6 +237,10 @@ static inline int note_header(struct cursor *c, const struct http_header *h)
 	case 14:
 		if (token_is(h->name, SLICE_LIT("content-length")))
 			return note_length(c, h->value);
+		break;
+	case 16:
+		if (token_is(h->name, SLICE_LIT("content-encoding")))
+			return note_content_coding(c, h->value);
 		break;
 	case 17:
 		if (token_is(h->name, SLICE_LIT("transfer-encoding")))
@@ -478,7 +493,7 @@ static void head_init(struct http_head *h)
 	const struct slice absent = {NULL, 0};
 
 	h->method = HTTP_OTHER;
-	h->method_name = h->target = h->path = h->query = h->reason = absent;
+	h->method_name = h->target = h->path = h->query = h->reason = h->content_coding = absent;
 	h->status = h->minor = h->refuse_status = 0;
 	h->n_headers = h->head_bytes = 0;
 	h->content_length = -1;

@@ -38,7 +38,8 @@ struct http_head {
 	struct slice path, query; /* query without '?'; absent when there is none */
 	int status;		  /* answer */
 	struct slice reason;
-	int minor; /* 0 or 1 of HTTP/1.x */
+	struct slice content_coding; /* request: what Content-Encoding says; absent: nothing */
+	int minor;		     /* 0 or 1 of HTTP/1.x */
 	struct http_header header[HTTP_MAX_HEADERS];
 	size_t n_headers;
 	int64_t content_length; /* -1: none given */

@@ -103,6 +103,13 @@ void http_server_drain(struct http_server *s, int64_t limit_ms, loop_fn *on_drai
 void http_server_free(struct http_server *s);					/* after draining */
 const struct http_server_stats *http_server_stats(const struct http_server *s); /* any thread */
 
+/*
+ * Replaces a body that came packed, gzip or zstd by its Content-Encoding, by what is in it; done when it is not packed.
+ * Left to the handler, so that only callers whom it knows make the server work.  E_UNSUPPORTED: another coding (415);
+ * E_TOOBIG: more in it than max_body_bytes (413); E_INVALID: damaged (400).
+ */
+int http_unpack_body(struct http_exchange *x, struct err *err);
+
 /* --- answering: on the loop's thread --- */
 
 /* A whole answer.  Content-Length, Date and Connection are the server's; the other headers are the caller's. Bytes are

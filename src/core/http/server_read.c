@@ -60,7 +60,7 @@ static char *body_start(const struct conn *c)
 static void head_clear(struct http_head *h)
 {
 	h->method = HTTP_OTHER;
-	h->method_name = h->target = h->path = h->query = h->reason = (struct slice){NULL, 0};
+	h->method_name = h->target = h->path = h->query = h->reason = h->content_coding = (struct slice){NULL, 0};
 	h->status = h->refuse_status = 0;
 	h->minor = 1;
 	h->n_headers = 0;

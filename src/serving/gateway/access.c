@@ -37,10 +37,32 @@ static const struct {
 	{"/api/v1/alerts", KEY_OPERATOR},
 };
 
+enum health_probe access_health_probe(struct slice path)
+{
+	/* What orchestrators ask for by habit, beside our own. */
+	static const struct {
+		const char *path;
+		enum health_probe probe;
+	} names[] = {
+		{"/health/live", PROBE_LIVE},
+		{"/health/ready", PROBE_READY},
+		{"/livez", PROBE_LIVE},
+		{"/readyz", PROBE_READY},
+		{"/healthz", PROBE_LIVE},
+		{"/health/liveness", PROBE_LIVE},
+		{"/health/liveliness", PROBE_LIVE},
+		{"/health/readiness", PROBE_READY},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (slice_eq_str(path, names[i].path))
+			return names[i].probe;
+	return PROBE_NONE;
+}
+
 bool access_is_open(struct slice path)
 {
-	return slice_eq_str(path, "/") || slice_eq_str(path, "/health") || slice_eq_str(path, "/health/live") ||
-	       slice_eq_str(path, "/health/ready");
+	return slice_eq_str(path, "/") || slice_eq_str(path, "/health") || access_health_probe(path) != PROBE_NONE;
 }
 
 enum key_role access_least_role(enum http_method method, struct slice path)

@@ -9,6 +9,10 @@
 
 struct gateway_settings;
 
+/* Which probe of an orchestrator asks here: /health/live and /health/ready, and the names that others have for them. */
+enum health_probe { PROBE_NONE, PROBE_LIVE, PROBE_READY };
+enum health_probe access_health_probe(struct slice path);
+
 /* Nobody is asked for a key here. */
 bool access_is_open(struct slice path);
 enum key_role access_least_role(enum http_method method, struct slice path);

@@ -410,6 +410,26 @@ static void add_pass_headers(struct exchange *e, struct buf *head)
 	}
 }
 
+/* Where in the caller's trace this is (W3C Trace Context): as it came, since no span is made here. */
+static void add_trace_headers(const struct exchange *e, struct buf *head)
+{
+	static const struct {
+		const char *name;
+		size_t max;
+	} names[] = {{"traceparent", 128}, {"tracestate", 512}};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		struct slice value = http_header(&e->http->head, names[i].name);
+
+		if (!value.n || value.n > names[i].max)
+			continue;
+		buf_adds(head, names[i].name);
+		buf_adds(head, ": ");
+		buf_add(head, value);
+		buf_adds(head, "\r\n");
+	}
+}
+
 static int encode_body(struct exchange *e, const struct target *t, struct iovec *iov, int max)
 {
 	const struct protocol *back = e->back;
@@ -440,11 +460,12 @@ static int build_request(struct exchange *e, const struct target *t)
 		return n;
 	for (int i = 1; i <= n; i++)
 		length += e->request_iov[i].iov_len;
-	buf_init_arena(&head, &e->http->arena, t->stream_head.n + 512);
+	buf_init_arena(&head, &e->http->arena, t->stream_head.n + HTTP_MAX_HEAD_BYTES);
 	buf_reserve(&head, t->stream_head.n + 256);
 	buf_add(&head,
 		e->counts ? count_head(e, t->head) : target_head(&e->http->arena, t, e->back, e->request.stream));
 	add_pass_headers(e, &head);
+	add_trace_headers(e, &head);
 	buf_adds(&head, "x-request-id: ");
 	buf_add(&head, e->request_id);
 	buf_adds(&head, "\r\nContent-Length: ");

@@ -294,13 +294,24 @@ static void start_gemini(struct gateway *g, struct http_exchange *x, const struc
 		start_exchange(g, x, &asked, caller);
 }
 
+/* False after having refused what it came packed in. */
+static bool unpack(struct http_exchange *x)
+{
+	struct err err;
+	int rc = x->head.content_coding.n ? http_unpack_body(x, &err) : 0;
+
+	if (rc)
+		gateway_on_refused(x, rc == E_UNSUPPORTED ? 415 : rc == E_TOOBIG ? 413 : 400, err.text, NULL);
+	return !rc;
+}
+
 void gateway_on_request(struct http_exchange *x, void *gateway)
 {
 	struct gateway *g = gateway;
 	struct gateway_caller caller;
 	struct gemini_path path;
 
-	if (!admit(g, x, &caller))
+	if (!admit(g, x, &caller) || !unpack(x))
 		return;
 	for (size_t i = 0; i < COUNT_OF(fronts); i++) {
 		if (!slice_eq_str(x->head.path, fronts[i].path))
