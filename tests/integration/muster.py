@@ -3,6 +3,7 @@
 
 Nothing here sleeps: a test waits for a line, an event, a byte or a condition, each with a limit.
 """
+import collections
 import contextlib
 import json
 import os
@@ -49,12 +50,57 @@ def eventually(probe, what, limit=LIMIT):
         tick.wait(0.005)
 
 
+# --- what OpenAI's description says of answers ---
+
+ASKED = re.compile(rb"[A-Z]+ (/\S*) HTTP/")
+PASSED_MAX = 4 << 20
+
+
+class Passed:
+    """What upstreams have sent lately: an answer of the same protocol is theirs, and passes as it is."""
+
+    def __init__(self):
+        self.pieces, self.n = collections.deque(), 0
+        self.lock = threading.Lock()
+
+    def add(self, data):
+        with self.lock:
+            self.pieces.append(data)
+            self.n += len(data)
+            while self.n > PASSED_MAX and len(self.pieces) > 1:
+                self.n -= len(self.pieces.popleft())
+
+    def __contains__(self, text):
+        with self.lock:
+            return text in b"".join(self.pieces)
+
+
+passed = Passed()
+
+
+def check_openai(path, status, kind, body):
+    """Whether an answer of an OpenAI front is one; kind: its content type."""
+    import openai_spec  # which knows this file
+
+    if not path or not openai_spec.front_of(path):
+        return
+    try:
+        if kind.startswith("text/event-stream"):
+            openai_spec.stream(path, body)
+        else:
+            openai_spec.answer(path, status, json.loads(body))
+    except (openai_spec.Refused, ValueError):
+        if body.strip() not in passed:
+            raise
+
+
 # --- the caller's side ---
 
 
 class Answer:
     def __init__(self, status, reason, headers, body):
         self.status, self.reason, self.headers, self.body = status, reason, headers, body
+        self.path = None  # that was asked, when it is known
 
     def json(self):
         return json.loads(self.body)
@@ -74,6 +120,7 @@ class Connection:
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
+        self.asked = collections.deque()  # paths that have not been answered; None: in another protocol's form
 
     def __enter__(self):
         return self
@@ -89,6 +136,9 @@ class Connection:
         self.sock.close()
 
     def send(self, data):
+        asked = ASKED.match(data)
+        if asked:
+            self.asked.append(None if b"anthropic-version" in data else asked.group(1).decode("latin-1"))
         self.sock.sendall(data)
 
     def send_request(self, method, path, body=None, headers=None, version="1.1"):
@@ -135,7 +185,10 @@ class Connection:
             name, _, value = line.partition(":")
             assert name and name == name.strip(), line
             headers[name.lower()] = value.strip()
-        return Answer(int(status), reason.strip(), headers, b"")
+        answer = Answer(int(status), reason.strip(), headers, b"")
+        if answer.status >= 200 and self.asked:
+            answer.path = self.asked.popleft()
+        return answer
 
     def pieces(self, answer, method="POST"):
         """The body in the chunks it came in; raises Cut when it ends before its end."""
@@ -159,6 +212,8 @@ class Connection:
     def read_answer(self, method="POST"):
         answer = self.read_head()
         answer.body = b"".join(self.pieces(answer, method))
+        if method != "HEAD":
+            check_openai(answer.path, answer.status, answer.headers.get("content-type", ""), answer.body)
         return answer
 
     def request(self, method, path, body=None, headers=None, version="1.1"):
@@ -210,6 +265,8 @@ class Stream:
             self.raw += piece
         end = min(i + len(m) for m in (b"\n\n", b"\r\n\r\n") for i in [self._buf.find(m)] if i >= 0)
         got, self._buf = self._buf[:end], self._buf[end:]
+        if self.status == 200:
+            check_openai(self.answer.path, 200, "text/event-stream", got)
         return got
 
     def event(self):
@@ -457,7 +514,9 @@ class UpstreamConnection:
         return Request(method, path, headers, body, self)
 
     def send(self, data):
-        self.sock.sendall(data if isinstance(data, bytes) else data.encode())
+        data = data if isinstance(data, bytes) else data.encode()
+        passed.add(data)
+        self.sock.sendall(data)
 
     def head(self, status=200, headers=None, reason="X"):
         lines = ["HTTP/1.1 %d %s" % (status, reason)] + ["%s: %s" % h for h in (headers or {}).items()]
@@ -476,7 +535,8 @@ class UpstreamConnection:
 
     def chunk(self, data):
         data = data if isinstance(data, bytes) else data.encode()
-        self.send(b"%x\r\n%s\r\n" % (len(data), data))
+        passed.add(data)
+        self.sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
 
     def end_stream(self):
         self.send(b"0\r\n\r\n")
@@ -598,8 +658,8 @@ class Upstream:
 
 def completion(text="Hi there.", model="up", finish="stop", **members):
     answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": model,
-              "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None,
-                           "finish_reason": finish}],
+              "choices": [{"index": 0, "message": {"role": "assistant", "content": text, "refusal": None},
+                           "logprobs": None, "finish_reason": finish}],
               "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}
     answer.update(members)
     return answer

@@ -28,6 +28,8 @@ TYPES = {
 
 
 class Api:
+    WORDS = WORDS  # that say nothing of a value
+
     def __init__(self):
         with open(PATH) as f:
             self.root = yaml.safe_load(f)
@@ -98,7 +100,7 @@ class Api:
             check = getattr(self, "_" + word, None)
             if check:
                 yield from check(argument, schema, value, at)
-            elif word not in WORDS:
+            elif word not in self.WORDS:
                 yield "%s: the schema says %s, which nobody checks" % (at, word)
 
     def _type(self, types, schema, value, at):

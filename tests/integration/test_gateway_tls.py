@@ -10,7 +10,8 @@ import threading
 import pytest
 
 ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
-          "choices": [{"index": 0, "message": {"role": "assistant", "content": "over TLS"}, "finish_reason": "stop"}],
+          "choices": [{"index": 0, "message": {"role": "assistant", "content": "over TLS", "refusal": None},
+                       "logprobs": None, "finish_reason": "stop"}],
           "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
 
 

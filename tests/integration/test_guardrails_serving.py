@@ -167,8 +167,9 @@ def test_a_whole_answer_is_judged(daemon, guarded, front, protocol, action):
 
 def test_a_masked_answer_changes_nowhere_else_and_loses_its_logprobs(daemon, upstream, guarded):
     name = guarded("mask-output")
-    body = ('{ "id":"x","vendor":1.50,"choices":[ {"index":0,"logprobs":{"content":[{"token":"forbidden"}]},"message":'
-            '{"role":"assistant","content":"%s"},"finish_reason":"stop"}]}' % TEXT).encode()
+    body = ('{ "id":"x","object":"chat.completion","created":1,"model":"m","vendor":1.50,"choices":[ {"index":0,"logprobs":'
+            '{"content":[{"token":"forbidden"}]},"message":{"role":"assistant","content":"%s","refusal":null},'
+            '"finish_reason":"stop"}]}' % TEXT).encode()
     upstream.default = m.answer_with(200, body)
     a = daemon.chat(name, logprobs=True)
     want = body.replace(TEXT.encode(), TEXT.replace(PHRASE, "[fruit]").encode())
@@ -179,7 +180,7 @@ def test_every_choice_is_judged_and_its_logprobs_go_along(daemon, upstream, guar
     name = guarded("mask-output")
     answer = m.completion("clean")
     second = json.loads(json.dumps(answer["choices"][0]))
-    second.update(index=1, message={"role": "assistant", "content": TEXT},
+    second.update(index=1, message={"role": "assistant", "content": TEXT, "refusal": None},
                   logprobs={"content": [{"token": PHRASE, "logprob": -1}]})
     answer["choices"].append(second)
     upstream.default = m.answer_with(200, answer)

@@ -19,6 +19,7 @@ def flagged(daemon, use_case, value):
     for r in answer.json()["results"]:
         assert set(r["categories"]) == set(r["category_scores"]) and {"hate", "sexual/minors"} <= set(r["categories"])
         assert all(r["category_scores"][k] == (1 if v else 0) for k, v in r["categories"].items())
+        assert r["category_applied_input_types"] == dict.fromkeys(r["categories"], ["text"])
         assert r["flagged"] == any(r["categories"].values())
     return [sorted(k for k, v in r["categories"].items() if v) for r in answer.json()["results"]]
 

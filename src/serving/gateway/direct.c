@@ -434,19 +434,31 @@ static bool is_moderation_category(struct slice name)
 	return false;
 }
 
-/* Every category of theirs, and those of ours that were hit; scores: as numbers. */
+enum category_fact { CATEGORY_HIT, CATEGORY_SCORE, CATEGORY_INPUTS };
+
+static void write_category_fact(struct json_writer *w, enum category_fact fact, bool hit)
+{
+	switch (fact) {
+	case CATEGORY_HIT:
+		jw_bool(w, hit);
+		break;
+	case CATEGORY_SCORE:
+		jw_i64(w, hit);
+		break;
+	case CATEGORY_INPUTS: /* images are not judged */
+		jw_raw(w, SLICE_LIT("[\"text\"]"));
+		break;
+	}
+}
+
+/* Every category of theirs, and those of ours that were hit. */
 static void write_categories(struct json_writer *w, const struct guard_policy *p, const struct guard_result *r,
-			     bool scores)
+			     enum category_fact fact)
 {
 	jw_object(w);
 	for (size_t i = 0; i < COUNT_OF(moderation_categories); i++) {
-		bool hit = has_category(p, r, r->n_hits, slice_from(moderation_categories[i]));
-
 		jw_key(w, moderation_categories[i]);
-		if (scores)
-			jw_i64(w, hit);
-		else
-			jw_bool(w, hit);
+		write_category_fact(w, fact, has_category(p, r, r->n_hits, slice_from(moderation_categories[i])));
 	}
 	for (size_t i = 0; i < r->n_hits; i++) {
 		struct slice name = guard_rule(p, r->hit[i].rule).category;
@@ -454,10 +466,7 @@ static void write_categories(struct json_writer *w, const struct guard_policy *p
 		if (!name.n || is_moderation_category(name) || has_category(p, r, i, name))
 			continue;
 		jw_key_slice(w, name);
-		if (scores)
-			jw_i64(w, 1);
-		else
-			jw_bool(w, true);
+		write_category_fact(w, fact, true);
 	}
 	jw_object_end(w);
 }
@@ -490,9 +499,11 @@ static void moderations(struct gateway *g, struct http_exchange *x, const struct
 		jw_object(&w);
 		jw_kbool(&w, "flagged", results[i].n_hits || results[i].overflow || results[i].failed);
 		jw_key(&w, "categories");
-		write_categories(&w, policy, &results[i], false);
+		write_categories(&w, policy, &results[i], CATEGORY_HIT);
 		jw_key(&w, "category_scores");
-		write_categories(&w, policy, &results[i], true);
+		write_categories(&w, policy, &results[i], CATEGORY_SCORE);
+		jw_key(&w, "category_applied_input_types");
+		write_categories(&w, policy, &results[i], CATEGORY_INPUTS);
 		jw_object_end(&w);
 	}
 	jw_array_end(&w);
