@@ -139,13 +139,17 @@ int alert_test_run(struct cli *c)
 static const struct column silence_columns[] = {{"ID"},	   {"RULE"}, {"USE CASE"},
 						{"UNTIL"}, {"WHO"},  {"WHY", .min_width = 16}};
 
+static void print_silenced(struct cli *c, const struct json *silence)
+{
+	out_printf(&c->out, "silenced until " SLICE_FMT "; end it with: muster alert silence remove " SLICE_FMT "\n",
+		   SLICE_ARG(cli_local(c, json_time(silence, "until"))), SLICE_ARG(json_text(silence, "silence_id")));
+}
+
 int alert_silence_add_run(struct cli *c)
 {
 	struct json_writer w;
-	struct answer a;
 	struct path p;
 	struct buf body;
-	int rc;
 
 	if (!args_has(&c->args, "rule") && !args_has(&c->args, "use-case"))
 		return cli_usage(c, "muster alert silence add --rule RULE --for 2h --why \"...\"",
@@ -157,14 +161,7 @@ int alert_silence_add_run(struct cli *c)
 	body_option(c, &w, "why", "reason");
 	body_end(&w);
 	path_init(c, &p, SILENCES);
-	rc = cli_send(c, "POST", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	out_printf(&c->out, "silenced until " SLICE_FMT "; end it with: muster alert silence remove " SLICE_FMT "\n",
-		   SLICE_ARG(cli_local(c, json_time(a.root, "until"))), SLICE_ARG(json_text(a.root, "silence_id")));
-	return EXIT_WORKED;
+	return cli_call(c, "POST", &p, &body, print_silenced);
 }
 
 static void fill_silence(struct cli *c, const struct json *s, struct cell *cell)
@@ -187,20 +184,18 @@ int alert_silence_list_run(struct cli *c)
 	return cli_list(c, &p, &listing, NULL);
 }
 
+static void print_unsilenced(struct cli *c, const struct json *answer)
+{
+	(void)answer;
+	out_printf(&c->out, "not silenced any more\n");
+}
+
 int alert_silence_remove_run(struct cli *c)
 {
-	struct answer a;
 	struct path p;
-	int rc;
 
 	path_init(c, &p, SILENCES);
 	path_add(&p, "/", c->args.operands[0]);
 	path_option(c, &p, "why", "reason");
-	rc = cli_send(c, "DELETE", &p, NULL, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	out_printf(&c->out, "not silenced any more\n");
-	return EXIT_WORKED;
+	return cli_call(c, "DELETE", &p, NULL, print_unsilenced);
 }

@@ -252,6 +252,28 @@ int cli_print_json(struct cli *c, const struct answer *a)
 	return EXIT_WORKED;
 }
 
+int cli_call(struct cli *c, const char *method, struct path *p, struct buf *body, cli_print_fn *print)
+{
+	struct answer a;
+	int rc = cli_send(c, method, p, body, &a);
+
+	if (rc)
+		return rc;
+	if (c->json)
+		return cli_print_json(c, &a);
+	print(c, a.root);
+	return EXIT_WORKED;
+}
+
+int cli_show(struct cli *c, const char *collection, cli_print_fn *print)
+{
+	struct path p;
+
+	path_init(c, &p, collection);
+	path_add(&p, "/", c->args.operands[0]);
+	return cli_call(c, "GET", &p, NULL, print);
+}
+
 /* --- bodies --- */
 
 void body_init(struct cli *c, struct buf *b, struct json_writer *w)

@@ -69,6 +69,11 @@ int cli_send(struct cli *c, const char *method, struct path *p, struct buf *body
 int cli_get(struct cli *c, struct path *p, struct answer *ret);
 /* Prints the answer as --json wants it: one document, a newline. */
 int cli_print_json(struct cli *c, const struct answer *a);
+/* The end of most verbs: sends, and prints the answer, as it came with --json, else with print. The exit status. */
+typedef void cli_print_fn(struct cli *c, const struct json *answer);
+int cli_call(struct cli *c, const char *method, struct path *p, struct buf *body, cli_print_fn *print);
+/* The same for what stands at collection/OPERAND. */
+int cli_show(struct cli *c, const char *collection, cli_print_fn *print);
 /* For answers of a verb that has its own end: reads them like cli_send. */
 int cli_take_answer(struct cli *c, struct muster_answer *a, struct answer *ret);
 

@@ -109,7 +109,6 @@ static void print_started(struct cli *c, const struct json *d)
 int deploy_start_run(struct cli *c)
 {
 	struct json_writer w;
-	struct answer a;
 	struct path p;
 	struct buf body;
 	int rc;
@@ -126,24 +125,25 @@ int deploy_start_run(struct cli *c)
 	write_thresholds(c, &w);
 	body_end(&w);
 	path_init(c, &p, DEPLOYMENTS);
-	rc = cli_send(c, "POST", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	print_started(c, a.root);
-	return EXIT_WORKED;
+	return cli_call(c, "POST", &p, &body, print_started);
 }
 
 /* --- pause, resume, promote, abort --- */
 
+static void print_state(struct cli *c, const struct json *d)
+{
+	out_text(&c->out, json_text(d, "use_case"));
+	out_printf(&c->out, ": " SLICE_FMT " at " SLICE_FMT "   ", SLICE_ARG(json_text(d, "state")),
+		   SLICE_ARG(deploy_share(c, d)));
+	out_text(&c->out, json_text(d, "next"));
+	out_printf(&c->out, "\n");
+}
+
 static int tell(struct cli *c, const char *what)
 {
 	struct json_writer w;
-	struct answer a;
 	struct path p;
 	struct buf body;
-	int rc;
 
 	body_init(c, &body, &w);
 	body_option(c, &w, "why", "reason");
@@ -151,17 +151,7 @@ static int tell(struct cli *c, const char *what)
 	path_init(c, &p, DEPLOYMENTS);
 	path_add(&p, "/", c->args.operands[0]);
 	path_add(&p, "/", what);
-	rc = cli_send(c, "POST", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	out_text(&c->out, json_text(a.root, "use_case"));
-	out_printf(&c->out, ": " SLICE_FMT " at " SLICE_FMT "   ", SLICE_ARG(json_text(a.root, "state")),
-		   SLICE_ARG(deploy_share(c, a.root)));
-	out_text(&c->out, json_text(a.root, "next"));
-	out_printf(&c->out, "\n");
-	return EXIT_WORKED;
+	return cli_call(c, "POST", &p, &body, print_state);
 }
 
 int deploy_pause_run(struct cli *c)
@@ -334,17 +324,5 @@ static void print_deployment(struct cli *c, const struct json *d)
 
 int deploy_show_run(struct cli *c)
 {
-	struct answer a;
-	struct path p;
-	int rc;
-
-	path_init(c, &p, DEPLOYMENTS);
-	path_add(&p, "/", c->args.operands[0]);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	print_deployment(c, a.root);
-	return EXIT_WORKED;
+	return cli_show(c, DEPLOYMENTS, print_deployment);
 }

@@ -176,21 +176,21 @@ static const struct column rule_columns[] = {
 	{"RULE", .min_width = 8},   {"KIND"}, {"CATEGORY", .min_width = 8}, {"SIDE"}, {"ACTION"}, {"SEVERITY"},
 	{"VALUES", .min_width = 10}};
 
-static void print_policy(struct cli *c, const struct answer *a)
+static void print_policy(struct cli *c, const struct json *policy)
 {
-	const struct json *list = json_get(a->root, "rules");
-	struct slice description = json_text(a->root, "description");
+	const struct json *list = json_get(policy, "rules");
+	struct slice description = json_text(policy, "description");
 	struct rows r;
 
-	out_styled(&c->out, STYLE_BOLD, json_text(a->root, "name"));
-	out_printf(&c->out, "   on error: " SLICE_FMT "\n", SLICE_ARG(json_text(a->root, "on_error")));
+	out_styled(&c->out, STYLE_BOLD, json_text(policy, "name"));
+	out_printf(&c->out, "   on error: " SLICE_FMT "\n", SLICE_ARG(json_text(policy, "on_error")));
 	if (description.n) {
 		out_text(&c->out, description);
 		out_printf(&c->out, "\n");
 	}
 	if (!list || !rows_init(c, &r, COUNT_OF(rule_columns), list->n_items))
 		return;
-	for (const struct json *v = json_items(a, "rules"); v; v = v->next) {
+	for (const struct json *v = list->first; v; v = v->next) {
 		const struct json *values = json_get(v, "values");
 		struct cell *cell = rows_next(&r);
 		struct slice severity = json_text(v, "severity"), action = json_text(v, "action");
@@ -211,19 +211,7 @@ static void print_policy(struct cli *c, const struct answer *a)
 
 int policy_show_run(struct cli *c)
 {
-	struct answer a;
-	struct path p;
-	int rc;
-
-	path_init(c, &p, POLICIES);
-	path_add(&p, "/", c->args.operands[0]);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	print_policy(c, &a);
-	return EXIT_WORKED;
+	return cli_show(c, POLICIES, print_policy);
 }
 
 int policy_set_run(struct cli *c)

@@ -140,7 +140,7 @@ int log_list_run(struct cli *c)
 	return EXIT_WORKED;
 }
 
-int log_show_run(struct cli *c)
+static void print_record(struct cli *c, const struct json *record)
 {
 	static const char *const members[][2] = {{"log_id", "log"},
 						 {"request_id", "request"},
@@ -164,28 +164,22 @@ int log_show_run(struct cli *c)
 						 {"attempts", "attempts"},
 						 {"guardrail", "guardrail"}};
 	struct facts f = {.n = 0};
-	struct answer a;
-	struct path p;
-	int rc;
 
-	path_init(c, &p, LOGS);
-	path_add(&p, "/", c->args.operands[0]);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	facts_add(&f, "when", cli_local(c, json_time(a.root, "created_at")), STYLE_PLAIN);
+	facts_add(&f, "when", cli_local(c, json_time(record, "created_at")), STYLE_PLAIN);
 	for (size_t i = 0; i < COUNT_OF(members); i++)
-		facts_member(c, &f, a.root, members[i][0], members[i][1]);
-	if (has_cost(a.root))
-		facts_add(&f, "cost", cost(c, a.root), STYLE_PLAIN);
+		facts_member(c, &f, record, members[i][0], members[i][1]);
+	if (has_cost(record))
+		facts_add(&f, "cost", cost(c, record), STYLE_PLAIN);
 	facts_print(c, &f);
-	if (json_time(a.root, "content_removed_at"))
+	if (json_time(record, "content_removed_at"))
 		out_printf(&c->out, "prompt, context and output were removed by retention, on " SLICE_FMT "\n",
-			   SLICE_ARG(cli_local(c, json_time(a.root, "content_removed_at"))));
-	print_texts(c, a.root);
-	return EXIT_WORKED;
+			   SLICE_ARG(cli_local(c, json_time(record, "content_removed_at"))));
+	print_texts(c, record);
+}
+
+int log_show_run(struct cli *c)
+{
+	return cli_show(c, LOGS, print_record);
 }
 
 /* --- tail --- */

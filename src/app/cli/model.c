@@ -219,18 +219,10 @@ static void model_path(struct cli *c, struct path *p, const char *after)
 
 int model_show_run(struct cli *c)
 {
-	struct answer a;
 	struct path p;
-	int rc;
 
 	model_path(c, &p, "");
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	model_print(c, a.root);
-	return EXIT_WORKED;
+	return cli_call(c, "GET", &p, NULL, model_print);
 }
 
 /* --- register --- */
@@ -276,12 +268,25 @@ static int write_configuration(struct cli *c, struct json_writer *w)
 	return 0;
 }
 
+static void print_registered(struct cli *c, const struct json *m)
+{
+	struct slice status = json_text(m, "status");
+
+	out_printf(&c->out, "registered ");
+	out_text(&c->out, model_full_name(c, m));
+	out_printf(&c->out, " for " SLICE_FMT " as " SLICE_FMT "   " SLICE_FMT "\n",
+		   SLICE_ARG(json_text(m, "use_case")), SLICE_ARG(status), SLICE_ARG(json_text(m, "model_id")));
+	if (!slice_eq_str(status, "current"))
+		out_printf(&c->out,
+			   "        muster model promote " SLICE_FMT " --use-case " SLICE_FMT
+			   " --why \"...\"   puts it in front\n",
+			   SLICE_ARG(model_full_name(c, m)), SLICE_ARG(json_text(m, "use_case")));
+}
+
 int model_register_run(struct cli *c)
 {
 	const struct json *metrics;
 	struct json_writer w;
-	struct answer a;
-	struct slice status;
 	struct path p;
 	struct buf body;
 	int rc;
@@ -303,23 +308,7 @@ int model_register_run(struct cli *c)
 		jw_kraw(&w, "performance_metrics", metrics->raw);
 	body_end(&w);
 	path_init(c, &p, MODELS);
-	rc = cli_send(c, "POST", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	status = json_text(a.root, "status");
-	out_printf(&c->out, "registered ");
-	out_text(&c->out, model_full_name(c, a.root));
-	out_printf(&c->out, " for " SLICE_FMT " as " SLICE_FMT "   " SLICE_FMT "\n",
-		   SLICE_ARG(json_text(a.root, "use_case")), SLICE_ARG(status),
-		   SLICE_ARG(json_text(a.root, "model_id")));
-	if (!slice_eq_str(status, "current"))
-		out_printf(&c->out,
-			   "        muster model promote " SLICE_FMT " --use-case " SLICE_FMT
-			   " --why \"...\"   puts it in front\n",
-			   SLICE_ARG(model_full_name(c, a.root)), SLICE_ARG(json_text(a.root, "use_case")));
-	return EXIT_WORKED;
+	return cli_call(c, "POST", &p, &body, print_registered);
 }
 
 /* --- changes --- */
@@ -340,31 +329,11 @@ static struct slice name_of(struct cli *c, struct slice id)
 	return name;
 }
 
-int model_promote_run(struct cli *c)
+static void print_promoted(struct cli *c, const struct json *answer)
 {
-	const struct json *model, *demoted;
-	struct json_writer w;
-	struct slice use_case;
-	struct answer a;
-	struct path p;
-	struct buf body;
-	int rc;
+	const struct json *model = json_get(answer, "model"), *demoted = json_get(answer, "demoted");
+	struct slice use_case = json_text(model, "use_case");
 
-	body_init(c, &body, &w);
-	body_option(c, &w, "use-case", "use_case");
-	body_option(c, &w, "why", "reason");
-	body_end(&w);
-	path_init(c, &p, MODELS);
-	path_add(&p, "/", c->args.operands[0]);
-	buf_adds(&p.text, "/promote");
-	rc = cli_send(c, "POST", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	model = json_get(a.root, "model");
-	demoted = json_get(a.root, "demoted");
-	use_case = json_text(model, "use_case");
 	out_text(&c->out, model_full_name(c, model));
 	out_printf(&c->out, " is current for " SLICE_FMT "\n", SLICE_ARG(use_case));
 	if (demoted && demoted->type == JSON_STRING) {
@@ -375,7 +344,22 @@ int model_promote_run(struct cli *c)
 			   "        back: muster model promote " SLICE_FMT " --use-case " SLICE_FMT " --why \"...\"\n",
 			   SLICE_ARG(before), SLICE_ARG(before), SLICE_ARG(use_case));
 	}
-	return EXIT_WORKED;
+}
+
+int model_promote_run(struct cli *c)
+{
+	struct json_writer w;
+	struct path p;
+	struct buf body;
+
+	body_init(c, &body, &w);
+	body_option(c, &w, "use-case", "use_case");
+	body_option(c, &w, "why", "reason");
+	body_end(&w);
+	path_init(c, &p, MODELS);
+	path_add(&p, "/", c->args.operands[0]);
+	buf_adds(&p.text, "/promote");
+	return cli_call(c, "POST", &p, &body, print_promoted);
 }
 
 /* PATCH with one member, which is JSON; prints what it is called and the model. */
@@ -444,26 +428,23 @@ int model_set_metrics_run(struct cli *c)
 	return json_operand(c, "performance_metrics", "metrics");
 }
 
+static void print_archived(struct cli *c, const struct json *m)
+{
+	struct slice name = model_full_name(c, m);
+
+	out_printf(&c->out, SLICE_FMT " (" SLICE_FMT ") is archived: it serves nothing, and its history is kept\n",
+		   SLICE_ARG(name), SLICE_ARG(json_text(m, "use_case")));
+	out_printf(&c->out, "        back: muster model set-status " SLICE_FMT " candidate --why \"...\"\n",
+		   SLICE_ARG(json_text(m, "model_id")));
+}
+
 int model_rm_run(struct cli *c)
 {
-	struct slice name;
-	struct answer a;
 	struct path p;
-	int rc;
 
 	model_path(c, &p, "");
 	path_option(c, &p, "why", "reason");
-	rc = cli_send(c, "DELETE", &p, NULL, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	name = model_full_name(c, a.root);
-	out_printf(&c->out, SLICE_FMT " (" SLICE_FMT ") is archived: it serves nothing, and its history is kept\n",
-		   SLICE_ARG(name), SLICE_ARG(json_text(a.root, "use_case")));
-	out_printf(&c->out, "        back: muster model set-status " SLICE_FMT " candidate --why \"...\"\n",
-		   SLICE_ARG(json_text(a.root, "model_id")));
-	return EXIT_WORKED;
+	return cli_call(c, "DELETE", &p, NULL, print_archived);
 }
 
 int model_history_run(struct cli *c)

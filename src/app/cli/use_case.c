@@ -117,19 +117,7 @@ static void print_use_case(struct cli *c, const struct json *u)
 
 int use_case_show_run(struct cli *c)
 {
-	struct answer a;
-	struct path p;
-	int rc;
-
-	path_init(c, &p, USE_CASES);
-	path_add(&p, "/", c->args.operands[0]);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	print_use_case(c, a.root);
-	return EXIT_WORKED;
+	return cli_show(c, USE_CASES, print_use_case);
 }
 
 /* The timeouts as they are, with those that were given changed. */
@@ -224,7 +212,7 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 int use_case_set_run(struct cli *c)
 {
 	struct json_writer w;
-	struct answer now, a;
+	struct answer now;
 	struct path p;
 	struct buf body;
 	int rc;
@@ -238,40 +226,32 @@ int use_case_set_run(struct cli *c)
 	write_settings(c, &w, json_get(now.root, "settings"));
 	body_option(c, &w, "why", "reason");
 	body_end(&w);
-	rc = cli_send(c, "PUT", &p, &body, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	print_use_case(c, a.root);
-	return EXIT_WORKED;
+	return cli_call(c, "PUT", &p, &body, print_use_case);
 }
 
 /* --- current --- */
 
+/* A model, or what was one then. */
+static void print_current(struct cli *c, const struct json *answer)
+{
+	const struct json *model = json_get(answer, "model");
+
+	if (json_time(answer, "at"))
+		out_printf(&c->out, "at " SLICE_FMT ", current since " SLICE_FMT ":\n",
+			   SLICE_ARG(cli_local(c, json_time(answer, "at"))),
+			   SLICE_ARG(cli_local(c, json_time(answer, "since"))));
+	model_print(c, model ? model : answer);
+}
+
 int current_at(struct cli *c, const char *use_case, const char *at)
 {
-	const struct json *model;
-	struct answer a;
 	struct path p;
-	int rc;
 
 	path_init(c, &p, USE_CASES);
 	path_add(&p, "/", use_case);
 	buf_adds(&p.text, "/current");
 	path_query(&p, "at", at);
-	rc = cli_get(c, &p, &a);
-	if (rc)
-		return rc;
-	if (c->json)
-		return cli_print_json(c, &a);
-	model = json_get(a.root, "model");
-	if (at)
-		out_printf(&c->out, "at " SLICE_FMT ", current since " SLICE_FMT ":\n",
-			   SLICE_ARG(cli_local(c, json_time(a.root, "at"))),
-			   SLICE_ARG(cli_local(c, json_time(a.root, "since"))));
-	model_print(c, model ? model : a.root);
-	return EXIT_WORKED;
+	return cli_call(c, "GET", &p, NULL, print_current);
 }
 
 int current_run(struct cli *c)
