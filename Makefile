@@ -3,7 +3,7 @@
 #
 #   make            build/release/muster        make run        build, start the demo on 127.0.0.1:8080
 #   make test       unit, corpora, behaviour    make check      format, layers, headers, tidy
-#   make deps       install what is missing     make test-clients   real clients and the real model (npm)
+#   make deps       install what is missing     make test-clients   real clients and a real model (npm, PyPI)
 #   make unit           unit and corpora alone  make behaviour  the real binary alone (K=stream: some of it)
 #   make SAN=address,undefined unit             make SAN=thread unit-threaded
 #   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the suite with real clients: the same daemon and upstreams as tests/integration, and what npm brings."""
+"""Fixtures of the suite with real clients: the same daemon and upstreams as tests/integration, and what npm and PyPI bring."""
 import filecmp
+import glob
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 import muster as m  # noqa: E402
 
 BUILD = os.path.join(m.ROOT, "build")
+SHARED = os.path.join(m.ROOT, "..", "shared", "realmodel")
 NPM_LIMIT = 150
 
 
@@ -44,6 +47,61 @@ def fill(folder, *sources):
         if not os.path.exists(to) or not filecmp.cmp(source, to, shallow=False):
             shutil.copyfile(source, to)
     return folder
+
+
+@pytest.fixture(scope="session")
+def clients():
+    """A folder with the clients for Node, and the scripts that play them."""
+    where = fill(os.path.join(BUILD, "clients"), os.path.join(HERE, "package.json"), *glob.glob(os.path.join(HERE, "*.mjs")))
+    with open(os.path.join(HERE, "package.json")) as f:
+        npm_install(where, list(json.load(f)["dependencies"]))
+    return where
+
+
+@pytest.fixture(scope="session")
+def python():
+    """A Python that has the clients of requirements.txt, in a place of its own; skips, saying why, when there can be none."""
+    folder = os.path.join(BUILD, "clients-python")
+    marker, wanted = os.path.join(folder, "requirements.txt"), os.path.join(HERE, "requirements.txt")
+    binary = os.path.join(folder, "bin", "python3")
+    if os.path.exists(marker) and filecmp.cmp(marker, wanted, shallow=False) and os.path.exists(binary):
+        return binary
+    shutil.rmtree(folder, ignore_errors=True)
+    steps = (([sys.executable, "-m", "venv", folder], "python3-venv is not installed"),
+             ([binary, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", "-r", wanted],
+              "pip install failed, which needs the network"))
+    for command, why in steps:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_LIMIT)
+        except subprocess.TimeoutExpired:
+            pytest.skip("%s did not end within %d s: is the network there?" % (" ".join(command[1:4]), NPM_LIMIT))
+        if done.returncode:
+            pytest.skip("%s: %s" % (why, (done.stderr or done.stdout).strip()[-300:]))
+    shutil.copyfile(wanted, marker)
+    return binary
+
+
+@pytest.fixture(scope="session")
+def model_port():
+    """Where the real model listens; skips, saying why, when it cannot run."""
+    if not os.path.isdir(SHARED):
+        pytest.skip("there is no ../shared/realmodel beside the repository")
+    folder = fill(os.path.join(BUILD, "realmodel"), *glob.glob(os.path.join(SHARED, "*.*")))
+    npm_install(folder, ["node-llama-cpp"], "--omit=optional")
+    port = m.free_port()
+    environ = dict(os.environ, PORT=str(port))
+    with open(os.path.join(folder, "stderr"), "wb") as errors:
+        server = subprocess.Popen(["node", "server.mjs"], cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=errors)
+    try:
+        line = server.stdout.readline().decode()
+        if not line.startswith("ready"):
+            with open(os.path.join(folder, "stderr")) as f:
+                pytest.fail("the model did not start: " + f.read()[-2000:])
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
 
 
 @pytest.fixture

@@ -1,26 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The official Anthropic client for Node, and the official openai client, in front of models of either protocol."""
 import json
-import os
 import subprocess
 
 import pytest
 
 import muster as m
 import test_protocol_translate as t
-from conftest import BUILD, HERE, fill, npm_install
-
-
-@pytest.fixture(scope="module")
-def folder():
-    names = ("package.json", "anthropic.mjs", "openai.mjs")
-    where = fill(os.path.join(BUILD, "clients"), *[os.path.join(HERE, n) for n in names])
-    npm_install(where, ["@anthropic-ai/sdk", "openai"])
-    return where
 
 
 @pytest.fixture
-def run(folder, daemon, make_upstream):
+def run(clients, daemon, make_upstream):
     """Plays a scenario against a model of a protocol that behaves as told: what the client saw, and the model."""
 
     def play(client, scenario, back, *behaviours, model=None):
@@ -30,7 +20,7 @@ def run(folder, daemon, make_upstream):
         daemon.use_case(name, policy="none", fallback_content="")
         daemon.register(name, upstream, protocol=back)
         url = daemon.url + ("/v1" if client == "openai" else "")
-        done = subprocess.run(["node", client + ".mjs", url, scenario, model or name], cwd=folder, capture_output=True,
+        done = subprocess.run(["node", client + ".mjs", url, scenario, model or name], cwd=clients, capture_output=True,
                               text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout), upstream

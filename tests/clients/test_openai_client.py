@@ -1,25 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The official openai client for Node against the front."""
 import json
-import os
 import subprocess
 import threading
 
 import pytest
 
 import muster as m
-from conftest import BUILD, HERE, fill, npm_install
-
-
-@pytest.fixture(scope="module")
-def folder():
-    where = fill(os.path.join(BUILD, "clients"), os.path.join(HERE, "package.json"), os.path.join(HERE, "openai.mjs"))
-    npm_install(where, ["openai"])
-    return where
 
 
 @pytest.fixture
-def run(folder, daemon, make_upstream):
+def run(clients, daemon, make_upstream):
     """Registers a model that behaves as told, and plays a scenario."""
     upstream = make_upstream()
 
@@ -31,7 +22,7 @@ def run(folder, daemon, make_upstream):
                                        "severity": "high", "side": "both", "values": ["forbidden fruit"]})
         daemon.use_case("sdk", policy=policy, fallback_content="")
         daemon.register("sdk", upstream)
-        done = subprocess.run(["node", "openai.mjs", daemon.url + "/v1", scenario, model or "sdk"], cwd=folder,
+        done = subprocess.run(["node", "openai.mjs", daemon.url + "/v1", scenario, model or "sdk"], cwd=clients,
                               capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real language model, tiny, behind the OpenAI and the Ollama protocol: the first session of a new user, and load."""
-import glob
 import json
 import os
 import subprocess
@@ -9,31 +8,6 @@ import threading
 import pytest
 
 import muster as m
-from conftest import BUILD, fill, npm_install
-
-SHARED = os.path.join(m.ROOT, "..", "shared", "realmodel")
-
-
-@pytest.fixture(scope="module")
-def model_port():
-    if not os.path.isdir(SHARED):
-        pytest.skip("there is no ../shared/realmodel beside the repository")
-    folder = fill(os.path.join(BUILD, "realmodel"), *glob.glob(os.path.join(SHARED, "*.*")))
-    npm_install(folder, ["node-llama-cpp"], "--omit=optional")
-    port = m.free_port()
-    environ = dict(os.environ, PORT=str(port))
-    with open(os.path.join(folder, "stderr"), "wb") as errors:
-        server = subprocess.Popen(["node", "server.mjs"], cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=errors)
-    try:
-        line = server.stdout.readline().decode()
-        if not line.startswith("ready"):
-            with open(os.path.join(folder, "stderr")) as f:
-                pytest.fail("the model did not start: " + f.read()[-2000:])
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-        server.stdout.close()
 
 
 def cli(daemon, *args):

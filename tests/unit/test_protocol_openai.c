@@ -407,7 +407,8 @@ TEST(an_answer_comes_out_complete)
 		  "\"index\":0,"
 		  "\"message\":{\"role\":\"assistant\",\"content\":\"h\\\"i\",\"refusal\":null},\"logprobs\":null,"
 		  "\"finish_reason\":"
-		  "\"length\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}");
+		  "\"length\"}],\"system_fingerprint\":\"muster\","
+		  "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}");
 	answer = (struct chat_answer){.id = SLICE_LIT("own"), .parts = parts, .n_parts = COUNT_OF(parts)};
 	buf_clear(&b.out);
 	CHECK_INT(protocol_openai.encode_answer(&b.out, &answer, &meta), 0);
@@ -451,9 +452,9 @@ TEST(a_stream_has_its_role_first_its_finish_and_usage_last)
 	quiet.include_usage = false;
 	CHECK_STR(ENCODED(&b, &meta, text, text, finish, end), TOP
 		  "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hi\"},\"logprobs\":null,\"finish_"
-		  "reason\":null}],\"usage\":null}\n\n" TOP "{\"index\":0,\"delta\":{\"content\":\"hi\"},\"logprobs\":"
-		  "null,\"finish_reason\":null}],\"usage\":null}\n\n" TOP
-		  "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":null}\n\n" TOP
+		  "reason\":null}]}\n\n" TOP "{\"index\":0,\"delta\":{\"content\":\"hi\"},\"logprobs\":"
+		  "null,\"finish_reason\":null}]}\n\n" TOP
+		  "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n" TOP
 		  "],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\n\ndata: [DONE]\n\n");
 	CHECK_STR(ENCODED(&b, &quiet, {.type = CHAT_EVENT_NONE}, {.type = CHAT_EVENT_OTHER}, {.type = CHAT_EVENT_USAGE},
 			  {.type = CHAT_EVENT_PART_END}),

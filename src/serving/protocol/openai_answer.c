@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OpenAI chat completions: what callers get.  Official clients are strict about the shape of answers and chunks (id,
- * object, created, model, choices are required; choices is empty in the usage chunk only; a call's id and name stand in
- * its first chunk, its index in each): keep every member.
+ * object, created, model, choices are required; choices is empty in the usage chunk only, and no other has a usage, not
+ * even null; a call's id and name stand in its first chunk, its index in each): keep every member.
  */
 #include "serving/protocol/protocol_internal.h"
 
@@ -155,6 +155,8 @@ int openai_encode_answer(struct buf *out, const struct chat_answer *answer, cons
 	jw_kcstr(&w, "finish_reason", finish_name(answer->finish));
 	jw_object_end(&w);
 	jw_array_end(&w);
+	/* some clients take no answer without it */
+	jw_kstr(&w, "system_fingerprint", m->model_id.n ? m->model_id : SLICE_LIT("muster"));
 	if (answer->usage.known) {
 		jw_key(&w, "usage");
 		wire_write_usage(&w, &answer->usage);
@@ -178,7 +180,7 @@ static void begin_chunk(struct json_writer *w, struct buf *out, const struct ans
 	jw_object(w);
 }
 
-static void end_chunk(struct json_writer *w, const struct answer_meta *m, const char *finish)
+static void end_chunk(struct json_writer *w, const char *finish)
 {
 	jw_object_end(w);
 	jw_key(w, "logprobs");
@@ -186,10 +188,6 @@ static void end_chunk(struct json_writer *w, const struct answer_meta *m, const 
 	jw_kcstr(w, "finish_reason", finish);
 	jw_object_end(w);
 	jw_array_end(w);
-	if (m->include_usage) {
-		jw_key(w, "usage");
-		jw_null(w);
-	}
 	jw_object_end(w);
 	buf_adds(w->out, "\n\n");
 }
@@ -267,7 +265,7 @@ static void write_delta(struct encode_state *s, struct buf *out, const struct ch
 		jw_kstr(&w, "refusal", e->text);
 	else if (e->type == CHAT_EVENT_TOOL_START || e->type == CHAT_EVENT_TOOL_ARGS)
 		write_call(&w, s, e, m);
-	end_chunk(&w, m, e->type == CHAT_EVENT_FINISH ? finish_name(e->finish) : NULL);
+	end_chunk(&w, e->type == CHAT_EVENT_FINISH ? finish_name(e->finish) : NULL);
 	s->begun = true;
 }
 
