@@ -138,6 +138,8 @@ struct chat_request {
 	size_t n_stop;
 	struct chat_text *judged; /* every text that guardrails judge: all but system and developer messages */
 	size_t n_judged;
+	bool loads;		      /* asks for no answer: whether the model is there.  It has no messages */
+	bool has_tokens;	      /* a part of it is tokens, which nobody here can read */
 	int64_t n_choices;	      /* asked for; 1 unless the caller says */
 	const struct json *root;      /* the whole body */
 	struct slice body;	      /* its bytes */

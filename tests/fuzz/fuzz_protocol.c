@@ -10,8 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate,
-						   &protocol_anthropic, &protocol_gemini};
+static const struct protocol *const protocols[] = {&protocol_openai,	&protocol_ollama, &protocol_generate,
+						   &protocol_anthropic, &protocol_gemini, &protocol_ollama_generate};
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
 
@@ -54,13 +54,15 @@ static void use_request(const struct protocol *p, struct chat_request *r)
 		buf_append(&out, v[i].iov_base, v[i].iov_len);
 	if (n > 0 && !buf_failed(&out))
 		parses(buf_slice(&out));
+	if (r->loads) /* no model is asked */
+		return;
 	if (protocol_complete(p, &arena, r, &param, NULL) < 0)
 		return;
 	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
 		struct dropped_params dropped = {.n = 0};
 
 		buf_clear(&out);
-		if (protocols[i]->encode_request(&out, r, &params, &dropped) == 0)
+		if (protocols[i]->encode_request && protocols[i]->encode_request(&out, r, &params, &dropped) == 0)
 			parses(buf_slice(&out));
 	}
 }
@@ -76,7 +78,7 @@ static void request(const struct protocol *p, struct slice body)
 		return;
 	if (p->decode_request(&arena, root, body, &r, &param, &err) < 0)
 		return;
-	assert(r.n_messages > 0);
+	assert(r.n_messages > 0 || r.loads);
 	inside(body, r.model_raw);
 	judged_inside(body, r.judged, r.n_judged);
 	use_request(p, &r);
@@ -167,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	arena_reset(&arena);
 	if (size < 1 || size > 64 * 1024)
 		return 0;
-	p = protocols[(data[0] & 16 ? 4 : data[0] & 3) % COUNT_OF(protocols)]; /* files of the corpus name them so */
+	p = protocols[data[0] & 16 ? 4 + (data[0] & 1) : data[0] & 3]; /* files of the corpus name them so */
 	copy = arena_zalloc(&arena, size - 1 + JSON_PADDING);
 	if (!copy)
 		return 0;

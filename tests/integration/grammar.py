@@ -5,6 +5,7 @@ check(front, raw) refuses a stream whose order, members or terminator are not th
 reduces a stream or an answer to what was said, so that two protocols can be compared. It knows nothing of Muster.
 """
 import json
+import re
 
 
 class Broken(AssertionError):
@@ -282,6 +283,70 @@ def gemini_answer(v):
     gemini_chunk(v, True)
 
 
+# --- Ollama ---
+
+OLLAMA_FINISH = ("stop", "length", "content_filter")
+OLLAMA_FACTS = ("total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration")
+
+
+def ollama_error(v):
+    need(set(v) == {"error"} and isinstance(v["error"], str) and v["error"], "an error of another shape", v)
+
+
+def ollama_words(v, chat):
+    """The members that hold what is said: in a message, or beside the model's name."""
+    if not chat:
+        need("message" not in v, "a message in a completion", v)
+        return v, "response"
+    need("response" not in v and isinstance(v.get("message"), dict), "no message", v)
+    need(v["message"].get("role") == "assistant", "a message of somebody else", v)
+    return v["message"], "content"
+
+
+def ollama_object(v, last, chat=True):
+    need(isinstance(v.get("model"), str) and v["model"], "an object without a model", v)
+    need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", v.get("created_at", "")), "a time of another form", v)
+    words, name = ollama_words(v, chat)
+    need(isinstance(words.get(name), str) and isinstance(words.get("thinking", ""), str), "words that are no text", v)
+    for call in words.get("tool_calls", ()):
+        need(set(call) <= {"id", "function"} and set(call["function"]) == {"name", "arguments"}, "a call", call)
+        need(call["function"]["name"] and isinstance(call["function"]["arguments"], dict), "a call", call)
+    need(v.get("done") is last, "an end that is none, or none that is", v)
+    need(("done_reason" in v) == last, "a reason that is not the end", v)
+    if last:
+        need(v["done_reason"] in OLLAMA_FINISH, "an unknown reason", v)
+        for k in OLLAMA_FACTS:
+            need(isinstance(v.get(k), int) and v[k] >= 0, "an end without " + k, v)
+
+
+def ollama_lines(raw):
+    need(raw.endswith(b"\n"), "the last line has no end", raw[-80:])
+    need(b"\n\n" not in raw and not raw.startswith(b"\n"), "an empty line", raw[-80:])
+    return [json.loads(line) for line in raw.split(b"\n")[:-1]]
+
+
+def ollama_stream(raw, usage=True, chat=True):
+    values = ollama_lines(raw)
+    failed = "error" in values[-1]
+    for i, v in enumerate(values):
+        if failed and i == len(values) - 1:
+            ollama_error(v)
+        else:
+            ollama_object(v, i == len(values) - 1, chat)
+
+
+def ollama_answer(v):
+    ollama_object(v, True)
+
+
+def ollama_generate_stream(raw, usage=True):
+    ollama_stream(raw, usage, chat=False)
+
+
+def ollama_generate_answer(v):
+    ollama_object(v, True, chat=False)
+
+
 # --- generate ---
 
 
@@ -311,9 +376,12 @@ def generate_answer(v):
     need(isinstance(v.get("text"), str), "an answer without text", v)
 
 
-STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream}
-ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer}
-ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error}
+STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream,
+           "ollama": ollama_stream, "ollama_generate": ollama_generate_stream}
+ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer,
+           "ollama": ollama_answer, "ollama_generate": ollama_generate_answer}
+ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error, "ollama": ollama_error,
+          "ollama_generate": ollama_error}
 
 
 # --- what was said ---
@@ -451,10 +519,30 @@ def gemini_said(values):
     return s.done()
 
 
-SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said}
+def ollama_said(values):
+    s = Said()
+    for v in values:
+        words = v.get("message") or v
+        s.text += words.get("content", "") + words.get("response", "")
+        s.reasoning += words.get("thinking", "")
+        for call in words.get("tool_calls") or ():
+            s.call(call["function"]["name"], call["function"]["arguments"])
+        s.error = v.get("error") or s.error
+        s.finish = v.get("done_reason") or s.finish
+        if "eval_count" in v:
+            s.usage = {k: v.get(k, 0) for k in ("prompt_eval_count", "eval_count")}
+    if s.finish == "stop" and s.calls:
+        s.finish = "tool_calls"
+    return s.done()
+
+
+SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said,
+        "ollama": ollama_said, "ollama_generate": ollama_said}
 
 
 def stream_said(protocol, raw):
+    if protocol.startswith("ollama"):
+        return ollama_said([json.loads(line) for line in raw.split(b"\n") if line.strip()])
     raw = raw.replace(b"\r\n", b"\n")
     return SAID[protocol]([json.loads(data) for _, data in blocks(raw) if data != "[DONE]"])
 

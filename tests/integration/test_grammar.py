@@ -45,8 +45,21 @@ def generate_events():
     return [{"text": "Hi"}, dict(end, done=True, success=True, tokens_used=1, fallback_used=False, finish_reason="stop")]
 
 
+def ollama_events():
+    def line(done=False, **message):
+        end = dict({k: 1 for k in g.OLLAMA_FACTS}, done_reason="stop") if done else {}
+        return dict({"model": "m", "created_at": "2026-11-23T04:50:20Z", "message": dict({"role": "assistant", "content": ""},
+                     **message), "done": done}, **end)
+
+    return [line(content="Hi"), line(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": {}}}]), line(True)]
+
+
+def ollama_bytes(events):
+    return "".join(json.dumps(e) + "\n" for e in events).encode()
+
+
 GOOD = {"openai": (openai_events, openai_bytes), "anthropic": (anthropic_events, anthropic_bytes),
-        "generate": (generate_events, openai_bytes)}
+        "ollama": (ollama_events, ollama_bytes), "generate": (generate_events, openai_bytes)}
 
 
 def refused(front, raw):
@@ -64,8 +77,8 @@ def test_a_good_stream_passes(front):
 
 
 # Without these a stream is still one: text that was not said, a ping.
-SPARE = {"openai": (1, 3), "anthropic": (2, 3, 6), "generate": (0,)}
-TWICE = {"openai": (1,), "anthropic": (2, 3, 6), "generate": (0,)}
+SPARE = {"openai": (1, 3), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
+TWICE = {"openai": (1,), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
 
 
 @pytest.mark.parametrize("front", sorted(GOOD))
@@ -109,6 +122,19 @@ def faults(front):
         yield "early reason", lambda e: e[0]["message"].update(stop_reason="end_turn")
         yield "no tokens", lambda e: e[0]["message"]["usage"].pop("input_tokens")
         yield "odd type", change(2, type="pong")
+    if front == "ollama":
+        yield "no model", lambda e: e[0].pop("model")
+        yield "time", change(1, created_at="now")
+        yield "role", lambda e: e[0]["message"].pop("role")
+        yield "no content", lambda e: e[1]["message"].pop("content")
+        yield "a completion", lambda e: e[0].update(response="")
+        yield "early end", change(0, done=True)
+        yield "early reason", change(0, done_reason="stop")
+        yield "reason", change(2, done_reason="tool_calls")
+        yield "no tokens", lambda e: e[2].pop("eval_count")
+        yield "half a call", lambda e: e[1]["message"]["tool_calls"][0]["function"].update(arguments="{}")
+        yield "call name", lambda e: e[1]["message"]["tool_calls"][0]["function"].pop("name")
+        yield "error", lambda e: e.append({"error": {"message": "no"}})
     if front == "openai":
         yield "object", change(1, object="chat.completion")
         yield "id", change(1, id="other")
@@ -125,7 +151,7 @@ def faults(front):
         yield "usage", lambda e: e[5]["usage"].pop("total_tokens")
 
 
-@pytest.mark.parametrize("front,what", [(f, name) for f in ("openai", "anthropic") for name, _ in faults(f)])
+@pytest.mark.parametrize("front,what", [(f, name) for f in ("openai", "anthropic", "ollama") for name, _ in faults(f)])
 def test_a_planted_fault_is_found(front, what):
     events, write = GOOD[front]
     spoiled = events()

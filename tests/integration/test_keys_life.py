@@ -234,7 +234,8 @@ def test_the_table_of_changes_is_complete():
     api = openapi.Api()
     done = {(method, api.operation(method, path.replace("{deployment}", "x").replace("{silence}", "x"))[0])
             for method, path, _, _ in CHANGES}
-    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/v1beta/models/{model}:generateContent",
+    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/api/chat",
+                                     "/api/generate", "/api/show", "/v1beta/models/{model}:generateContent",
                                      "/v1beta/models/{model}:streamGenerateContent", "/v1beta/models/{model}:countTokens",
                                      "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}

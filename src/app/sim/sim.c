@@ -214,7 +214,7 @@ static bool is_last(const struct reply *r)
 static void on_tick(void *arg)
 {
 	struct reply *r = arg;
-	struct http_header h = {SLICE_LIT("Content-Type"), SLICE_LIT("text/event-stream")};
+	struct http_header h = {SLICE_LIT("Content-Type"), slice_from(r->front->stream_type)};
 	struct chat_event e = {.type = CHAT_EVENT_TEXT};
 	struct iovec piece;
 	struct buf out;

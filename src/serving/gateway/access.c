@@ -17,6 +17,12 @@ static const struct route roles[] = {
 	{HTTP_POST, "/api/v1/logs", &of_client},
 	{HTTP_GET, "/api/v1/models", &of_client},
 	{HTTP_GET, "/api/v1/models/{model}", &of_client},
+	{HTTP_POST, "/api/chat", &of_client}, /* Ollama's */
+	{HTTP_POST, "/api/generate", &of_client},
+	{HTTP_POST, "/api/show", &of_client},
+	{HTTP_GET, "/api/tags", &of_client},
+	{HTTP_GET, "/api/ps", &of_client},
+	{HTTP_GET, "/api/version", &of_client},
 	{HTTP_GET, "/version", &of_client},
 	{HTTP_PATCH, "/api/v1/models/{model}", &of_operator}, /* its status alone: the handler looks */
 	{HTTP_DELETE, "/api/v1/models/{model}", &of_operator},

@@ -37,6 +37,7 @@ static const struct step {
 	[STEP_AUTHENTICATE] = {"authenticate", authenticate},
 	[STEP_DECODE] = {"decode", exchange_decode},
 	[STEP_ROUTE] = {"route", exchange_route},
+	[STEP_LOADED] = {"loaded", ollama_loaded},
 	[STEP_ONCE] = {"once", exchange_once},
 	[STEP_SHED] = {"shed", shed_enter},
 	[STEP_GUARD_INPUT] = {"guard input", exchange_guard_input},
@@ -214,6 +215,8 @@ static const struct front {
 	{"/api/v1/generate", &protocol_generate, false},
 	{"/v1/messages", &protocol_anthropic, false},
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
+	{"/api/chat", &protocol_ollama, false},
+	{"/api/generate", &protocol_ollama_generate, false},
 };
 
 const struct protocol *gateway_front_of(struct slice path)
@@ -223,6 +226,8 @@ const struct protocol *gateway_front_of(struct slice path)
 			return fronts[i].protocol;
 	if (gemini_path_read(path, NULL))
 		return &protocol_gemini;
+	if (ollama_is_path(path))
+		return &protocol_ollama;
 	return slice_starts(path, SLICE_LIT("/v1/messages/")) ? &protocol_anthropic : NULL;
 }
 
@@ -327,7 +332,7 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 		start_gemini(g, x, &path, &caller);
 		return;
 	}
-	if (!direct_handle(g, x, &caller))
+	if (!direct_handle(g, x, &caller) && !ollama_handle(g, x, &caller))
 		g->control(x, &caller, g->control_arg);
 }
 

@@ -141,7 +141,7 @@ static bool redecode(struct exchange *e, struct slice body)
 	if (!body.p || json_parse(e->g->json, &e->http->arena, body, NULL, &e->root, NULL))
 		return false;
 	memset(&e->request, 0, sizeof(e->request));
-	return !e->front->decode_request(&e->http->arena, e->root, body, &e->request, &param, NULL);
+	return !exchange_read_request(e, body, &param, NULL);
 }
 
 static enum next refuse_input(struct exchange *e, struct slice rule)

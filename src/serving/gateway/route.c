@@ -215,6 +215,6 @@ enum next exchange_route(struct exchange *e)
 	counter_add(&e->stats->requests, 1);
 	if (lacks_log(e)) /* before it costs a model's time */
 		return respond_unlogged(e);
-	e->step = STEP_ONCE;
+	e->step = e->request.loads ? STEP_LOADED : STEP_ONCE;
 	return NEXT;
 }

@@ -148,15 +148,6 @@ static int read_contents(struct front *f, const struct json *v)
 
 /* --- generationConfig --- */
 
-static int read_seed(struct front *f, const struct json *v)
-{
-	if (v->type != JSON_NUMBER || !v->is_integer)
-		return front_wrong_type(f, v, "a whole number");
-	f->r->seed = v->integer;
-	f->r->has_seed = true;
-	return 0;
-}
-
 static int read_candidates(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_NUMBER || !v->is_integer || v->integer < 1 || v->integer > MAX_CHOICES)
@@ -187,7 +178,7 @@ static const struct front_member options[] = {
 	{"temperature", front_temperature},
 	{"topP", front_top_p},
 	{"top_p", front_top_p},
-	{"seed", read_seed},
+	{"seed", front_seed},
 	{"stopSequences", read_stops},
 	{"stop_sequences", read_stops},
 	{"candidateCount", read_candidates},

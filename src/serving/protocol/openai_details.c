@@ -243,7 +243,7 @@ static int read_tool(struct front *f, const struct json *function, struct chat_t
 	return 0;
 }
 
-static int read_tools(struct front *f, const struct json *v)
+int openai_read_tools(struct front *f, const struct json *v)
 {
 	struct chat_details *d = f->r->details;
 	bool old = !strcmp(*f->ret_param, "functions");
@@ -395,8 +395,8 @@ static const struct detail_member members[] = {
 	{"frequency_penalty", CHAT_PARAM_FREQUENCY_PENALTY, read_number},
 	{"presence_penalty", CHAT_PARAM_PRESENCE_PENALTY, read_number},
 	{"n", CHAT_PARAM_CHOICES, NULL},
-	{"tools", CHAT_PARAM_TOOLS, read_tools},
-	{"functions", CHAT_PARAM_TOOLS, read_tools},
+	{"tools", CHAT_PARAM_TOOLS, openai_read_tools},
+	{"functions", CHAT_PARAM_TOOLS, openai_read_tools},
 	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
 	{"function_call", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
 	{"parallel_tool_calls", CHAT_PARAM_PARALLEL, read_parallel},

@@ -113,6 +113,8 @@ struct protocol {
 	bool embeds;		 /* texts in, vectors out: see struct chat_embed */
 	enum framing framing;	 /* how its upstream streams */
 	const char *stream_type; /* Content-Type of its streams */
+	bool streams_unasked;	 /* a request that does not say whether to stream asks for a stream */
+	const char *default_tag; /* callers put it behind a model's name: ":latest" is no part of it; or NULL */
 	bool completes_text;	 /* a prompt is continued, rather than a chat: what metrics call it */
 	bool asks_usage;	 /* its streams tell usage when they are asked to (stream_options) */
 	bool needs_model_splice; /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
@@ -169,7 +171,8 @@ struct protocol {
 	int64_t (*error_retry_ms)(struct arena *a, struct json_parser *jp, struct slice body);
 };
 
-extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate;
+extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate,
+	protocol_ollama_generate; /* Ollama's /api/generate: of callers, and beside protocol_ollama of upstreams */
 
 /* The last event of a stream, when it was a text alone: the next is often the same around another text.  Zeroed at the
  * start of a stream. */

@@ -142,6 +142,9 @@ static int edit_options(struct arena *a, struct edits *list, const struct chat_r
 
 	buf_init_arena(&b, a, r->body.n + (size_t)64 * 1024);
 	add_defaults(&b, &first, r, p, proto, true);
+	/* the model's defaults may hold options in the protocol's own shape */
+	add_defaults(&b, &first, r, &(struct upstream_params){.parameters = json_get(p->parameters, proto->options)},
+		     proto, true);
 	if (buf_failed(&b))
 		return E_TOOBIG;
 	if (!b.n)
@@ -164,7 +167,7 @@ static int add_missing(struct arena *a, struct edits *list, const struct chat_re
 		       const struct upstream_params *p, const struct protocol *proto)
 {
 	const struct json *stream = json_get(r->root, "stream"), *options = json_get(r->root, "stream_options");
-	bool stream_default = proto == &protocol_ollama, in_path = proto->model_path != NULL;
+	bool stream_default = proto->streams_unasked, in_path = proto->model_path != NULL;
 	struct root root = {.first = !r->root->first};
 	size_t end = (size_t)(r->root->raw.p - r->body.p) + r->root->raw.n - 1;
 	int rc = 0;

@@ -382,3 +382,15 @@ void wire_write_object(struct json_writer *w, struct slice text)
 		jw_kstr(w, "arguments", text);
 	jw_object_end(w);
 }
+
+void wire_write_object_line(struct buf *out, struct slice text)
+{
+	size_t from = out->n;
+	struct json_writer w;
+
+	jw_init(&w, out);
+	wire_write_object(&w, text);
+	for (size_t i = from; i < out->n; i++) /* in strings they are escaped */
+		if (out->p[i] == '\n' || out->p[i] == '\r')
+			out->p[i] = ' ';
+}
