@@ -15,6 +15,9 @@ LEAST = {
     ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
     ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
     ("POST", "/v1beta/models/{model}:countTokens"): "client", ("POST", "/v1/moderations"): "client",
+    ("POST", "/v1/embeddings"): "client", ("POST", "/v1beta/models/{model}:embedContent"): "client",
+    ("POST", "/v1beta/models/{model}:batchEmbedContents"): "client",
+    ("POST", "/api/embed"): "client", ("POST", "/api/embeddings"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
     ("POST", "/api/chat"): "client", ("POST", "/api/generate"): "client", ("POST", "/api/show"): "client",
     ("GET", "/api/tags"): "client", ("GET", "/api/ps"): "client", ("GET", "/api/version"): "client",
@@ -179,7 +182,7 @@ def test_a_key_for_some_use_cases_is_for_no_other(world, cases, api, method, pat
         assert "theirs" not in answer.body.decode()
     if status == 403 and path != "/api/v1/logs?use_case=mine":
         error = answer.json()["error"]
-        if path in ("/api/chat", "/api/generate", "/api/show"):  # a sentence
+        if path in ("/api/chat", "/api/generate", "/api/show", "/api/embed", "/api/embeddings"):  # a sentence
             error = {"code": "use_case_not_allowed", "message": error}
         assert error["code"] == (403 if "/v1beta/" in path else "use_case_not_allowed")
         assert "mine" in error["message"]

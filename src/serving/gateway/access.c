@@ -12,6 +12,8 @@ static const enum key_role of_client = KEY_CLIENT, of_operator = KEY_OPERATOR, o
 
 static const struct route roles[] = {
 	{HTTP_POST, "/api/v1/generate", &of_client},
+	{HTTP_POST, "/api/embed", &of_client},
+	{HTTP_POST, "/api/embeddings", &of_client},
 	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &of_client},
 	{HTTP_POST, "/api/v1/guardrails/check", &of_client},
 	{HTTP_POST, "/api/v1/logs", &of_client},

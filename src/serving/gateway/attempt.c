@@ -495,7 +495,7 @@ static enum next nothing_left(struct exchange *e)
 			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
 		error.status = 503;
 	}
-	if (!e->pinned && answer_fallback_text(e).n)
+	if (!e->pinned && !e->request.embed && answer_fallback_text(e).n)
 		return answer_fallback_content(e, NULL);
 	if (!exchange_may_tell(e, slice_from(e->error_text)))
 		withhold_error(e);

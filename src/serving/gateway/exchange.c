@@ -217,6 +217,9 @@ static const struct front {
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
 	{"/api/chat", &protocol_ollama, false},
 	{"/api/generate", &protocol_ollama_generate, false},
+	{"/v1/embeddings", &protocol_openai_embeddings, false},
+	{"/api/embed", &protocol_ollama_embed, false},
+	{"/api/embeddings", &protocol_ollama_embeddings, false},
 };
 
 const struct protocol *gateway_front_of(struct slice path)
@@ -276,10 +279,17 @@ static void refuse_call(struct http_exchange *x, int status, const char *text)
 }
 
 /* /v1beta/models/MODEL:generateContent */
+static const struct protocol *gemini_front(struct slice call)
+{
+	if (slice_eq_str(call, "embedContent"))
+		return &protocol_gemini_embed;
+	return slice_eq_str(call, "batchEmbedContents") ? &protocol_gemini_embed_batch : &protocol_gemini;
+}
+
 static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gemini_path *path,
 			 const struct gateway_caller *caller)
 {
-	struct asked asked = {.front = &protocol_gemini, .model = path->model};
+	struct asked asked = {.front = gemini_front(path->call), .model = path->model};
 	enum gemini_alt alt = GEMINI_SSE;
 
 	asked.stream = slice_eq_str(path->call, "streamGenerateContent");
@@ -287,10 +297,12 @@ static void start_gemini(struct gateway *g, struct http_exchange *x, const struc
 	if (asked.stream)
 		alt = gemini_path_alt(&x->head, &x->arena);
 	asked.array = alt == GEMINI_ARRAY;
-	if (!asked.model.n || (!asked.stream && !asked.counts && !slice_eq_str(path->call, "generateContent")))
+	if (!asked.model.n ||
+	    (!asked.stream && !asked.counts && !asked.front->embeds && !slice_eq_str(path->call, "generateContent")))
 		refuse_call(x, 404,
-			    "There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens or "
-			    ":streamGenerateContent, where MODEL is a use case, a layer or a registered model.");
+			    "There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens, "
+			    ":streamGenerateContent, :embedContent or :batchEmbedContents, where MODEL is a use case, "
+			    "a layer or a registered model.");
 	else if (alt == GEMINI_NEITHER)
 		refuse_call(x, 400,
 			    "A stream is sent as server-sent events (?alt=sse) or as a JSON array (?alt=json, or "

@@ -216,6 +216,17 @@ enum next count_estimate(struct exchange *e);
 enum next count_answer(struct exchange *e);
 /* route.c */
 enum next exchange_route(struct exchange *e);
+/* vectors.c: what embeddings need that chats do not */
+struct targets;
+/* Whether vectors of these models may be mixed. */
+bool vectors_same_space(const struct targets *a, const struct targets *b);
+/* Leaves those candidates that can give what is asked: NEXT, or it has been refused because the first cannot. */
+enum next vectors_route(struct exchange *e);
+size_t vectors_prompt_bytes(const struct exchange *e);
+/* Why the answer is not what was asked for; NULL: it is. */
+const char *vectors_wrong(const struct exchange *e);
+void vectors_describe(struct exchange *e); /* for the log: in words */
+enum next vectors_withheld(struct exchange *e);
 /* judge.c */
 enum next exchange_guard_input(struct exchange *e);
 void exchange_take_action(struct exchange *e, enum guard_action action);

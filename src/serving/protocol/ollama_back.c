@@ -287,6 +287,7 @@ const struct protocol protocol_ollama = {
 	.name = "ollama",
 	.default_path = "/api/chat",
 	.call = "/chat",
+	.gives_vectors = &protocol_ollama_embed,
 	.framing = FRAMING_NDJSON,
 	.stream_type = "application/x-ndjson",
 	.streams_unasked = true,

@@ -501,6 +501,7 @@ const struct protocol protocol_openai = {
 	.name = "openai",
 	.default_path = "/v1/chat/completions",
 	.call = "/chat/completions",
+	.gives_vectors = &protocol_openai_embeddings,
 	.framing = FRAMING_SSE,
 	.stream_type = "text/event-stream",
 	.asks_usage = true,

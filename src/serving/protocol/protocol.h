@@ -173,6 +173,9 @@ struct protocol {
 
 extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate,
 	protocol_ollama_generate; /* Ollama's /api/generate: of callers, and beside protocol_ollama of upstreams */
+/* Their calls for embeddings: those that callers may make, and of each provider's the one that models are asked in. */
+extern const struct protocol protocol_openai_embeddings, protocol_gemini_embed, protocol_gemini_embed_batch,
+	protocol_ollama_embed, protocol_ollama_embeddings;
 
 /* The last event of a stream, when it was a text alone: the next is often the same around another text.  Zeroed at the
  * start of a stream. */
@@ -230,8 +233,8 @@ struct splice {
 	struct slice json;
 };
 #define PROTOCOL_MAX_SPLICES 32
-/* The payload with n values replaced, in any order; absent raws are skipped.  E_INVALID: one lies outside, or two
- * overlap. */
+/* The payload with n values replaced; absent raws are skipped.  E_INVALID: one lies outside, or two overlap; E_TOOBIG:
+ * they are more than PROTOCOL_MAX_SPLICES, and not in the order of the payload. */
 int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n);
 /* The same event or answer with its text replaced (masked): payload with text_raw replaced by the JSON string of text.
  */

@@ -94,6 +94,20 @@ bool wire_is_object(struct slice text);
 void wire_write_object(struct json_writer *w, struct slice text);
 /* The same in one line, as an event is. */
 void wire_write_object_line(struct buf *out, struct slice text);
+/*
+ * JSON text that is walked one level at a time, without a tree.  Values may be nested 64 deep; strings are looked at no
+ * closer than their end.
+ */
+struct scan {
+	const char *p, *end;
+	bool fresh;   /* nothing of the open level has been read */
+	char closing; /* its bracket */
+};
+bool scan_enter(struct scan *s, char bracket); /* '{' or '[' */
+/* The next item, or member (its name without quotes, as it stands): 1; 0: that was all; E_INVALID. */
+int scan_item(struct scan *s, struct slice *ret);
+int scan_member(struct scan *s, struct slice *ret_key, struct slice *ret);
+bool scan_is_over(struct scan *s); /* nothing but space follows */
 /* 0, or E_INVALID when the reason means that the upstream failed ("error", "abort"). */
 int wire_finish(struct slice reason, enum chat_finish *ret);
 
