@@ -11,10 +11,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct protocol *const protocols[] = {&protocol_openai,	&protocol_ollama, &protocol_generate,
-						   &protocol_anthropic, &protocol_gemini, &protocol_ollama_generate};
-static const struct protocol *const embeddings[] = {&protocol_openai_embeddings,  &protocol_gemini_embed,
-						    &protocol_gemini_embed_batch, &protocol_ollama_embed,
-						    &protocol_ollama_embeddings,  &protocol_openai_embeddings};
+						   &protocol_anthropic, &protocol_gemini, &protocol_ollama_generate,
+						   &protocol_responses};
+static const struct protocol *const embeddings[] = {
+	&protocol_openai_embeddings, &protocol_gemini_embed,	  &protocol_gemini_embed_batch, &protocol_ollama_embed,
+	&protocol_ollama_embeddings, &protocol_openai_embeddings, &protocol_openai_embeddings};
 _Static_assert(COUNT_OF(protocols) == COUNT_OF(embeddings), "a number names one of each");
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
@@ -45,6 +46,20 @@ static void parses(struct slice text)
 	assert(rc == 0 || rc == E_TOOBIG);
 }
 
+/* An answer that repeats what was asked is JSON, on one line. */
+static void repeat_request(const struct chat_request *r)
+{
+	const struct chat_answer said = {.text = SLICE_LIT("hi"), .finish = CHAT_FINISH_STOP};
+	struct answer_meta m = meta;
+
+	m.request = r;
+	buf_clear(&out);
+	if (protocol_responses.encode_answer(&out, &said, &m) < 0)
+		return;
+	assert(slice_chr(buf_slice(&out), '\n') < 0 && slice_chr(buf_slice(&out), '\r') < 0);
+	parses(buf_slice(&out));
+}
+
 static void use_request(const struct protocol *p, struct chat_request *r)
 {
 	const char *param;
@@ -58,6 +73,7 @@ static void use_request(const struct protocol *p, struct chat_request *r)
 		buf_append(&out, v[i].iov_base, v[i].iov_len);
 	if (n > 0 && !buf_failed(&out))
 		parses(buf_slice(&out));
+	repeat_request(r);
 	if (r->loads) /* no model is asked */
 		return;
 	if (protocol_complete(p, &arena, r, &param, NULL) < 0)
@@ -106,6 +122,8 @@ static void answer(const struct protocol *p, struct slice body)
 	struct chat_answer a;
 	struct err err;
 
+	if (!p->decode_answer)
+		return;
 	(void)p->decode_error(&arena, parser, body);
 	if (p->decode_answer(&arena, parser, body, &a, &err) < 0)
 		return;
@@ -183,7 +201,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > 64 * 1024)
 		return 0;
 	/* files of the corpus name them so */
-	p = (data[0] & 32 ? embeddings : protocols)[data[0] & 16 ? 4 + (data[0] & 1) : data[0] & 3];
+	p = (data[0] & 32 ? embeddings
+			  : protocols)[data[0] & 16 ? (4 + (data[0] & 3)) % COUNT_OF(protocols) : data[0] & 3];
 	copy = arena_zalloc(&arena, size - 1 + JSON_PADDING);
 	if (!copy)
 		return 0;

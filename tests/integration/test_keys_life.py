@@ -241,6 +241,7 @@ def test_the_table_of_changes_is_complete():
                                      "/v1beta/models/{model}:batchEmbedContents", "/api/embed", "/api/embeddings",
                                      "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}
+    serving |= {("POST", "/v1/responses"), ("DELETE", "/v1/responses/{id}")}
     same = {("POST", "/api/v1/deployments/{deployment}/promote")}  # as abort, and then there is nothing left to abort
     same.add(("POST", "/api/v1/retention/purge"))  # an event of what was removed: test_retention.py
     changes = {(method, path) for method, path, _ in api.operations() if method not in ("GET", "HEAD")}

@@ -11,7 +11,8 @@ ROLES = ["client", "operator", "admin"]
 OPEN = ["/health/live", "/health/ready", "/livez", "/readyz", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
-    ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
+    ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client", ("POST", "/v1/responses"): "client",
+    ("GET", "/v1/responses/{id}"): "client", ("DELETE", "/v1/responses/{id}"): "client",
     ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
     ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
     ("POST", "/v1beta/models/{model}:countTokens"): "client", ("POST", "/v1/moderations"): "client",
@@ -126,6 +127,8 @@ def cases(world):
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
     ("POST", "/v1/messages", dict(CHAT, model="mine"), 200),
+    ("POST", "/v1/responses", {"model": "mine", "input": "hi"}, 200),
+    ("POST", "/v1/responses", {"model": "theirs", "input": "hi"}, 403),
     ("POST", "/v1/moderations", {"input": "x"}, 200),
     ("POST", "/v1/moderations", {"model": "theirs", "input": "x"}, 403),
     ("POST", "/v1beta/models/mine:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 200),

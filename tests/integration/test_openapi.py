@@ -68,6 +68,7 @@ NEW = {"model_name": "fresh", "version": "1", "use_case": "served", "provider": 
                          "headers": {"x-a": "b"}, "extra": [1]},
        "performance_metrics": {"f1": 0.5}, "reason": "fresh"}
 CHAT = {"model": "served", "messages": [{"role": "user", "content": "hi"}]}
+RESPOND = {"model": "served", "input": "hi"}
 GEMINI, CONTENTS = "/v1beta/models/served:", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
 VECTORS = "/v1beta/models/vectors:"
 CONTENT = {"content": {"parts": [{"text": "hi"}]}}
@@ -85,6 +86,11 @@ CALLS = [
     ("POST", "/v1/chat/completions", dict(CHAT, model="serfed"), 404),
     ("POST", "/v1/chat/completions", dict(CHAT, model="failing"), 502),
     ("POST", "/v1/chat/completions", {"model": "strict", "messages": [{"role": "user", "content": "forbidden"}]}, 400),
+    ("POST", "/v1/responses", RESPOND, 200), ("POST", "/v1/responses", dict(RESPOND, stream=True), 200),
+    ("POST", "/v1/responses", {"model": "served"}, 400), ("POST", "/v1/responses", dict(RESPOND, model="serfed"), 404),
+    ("POST", "/v1/responses", dict(RESPOND, previous_response_id="r"), 400),
+    ("POST", "/v1/responses", dict(RESPOND, model="failing"), 502),
+    ("GET", "/v1/responses/resp_1", None, 404), ("DELETE", "/v1/responses/resp_1", None, 404),
     ("POST", "/v1/messages", CHAT, 200), ("POST", "/v1/messages", dict(CHAT, stream=True), 200),
     ("POST", "/v1/messages", {"model": "served"}, 400), ("POST", "/v1/messages", b"{", 400),
     ("POST", "/v1/messages", dict(CHAT, model="serfed"), 404), ("POST", "/v1/messages", dict(CHAT, model="failing"), 502),

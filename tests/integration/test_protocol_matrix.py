@@ -82,6 +82,47 @@ ANTHROPIC = [
     ("thinking", {"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}}),
     ("`metadata.user_id`", {"metadata": {"user_id": "u"}}),
 ]
+FLAT = dict(FUNCTION, type="function")
+
+
+def items(*content):
+    return {"input": [{"role": "user", "content": list(content)}]}
+
+
+RESPONSES = [
+    ("instructions", {"instructions": "s"}),
+    ("developer message", {"input": [{"role": "developer", "content": "s"}, HELLO]}),
+    ("several turns", {"input": [HELLO, {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
+                                         "content": [{"type": "output_text", "text": "hi", "annotations": []}]}, HELLO]}),
+    ("image by URL", items({"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"})),
+    ("image in base64", items({"type": "input_image", "image_url": "data:image/png;base64," + PIXEL, "detail": "auto"})),
+    ("file", items({"type": "input_text", "text": "look"}, {"type": "input_file", "file_id": "x"})),
+    ("tools", {"tools": [FLAT]}),
+    ("tool choice", {"tools": [FLAT], "tool_choice": "required"}),
+    ("one call at a time", {"tools": [FLAT], "parallel_tool_calls": False}),
+    ("tools of the provider", {"tools": [{"type": "web_search"}]}),
+    ("calls and results", {"tools": [FLAT], "input": [
+        HELLO, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "42"}]}),
+    ("calls of the provider's tools", {"input": [HELLO, {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                                                 HELLO]}),
+    ("reasoning of earlier turns", {"input": [HELLO, {"type": "reasoning", "id": "rs_1", "encrypted_content": "sig",
+                                                      "summary": [{"type": "summary_text", "text": "hm"}]},
+                                              {"role": "assistant", "content": "hi"}, HELLO]}),
+    ("`max_output_tokens`", {"max_output_tokens": 16}),
+    ("`temperature`", {"temperature": 0.5}),
+    ("`top_p`", {"top_p": 0.5}),
+    ("`top_logprobs`", {"top_logprobs": 2}),
+    ("JSON", {"text": {"format": {"type": "json_object"}}}),
+    ("JSON by a schema", {"text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True}}}),
+    ("verbosity", {"text": {"verbosity": "low"}}),
+    ("reasoning effort", {"reasoning": {"effort": "low", "summary": "auto"}}),
+    ("encrypted reasoning", {"include": ["reasoning.encrypted_content"]}),
+    ("`truncation`", {"truncation": "auto"}),
+    ("`metadata`", {"metadata": {"a": "b"}}),
+    ("`store`", {"store": True}),
+    ("`user`", {"user": "u"}),
+]
 GO = {"role": "user", "parts": [{"text": "hello"}]}
 
 
@@ -157,6 +198,7 @@ GENERATE = [
 ]
 FRONTS = {
     "openai": ("`/v1/chat/completions`", "/v1/chat/completions", {"messages": [HELLO]}, OPENAI),
+    "responses": ("`/v1/responses`", "/v1/responses", {"input": "hello"}, RESPONSES),
     "anthropic": ("`/v1/messages`", "/v1/messages", {"messages": [HELLO], "max_tokens": 100}, ANTHROPIC),
     "gemini": ("`:generateContent`", "/v1beta/models/%s:%s", {"contents": [GO]}, GEMINI),
     "ollama": ("`/api/chat`", "/api/chat", {"messages": [HELLO]}, OLLAMA),
@@ -349,6 +391,10 @@ each. What breaks off ends with an error as its last event or element, in the ar
 `/api/generate` is asked of a model that speaks Ollama's protocol as it came, where its endpoint ends in `/api/chat` or
 has no path; of any other it is a chat of one message. A `context` is tokens, which no guardrail can read: where a policy
 judges prompts it is left out, and named. `think` is a level for models called gpt-oss, and yes or no for all others.
+
+`/v1/responses` keeps nothing: an answer says `"store": false`, and what refers to a response that would have been kept
+(`previous_response_id`, `conversation`, `prompt`, `background`, an item by reference) is refused with 400. What a model told of
+its reasoning is a reasoning item with a summary; its signature is `encrypted_content`, and comes back to the model with it.
 
 A model of Anthropic's protocol needs a limit for each answer: the caller's, else `parameters.max_tokens` of the model's
 configuration, else 4096. Reasoning there takes at most half of a limit that the caller set. Tokens that a model does not

@@ -11,7 +11,7 @@ import grammar as g
 import muster as m
 
 FIXTURES = os.path.join(m.ROOT, "..", "shared", "fixtures")
-FRONTS = ("openai", "anthropic", "gemini", "ollama", "ollama_generate", "generate")
+FRONTS = ("openai", "responses", "anthropic", "gemini", "ollama", "ollama_generate", "generate")
 OLLAMA = "wire-ollama-openllmetry"
 BACK_OF = {"openai": "openai", "openai-compatible": "openai", "anthropic": "anthropic", "gemini": "gemini", OLLAMA: "ollama"}
 # A stream that begins a second time in its middle is no answer: test_a_stream_that_begins_twice_is_no_answer.
@@ -74,6 +74,8 @@ def body_of(front, model, stream, **more):
         return path, dict({"contents": [{"role": "user", "parts": [{"text": "go"}]}]}, **more)
     if front == "ollama_generate":
         return "/api/generate", dict({"model": model, "prompt": "go", "stream": stream}, **more)
+    if front == "responses":
+        return "/v1/responses", dict({"model": model, "input": "go", "stream": stream}, **more)
     body = dict({"model": model, "messages": [{"role": "user", "content": "go"}], "stream": stream}, **more)
     if front == "anthropic":
         return "/v1/messages", dict({"max_tokens": 100}, **body)

@@ -212,6 +212,7 @@ static const struct front {
 	bool counts;
 } fronts[] = {
 	{"/v1/chat/completions", &protocol_openai, false},
+	{"/v1/responses", &protocol_responses, false},
 	{"/api/v1/generate", &protocol_generate, false},
 	{"/v1/messages", &protocol_anthropic, false},
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
@@ -278,7 +279,21 @@ static void refuse_call(struct http_exchange *x, int status, const char *text)
 						   .code = status == 404 ? "not_found" : NULL});
 }
 
-/* /v1beta/models/MODEL:generateContent */
+/* /v1/responses/ID, with whatever method and whatever behind it */
+static void refuse_kept_response(struct http_exchange *x)
+{
+	struct api_error error = {.status = 404,
+				  .message =
+					  SLICE_LIT("No response is kept here, so there is none of this id: send the "
+						    "earlier items in input.  What was said is in the log, under "
+						    "/api/v1/logs, by the id behind resp_."),
+				  .type = "invalid_request_error",
+				  .param = "id",
+				  .code = "not_found"};
+
+	respond_plain_error(x, &error);
+}
+
 static const struct protocol *gemini_front(struct slice call)
 {
 	if (slice_eq_str(call, "embedContent"))
@@ -286,6 +301,7 @@ static const struct protocol *gemini_front(struct slice call)
 	return slice_eq_str(call, "batchEmbedContents") ? &protocol_gemini_embed_batch : &protocol_gemini;
 }
 
+/* /v1beta/models/MODEL:generateContent */
 static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gemini_path *path,
 			 const struct gateway_caller *caller)
 {
@@ -342,6 +358,10 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 	}
 	if (x->head.method == HTTP_POST && gemini_path_read(x->head.path, &path)) {
 		start_gemini(g, x, &path, &caller);
+		return;
+	}
+	if (slice_starts(x->head.path, SLICE_LIT("/v1/responses/"))) {
+		refuse_kept_response(x);
 		return;
 	}
 	if (!direct_handle(g, x, &caller) && !ollama_handle(g, x, &caller))

@@ -268,8 +268,10 @@ int messages_set_prompt_beside(struct front *f, const struct json *system)
 	r->prompt = r->messages[at].text;
 	if (at > first) {
 		before.p = r->messages[first].node->raw.p;
-		before.n = (size_t)(r->messages[at - 1].node->raw.p + r->messages[at - 1].node->raw.n - before.p);
+		before.n = (size_t)(r->messages[at].node->raw.p - before.p);
 	}
+	while (before.n && before.p[before.n - 1] != '}') /* the comma between them */
+		before.n--;
 	if (!has_system && !before.n)
 		return 0;
 	buf_init_arena(&b, f->a, r->body.n + 64);

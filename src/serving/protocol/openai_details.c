@@ -267,7 +267,7 @@ int openai_read_tools(struct front *f, const struct json *v)
 	return rc;
 }
 
-static int read_tool_choice(struct front *f, const struct json *v)
+int openai_read_tool_choice(struct front *f, const struct json *v)
 {
 	static const struct {
 		const char *name;
@@ -352,7 +352,7 @@ static int set_effort(struct front *f, struct slice name)
 	return bad(f, "must be none, minimal, low, medium, high or xhigh");
 }
 
-static int read_effort(struct front *f, const struct json *v)
+int openai_read_effort(struct front *f, const struct json *v)
 {
 	return v->type == JSON_STRING ? set_effort(f, v->str) : front_wrong_type(f, v, "a string");
 }
@@ -397,11 +397,11 @@ static const struct detail_member members[] = {
 	{"n", CHAT_PARAM_CHOICES, NULL},
 	{"tools", CHAT_PARAM_TOOLS, openai_read_tools},
 	{"functions", CHAT_PARAM_TOOLS, openai_read_tools},
-	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
-	{"function_call", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
+	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, openai_read_tool_choice},
+	{"function_call", CHAT_PARAM_TOOL_CHOICE, openai_read_tool_choice},
 	{"parallel_tool_calls", CHAT_PARAM_PARALLEL, read_parallel},
 	{"response_format", CHAT_PARAM_FORMAT, read_format},
-	{"reasoning_effort", CHAT_PARAM_REASONING, read_effort},
+	{"reasoning_effort", CHAT_PARAM_REASONING, openai_read_effort},
 	{"reasoning", CHAT_PARAM_REASONING, read_reasoning},
 	{"user", CHAT_PARAM_USER, read_user},
 	{"logprobs", CHAT_PARAM_LOGPROBS, NULL},

@@ -191,6 +191,9 @@ int events_say(struct arena *a, struct chat_events *list, const struct chat_even
 /* Text, parts and judged of an answer from the events of its message. */
 int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret); /* 0 or E_TOOBIG */
 
+struct responses_items;
+void responses_items_free(struct responses_items *items); /* NULL is fine */
+
 /* --- openai, in several files --- */
 
 int openai_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
@@ -201,6 +204,8 @@ int openai_encode_event(struct encode_state *s, struct buf *out, const struct ch
 int openai_encode_error(struct buf *out, const struct api_error *e);
 int openai_encode_stream_error(struct buf *out, const struct api_error *e);
 int openai_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
+int openai_read_tool_choice(struct front *f, const struct json *v);
+int openai_read_effort(struct front *f, const struct json *v);
 /* The parts of messages that have a node in OpenAI's form. */
 int openai_message_parts(struct front *f, struct chat_message *messages, size_t n);
 /* Definitions of tools, which Ollama has in the same form. */
