@@ -8,6 +8,8 @@
 #   make SAN=address,undefined unit             make SAN=thread unit-threaded
 #   make fuzz T=http_head SECS=60               make bench      beside nginx (ARGS=--json)
 #   make bench-promises  lookups, log, rollback (ARGS=--smoke)
+#   make bench-latency   one connection           make bench-streams   10,000 open at once, and memory
+#   make bench-scaling   two loops and one        make bench-soak      half an hour (ARGS=5: minutes)
 #   V=1: commands as they run                   CC=clang        another compiler, build/clang-release
 
 CC      ?= gcc
@@ -52,7 +54,9 @@ endif
 endif
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# Of these only the headers: core/base/late.h loads them when they are first needed.
+LATE   := libcurl libpq
+PKG_LIBS   := $(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)) 2>/dev/null)
 COMMON   = -D_GNU_SOURCE -Isrc -I. -Itests -MMD -MP -fno-common -fstack-protector-strong $(WARN) $(PKG_CFLAGS) $(CFLAGS) \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CFLAGS   = -std=gnu17 -include core/base/banned.h $(CWARN) $(COMMON)
@@ -80,7 +84,7 @@ ifneq ($(DEPS_FIRST),ok)
 $(error packages are missing: install them as root with `make deps DEPS=$(NEEDS)`)
 endif
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)) 2>/dev/null)
 endif
 
 $B/muster: $B/src/app/daemon/main.o $B/libmuster.a
@@ -129,6 +133,11 @@ bench: $B/muster
 bench-promises: $B/muster
 	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/promises.py $(ARGS)
 
+bench-latency: $B/muster
+	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/proxy/run.py --latency $(ARGS)
+bench-streams bench-scaling bench-soak: bench-%: $B/muster
+	@MUSTER_BIN=$(abspath $B/muster) $(PYTHON) tests/bench/$*/run.py $(ARGS)
+
 fuzz:
 	@mkdir -p build/fuzz
 	$(MAKE) CC=clang CONFIG=fuzz-lib CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' build/fuzz-lib/libmuster.a
@@ -151,6 +160,6 @@ tidy:
 clean:
 	rm -rf build
 
-.PHONY: all lib run deps unit unit-threaded behaviour test test-clients bench bench-promises fuzz check check-format check-layers check-headers tidy clean
+.PHONY: all lib run deps unit unit-threaded behaviour test test-clients bench bench-promises bench-latency bench-streams bench-scaling bench-soak fuzz check check-format check-layers check-headers tidy clean
 .PRECIOUS: $B/%.o
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -9,6 +9,7 @@
 
 #include "app/cli/cli_internal.h"
 #include "core/base/clock.h"
+#include "core/base/libcurl.h"
 
 #define KEY_MAX_BYTES 1024
 #define ANSWER_LIMITS                                  \
@@ -125,10 +126,13 @@ int cli_connect(struct cli *c)
 				   .actor = actor(who, sizeof(who)),
 				   .max_answer_bytes = CLI_MAX_BODY,
 				   .timeout_ms = (long)args_duration_ms(&c->args, "timeout", 0)};
+	struct err err = {0};
 	int rc = 0;
 
 	if (c->client)
 		return 0;
+	if (libcurl_load(&err))
+		return cli_fail(c, NULL, "%s", err.text);
 	if (key_file && !c->api_key)
 		rc = read_key(c, key_file);
 	if (rc)

@@ -9,6 +9,7 @@
 #include "app/daemon/daemon.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/base/libcurl.h"
 #include "core/http/url.h"
 
 #define TICK_MS 1000
@@ -189,6 +190,8 @@ int daemon_check_alerts(struct daemon *d, const struct config *c, struct err *er
 	struct daemon_alerts_options options;
 	int rc = make_options(d, c, &options, err);
 
+	if (!rc && options.o.n_receivers)
+		rc = libcurl_load(err);
 	release_secrets(&options.secrets);
 	return rc;
 }
@@ -198,10 +201,9 @@ void daemon_configure_alerts(struct daemon *d)
 	struct daemon_alerts_options options;
 	struct err err = {0};
 
-	if (make_options(d, &d->config, &options, &err)) /* the files have changed since they were checked */
+	if (make_options(d, &d->config, &options, &err) || /* the files have changed since they were checked */
+	    alerts_configure(d->alerts, &options.o, &err))
 		log_error(&d->log, "alerts go on as they were: %s", err.text);
-	else
-		alerts_configure(d->alerts, &options.o);
 	release_secrets(&options.secrets);
 }
 

@@ -40,6 +40,15 @@ struct data_loop {
 	bool drained;
 };
 
+/* memory.c: when what is free was given back to the kernel. */
+struct daemon_memory {
+	struct timer timer;
+	uint64_t seen, done_at; /* events, at the last look and when it was done */
+	unsigned quiet;		/* looks in a row */
+	bool done, under_way;
+	bool asked; /* the loops, to give back theirs first */
+};
+
 struct daemon {
 	struct config config;
 	const char *config_path; /* NULL: no file */
@@ -84,6 +93,7 @@ struct daemon {
 	int64_t database_ok_ms;		     /* monotonic: when the database answered last */
 	struct alert_traffic *alert_traffic; /* GATEWAY_SLOTS */
 	bool alerts_sync, alerts_lead;	     /* a job records them; as the leader */
+	struct daemon_memory memory;
 	struct leader leader;
 	struct leader_answer leader_answer; /* the job's, while there is one */
 	bool leader_asks;		    /* there is one */
@@ -152,6 +162,8 @@ void daemon_leave(struct daemon *d);		      /* control loop: no more of it */
 void daemon_watch_leader(struct daemon *d);	      /* control loop: from now on it leads, or wants to */
 /* Control loop: whether this daemon may do now what only one may; *ret_lease is what its writes are guarded with. */
 bool daemon_leads(const struct daemon *d, struct lease *ret_lease);
+/* memory.c */
+void daemon_watch_memory(struct daemon *d); /* control loop: from now on memory is given back in quiet times */
 /* demo.c */
 int daemon_seed_demo(struct daemon *d, struct err *err);
 void daemon_print_banner(const struct daemon *d, int64_t ready_ms);

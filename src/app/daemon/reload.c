@@ -93,12 +93,12 @@ int daemon_make_settings(struct daemon *d, const struct config *c, struct gatewa
 		.endpoints = endpoints,
 		.guardrails = c->guardrails_enabled,
 		.history = c->history_enabled,
+		.tls = d->client_tls,
 		.asks_for_keys = config_open_address(c) != NULL,
 		.max_exchanges = c->limits_exchanges,
 		.idempotency_window_ms = c->limits_idempotency_window_ms,
 	};
 
-	(void)d;
 	for (size_t i = 0; i < c->fallback_endpoints.n && i < CONFIG_MAX_ENDPOINTS; i++)
 		endpoints[src.n_endpoints++] =
 			(struct gateway_endpoint){slice_from(c->fallback_endpoints.item[i].use_case),

@@ -170,6 +170,7 @@ static void watch(struct daemon *d)
 	daemon_watch_lending(d);
 	daemon_watch_retention(d);
 	daemon_watch_alerts(d);
+	daemon_watch_memory(d);
 }
 
 static int run(struct daemon *d)

@@ -80,14 +80,10 @@ static int open_store(struct daemon *d, struct err *err)
 
 /* --- loops --- */
 
-static int client_options(struct daemon *d, struct http_client_options *o, struct err *err)
+static void client_options(struct daemon *d, struct http_client_options *o)
 {
-	const char *ca = d->config.tls_ca_file[0] ? d->config.tls_ca_file : NULL;
-	int rc = d->client_tls ? 0 : tls_client_new(ca, &d->client_tls, err);
-
 	http_client_options_init(o);
 	o->tls = d->client_tls;
-	return rc;
 }
 
 static void server_options(struct daemon *d, struct http_server_options *o)
@@ -116,10 +112,8 @@ static int make_loop(struct daemon *d, size_t i, struct loop *loop, struct err *
 				     .control = daemon_on_control,
 				     .control_arg = l};
 	struct http_handler handler = {.on_request = gateway_on_request, .on_refused = gateway_on_refused};
-	int rc = client_options(d, &go.client, err);
 
-	if (rc)
-		return rc;
+	client_options(d, &go.client);
 	l->daemon = d;
 	l->loop = loop;
 	snprintf(l->name, sizeof(l->name), loop == d->control ? "control" : "%zu", i);
@@ -242,6 +236,14 @@ static int start_shipper(struct daemon *d, struct err *err)
 	return shipper_start(d->spool, d->store, &o, &d->shipper, err);
 }
 
+static int make_client_tls(struct daemon *d, struct err *err)
+{
+	int rc = tls_client_new(d->config.tls_ca_file[0] ? d->config.tls_ca_file : NULL, &d->client_tls, err);
+
+	d->prepare.tls = d->client_tls;
+	return rc;
+}
+
 static int make_tls(struct daemon *d, struct err *err)
 {
 	if (!d->config.tls_cert_file[0])
@@ -352,11 +354,11 @@ static int seed(struct daemon *d, struct err *err)
 
 int daemon_start(struct daemon *d, struct err *err)
 {
-	static start_step *const order[] = {data_directory,	 open_spool,  open_store,    first_settings,
-					    make_control,	 make_tls,    start_sim,     make_loops,
-					    load_registry,	 check_keys,  start_shipper, daemon_make_rollout,
-					    daemon_make_lending, make_admin,  seed,	     listen_all,
-					    daemon_make_alerts,	 start_loops, daemon_follow};
+	static start_step *const order[] = {data_directory,	 open_spool,	      open_store,  make_client_tls,
+					    first_settings,	 make_control,	      make_tls,	   start_sim,
+					    make_loops,		 load_registry,	      check_keys,  start_shipper,
+					    daemon_make_rollout, daemon_make_lending, make_admin,  seed,
+					    listen_all,		 daemon_make_alerts,  start_loops, daemon_follow};
 
 	raise_file_limit();
 	pthread_mutex_init(&d->settings_lock, NULL);

@@ -91,7 +91,7 @@ int alerts_start(struct store *store, const struct alerts_options *o, struct ale
 {
 	struct alerts *a = must_calloc(1, sizeof(*a));
 	uint64_t seed;
-	int rc;
+	int rc = 0;
 
 	a->store = store;
 	a->slot = must_calloc(ALERTS_MAX, sizeof(*a->slot));
@@ -101,7 +101,8 @@ int alerts_start(struct store *store, const struct alerts_options *o, struct ale
 	rng_seed(&a->rng, seed);
 	alert_rules_init(&a->rules, &o->rules);
 	set_options(a, o);
-	rc = alerts_send_start(a, err);
+	if (a->n_receivers)
+		rc = alerts_send_start(a, err);
 	if (rc)
 		alerts_free(a);
 	else
@@ -160,11 +161,14 @@ static void move_deliveries(struct alerts *a, const struct receiver *old, size_t
 	}
 }
 
-void alerts_configure(struct alerts *a, const struct alerts_options *o)
+int alerts_configure(struct alerts *a, const struct alerts_options *o, struct err *err)
 {
 	struct receiver old[ALERT_RECEIVERS_MAX];
 	size_t n_old;
+	int rc = o->n_receivers && !a->has_thread ? alerts_send_start(a, err) : 0;
 
+	if (rc)
+		return rc;
 	pthread_mutex_lock(&a->lock);
 	n_old = a->n_receivers;
 	memcpy(old, a->receiver, sizeof(old));
@@ -186,6 +190,7 @@ void alerts_configure(struct alerts *a, const struct alerts_options *o)
 	for (size_t i = 0; i < n_old; i++)
 		release_receiver(&old[i]);
 	alerts_wake(a);
+	return 0;
 }
 
 const struct delivery_rules *alerts_rules_of(const struct alerts *a, const struct receiver *r)

@@ -38,8 +38,8 @@ int alerts_start(struct store *store, const struct alerts_options *o, struct ale
 void alerts_stop(struct alerts *a);
 /* NULL is fine. No call may be under way. */
 void alerts_free(struct alerts *a);
-/* New options: what a receiver of the same name was told stays known. */
-void alerts_configure(struct alerts *a, const struct alerts_options *o);
+/* New options: what a receiver of the same name was told stays known.  On failure everything is as it was. */
+int alerts_configure(struct alerts *a, const struct alerts_options *o, struct err *err);
 
 /* --- control loop --- */
 /* f without what comes from the database: deployments are filled in here. */

@@ -69,7 +69,7 @@ struct alerts {
 
 	/* the sending thread's */
 	pthread_t thread;
-	bool has_thread;
+	_Atomic bool has_thread; /* since there was a receiver; multi is there then */
 	CURLM *multi;
 	struct transfer *transfers;
 	struct rng rng;
@@ -83,6 +83,6 @@ bool alerts_is_for(const struct alert *alert, const struct receiver *r);
 /* record.c: one alert as a row; texts in the arena. */
 int alerts_row_locked(struct alerts *a, size_t i, struct arena *arena, struct alert_row *ret);
 /* send.c */
-int alerts_send_start(struct alerts *a, struct err *err);
-void alerts_send_end(struct alerts *a); /* waits for the thread */
+int alerts_send_start(struct alerts *a, struct err *err); /* once, and before there is a receiver to send to */
+void alerts_send_end(struct alerts *a);			  /* waits for the thread */
 void alerts_wake(struct alerts *a);

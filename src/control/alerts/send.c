@@ -10,6 +10,7 @@
 #include "control/alerts/alerts_internal.h"
 #include "core/base/clock.h"
 #include "core/base/digest.h"
+#include "core/base/libcurl.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 #include "core/base/version.h"
@@ -453,14 +454,20 @@ static void *run(void *arg)
 
 void alerts_wake(struct alerts *a)
 {
-	curl_multi_wakeup(a->multi);
+	if (a->has_thread)
+		curl_multi_wakeup(a->multi);
 }
 
 int alerts_send_start(struct alerts *a, struct err *err)
 {
+	int rc = libcurl_load(err);
+
+	if (rc)
+		return rc;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return err_set(err, E_IO, "libcurl cannot start");
-	a->multi = curl_multi_init();
+	if (!a->multi)
+		a->multi = curl_multi_init();
 	if (!a->multi)
 		return err_set(err, E_IO, "libcurl cannot start");
 	if (pthread_create(&a->thread, NULL, run, a))

@@ -13,6 +13,9 @@
 #define PG_PREPARED_MAX 64
 #define PG_OID_INT8 20
 
+/* libpq.c, before any call of libpq: E_UNSUPPORTED when it is not installed. */
+int libpq_load(struct err *err) MUST_CHECK;
+
 /* What a URL says. */
 struct pg_target {
 	char *shown; /* without password and options: for people */

@@ -150,6 +150,8 @@ int pg_target_parse(const char *where, struct pg_target *ret, struct err *err)
 		rc = option.n ? take_option(&t, option, &url, err) : 0;
 	if (!rc && buf_failed(&url))
 		rc = err_set(err, E_TOOBIG, "the URL of the database is too long");
+	if (!rc)
+		rc = libpq_load(err);
 	if (!rc && !(t.options = PQconninfoParse(buf_cstr(&url), NULL)))
 		rc = err_set(err, E_INVALID,
 			     "%s: this URL, or an option of it, is not one that libpq knows; " HOW_TO_SAY, t.shown);

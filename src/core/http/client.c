@@ -341,6 +341,11 @@ void http_client_free(struct http_client *c)
 	free(c);
 }
 
+void http_client_give_back(struct http_client *c)
+{
+	bufpool_release(&c->bufs);
+}
+
 const struct http_client_stats *http_client_stats(const struct http_client *c)
 {
 	return &c->stats;

@@ -556,6 +556,26 @@ int http_parse_response(struct slice in, size_t seen, struct http_head *ret, str
 	return check_framing(&c);
 }
 
+static void move_slice(struct slice *s, const char *from, const char *to)
+{
+	if (s->p)
+		s->p = to + (s->p - from);
+}
+
+void http_head_move(struct http_head *h, const char *from, const char *to)
+{
+	move_slice(&h->method_name, from, to);
+	move_slice(&h->target, from, to);
+	move_slice(&h->path, from, to);
+	move_slice(&h->query, from, to);
+	move_slice(&h->reason, from, to);
+	move_slice(&h->content_coding, from, to);
+	for (size_t i = 0; i < h->n_headers; i++) {
+		move_slice(&h->header[i].name, from, to);
+		move_slice(&h->header[i].value, from, to);
+	}
+}
+
 struct slice http_header(const struct http_head *h, const char *name)
 {
 	struct slice want = slice_from(name);

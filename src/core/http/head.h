@@ -59,6 +59,8 @@ struct http_head {
 int http_parse_request(struct slice in, size_t seen, struct http_head *ret, struct err *err);
 int http_parse_response(struct slice in, size_t seen, struct http_head *ret, struct err *err);
 
+/* The bytes have moved: what pointed into those at `from` points into those at `to`. */
+void http_head_move(struct http_head *h, const char *from, const char *to);
 /* Value of the first header of that name (lower case literal), or absent. */
 struct slice http_header(const struct http_head *h, const char *name);
 const char *http_reason(int status);		  /* "Not Found"; "" when unknown */

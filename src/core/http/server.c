@@ -331,10 +331,21 @@ void http_server_set_tls(struct http_server *s, struct tls_context *tls)
 	tls_context_free(old);
 }
 
-void http_server_free(struct http_server *s)
+void http_server_give_back(struct http_server *s)
 {
 	struct exchange *x;
 
+	while ((x = s->free_x)) {
+		s->free_x = x->next;
+		arena_release(&x->pub.arena);
+		free(x);
+	}
+	s->n_free_x = 0;
+	bufpool_release(&s->bufs);
+}
+
+void http_server_free(struct http_server *s)
+{
 	if (!s)
 		return;
 	close_listeners(s);
@@ -346,12 +357,7 @@ void http_server_free(struct http_server *s)
 	while (s->gone)
 		conn_exchange_complete(s->gone);
 	timer_cancel(s->loop, &s->drain_timer);
-	while ((x = s->free_x)) {
-		s->free_x = x->next;
-		arena_release(&x->pub.arena);
-		free(x);
-	}
-	bufpool_release(&s->bufs);
+	http_server_give_back(s);
 	free(s);
 }
 

@@ -76,6 +76,7 @@ struct http_handler {
 
 struct http_server_stats {
 	struct counter accepted, open, requests, refused, aborted, received_bytes, sent_bytes, send_queue_full;
+	struct counter ended; /* exchanges, however they did */
 };
 
 int http_server_new(struct loop *l, const struct http_server_options *o, const struct http_handler *h,
@@ -100,7 +101,8 @@ void http_server_set_tls(struct http_server *s, struct tls_context *tls);
  * loop when no connection is left, or after limit_ms, when what is left has been cut off.
  */
 void http_server_drain(struct http_server *s, int64_t limit_ms, loop_fn *on_drained, void *arg);
-void http_server_free(struct http_server *s);					/* after draining */
+void http_server_free(struct http_server *s);	   /* after draining */
+void http_server_give_back(struct http_server *s); /* on the loop's thread: what it keeps for the next requests */
 const struct http_server_stats *http_server_stats(const struct http_server *s); /* any thread */
 
 /*

@@ -117,6 +117,7 @@ static void exchange_end(struct conn *c)
 	if (x->pub.ops && x->pub.ops->on_free)
 		x->pub.ops->on_free(&x->pub);
 	c->x = NULL;
+	counter_add(&s->stats.ended, 1);
 	if (s->n_free_x < FREE_EXCHANGES) {
 		arena_reset(&x->pub.arena);
 		x->next = s->free_x;
@@ -147,7 +148,16 @@ static void next_request(struct conn *c)
 	size_t rest = c->n_in - c->next_at;
 
 	if (rest) {
-		memmove(c->in, c->in + c->next_at, rest);
+		char *from = c->in, *to = from;
+
+		if (c->in_cap < CONN_BUF_BYTES) { /* what a small request stood in: no room for another */
+			to = bufpool_get(&c->server->bufs);
+			c->in_cap = CONN_BUF_BYTES;
+		}
+		memmove(to, from + c->next_at, rest);
+		if (to != from)
+			free(from);
+		c->in = to;
 		c->n_in = rest;
 		c->next_at = c->seen = 0;
 	} else if (c->in) {

@@ -2,13 +2,15 @@
 /*
  * Receiving requests: bytes into the connection's buffer, head, body, hand-over to the handler, and refusals.
  *
- * What would break it: moving the bytes of a head once it was parsed (its slices point there).  That is why a body that
- * does not fit beside its head gets memory of its own.
+ * What would break it: moving the bytes of a head once the handler has seen it (its slices point there).  That is why a
+ * body that does not fit beside its head gets memory of its own.
  */
 #include "core/http/server_internal.h"
 
 #include <assert.h>
 
+#define SMALL_BYTES ((size_t)4096) /* head and body */
+#define SMALL_ROOM ((size_t)64)	   /* to hear that the client leaves, and for the first bytes of what comes too early */
 #define CHUNKED_ROOM_MIN ((size_t)2048) /* less than this for raw chunks: the body moves out of the buffer */
 
 static void take_buffer(struct conn *c)
@@ -91,11 +93,31 @@ void conn_refuse(struct conn *c, int status, const char *why)
 
 /* --- the way of a request: each step returns true when the next one can be taken at once --- */
 
+/* The connection's buffer goes back to the pool: a small request moves to memory of its own size, where it may stay for
+ * as long as its answer is a stream. */
+static void move_small(struct conn *c)
+{
+	size_t cap = c->n_in + SMALL_ROOM;
+	char *p;
+
+	if (!c->n_body || c->in_cap != CONN_BUF_BYTES || c->n_in > SMALL_BYTES || c->next_at < c->n_in)
+		return;
+	p = malloc(cap + HTTP_BODY_PADDING);
+	if (!p)
+		abort();
+	memcpy(p, c->in, c->n_in);
+	http_head_move(&c->x->pub.head, c->in, p);
+	bufpool_put(&c->server->bufs, c->in);
+	c->in = p;
+	c->in_cap = cap;
+}
+
 static bool dispatch(struct conn *c)
 {
 	struct http_server *s = c->server;
 	struct exchange *x = c->x;
 
+	move_small(c);
 	x->pub.body = (struct slice){body_start(c), c->n_body};
 	x->pub.is_head_request = x->pub.head.method == HTTP_HEAD;
 	c->close_after = !x->pub.head.keep_alive;

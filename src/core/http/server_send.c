@@ -101,7 +101,8 @@ void conn_send(struct conn *c, struct iovec *iov, int n)
 		sent = (size_t)r;
 	}
 	if (LIKELY(sent == pending + total)) {
-		c->out.at = c->out.n = 0;
+		if (c->out.p) /* a stream needs it for its head, and then for a slow reader */
+			sendq_release(&c->out);
 		return;
 	}
 	if (pending) {

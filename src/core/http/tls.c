@@ -11,14 +11,16 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/http/sock_internal.h"
 
 struct tls_context {
 	_Atomic unsigned refs;
-	SSL_CTX *ctx;
 	bool server;
+	pthread_once_t made;
+	SSL_CTX *ctx; /* a client's: NULL until the first connection needs it */
 };
 
 /* The innermost reason that OpenSSL gives, in words. */
@@ -32,7 +34,7 @@ static const char *tls_reason(void)
 	return text ? text : "unknown reason";
 }
 
-static struct tls_context *context_new(const SSL_METHOD *method, bool server)
+static struct tls_context *context_new(bool server)
 {
 	struct tls_context *t = calloc(1, sizeof(*t));
 
@@ -40,7 +42,13 @@ static struct tls_context *context_new(const SSL_METHOD *method, bool server)
 		abort();
 	atomic_init(&t->refs, 1);
 	t->server = server;
-	t->ctx = SSL_CTX_new(method);
+	t->made = PTHREAD_ONCE_INIT;
+	return t;
+}
+
+static void make(struct tls_context *t)
+{
+	t->ctx = SSL_CTX_new(t->server ? TLS_server_method() : TLS_client_method());
 	if (!t->ctx)
 		abort();
 	SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
@@ -48,19 +56,40 @@ static struct tls_context *context_new(const SSL_METHOD *method, bool server)
 					 SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF); /* tickets do it, and need no memory here */
 	SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	return t;
 }
 
-int tls_client_new(const char *ca_file, struct tls_context **ret, struct err *err)
+static void make_client(struct tls_context *t)
 {
 	static const unsigned char alpn[] = "\x08http/1.1";
-	struct tls_context *t = context_new(TLS_client_method(), false);
 
-	ERR_clear_error();
+	make(t);
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_alpn_protos(t->ctx, alpn, sizeof(alpn) - 1);
 	if (SSL_CTX_set_default_verify_paths(t->ctx) != 1)
 		ERR_clear_error(); /* a system without certificates: ca_file may be all there is */
+}
+
+/* What pthread_once() calls has no argument. */
+static _Thread_local struct tls_context *being_made;
+
+static void make_client_once(void)
+{
+	make_client(being_made);
+}
+
+void tls_client_prepare(struct tls_context *t)
+{
+	being_made = t;
+	(void)pthread_once(&t->made, make_client_once); /* cannot fail */
+}
+
+int tls_client_new(const char *ca_file, struct tls_context **ret, struct err *err)
+{
+	struct tls_context *t = context_new(false);
+
+	ERR_clear_error();
+	if (ca_file)
+		tls_client_prepare(t);
 	if (ca_file && SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL) != 1) {
 		err_set(err, E_INVALID, "cannot read certificates from '%s': %s", ca_file, tls_reason());
 		tls_context_free(t);
@@ -86,9 +115,10 @@ static int choose_http(SSL *ssl, const unsigned char **out, unsigned char *n_out
 
 int tls_server_new(const char *cert_file, const char *key_file, struct tls_context **ret, struct err *err)
 {
-	struct tls_context *t = context_new(TLS_server_method(), true);
+	struct tls_context *t = context_new(true);
 
 	ERR_clear_error();
+	make(t);
 	SSL_CTX_set_alpn_select_cb(t->ctx, choose_http, NULL);
 	if (SSL_CTX_use_certificate_chain_file(t->ctx, cert_file) != 1) {
 		err_set(err, E_INVALID, "cannot use the certificate '%s': %s", cert_file, tls_reason());
@@ -140,8 +170,11 @@ static int expect_host(SSL *ssl, const char *host)
 
 SSL *tls_open(struct tls_context *t, int fd, const char *host)
 {
-	SSL *ssl = SSL_new(t->ctx);
+	SSL *ssl;
 
+	if (!t->server)
+		tls_client_prepare(t);
+	ssl = SSL_new(t->ctx);
 	if (!ssl)
 		abort();
 	if (SSL_set_fd(ssl, fd) != 1 || (!t->server && (!host || expect_host(ssl, host) != 1))) {

@@ -32,6 +32,7 @@ struct gateway_settings_source {
 	const struct gateway_endpoint *endpoints; /* hardcoded: what serves when no model does */
 	size_t n_endpoints;
 	struct gateway_series *series;	/* or NULL; as in gateway_prepare_arg */
+	struct tls_context *tls;	/* the same */
 	const struct gateway_key *keys; /* of auth.key_file: they may do everything */
 	size_t n_keys;
 	bool asks_for_keys; /* where there are none at all, nobody may call; else everybody */
@@ -57,6 +58,7 @@ struct gateway_prepare_arg {
 	struct gateway_series *series;	    /* or NULL: all models are counted together */
 	struct gateway_limits *limits;	    /* or NULL: every snapshot begins with full rates */
 	struct gateway_memory *memory;	    /* or NULL: every snapshot begins without knowing its upstreams */
+	struct tls_context *tls;	    /* the clients', made ready when an upstream asks for it; or NULL */
 };
 struct gateway_memory *gateway_memory_new(void); /* of upstreams, from one snapshot to the next */
 void gateway_memory_free(struct gateway_memory *m);
@@ -109,6 +111,7 @@ struct gateway_options {
 };
 struct gateway *gateway_new(const struct gateway_options *o);
 void gateway_free(struct gateway *g);
+void gateway_give_back(struct gateway *g); /* on the loop: what it keeps for the next requests */
 /* On the loop's thread: what requests from now on see. Both are borrowed: references are taken. */
 void gateway_set_snapshot(struct gateway *g, struct snapshot *s);
 void gateway_set_settings(struct gateway *g, struct gateway_settings *s);

@@ -12,6 +12,8 @@
 
 static int copy_endpoints(struct gateway_settings *s, const struct gateway_settings_source *src, struct err *err)
 {
+	const struct gateway_prepare_arg arg = {.tls = src->tls};
+
 	s->endpoints = ARENA_ARRAY(&s->arena, struct settings_endpoint, src->n_endpoints + 1);
 	if (!s->endpoints)
 		return err_set(err, E_TOOBIG, "too many fallback endpoints: %zu", src->n_endpoints);
@@ -24,7 +26,7 @@ static int copy_endpoints(struct gateway_settings *s, const struct gateway_setti
 		e->url = arena_slice(&s->arena, src->endpoints[i].url);
 		config.endpoint = e->url;
 		rc = target_init(&s->arena, &e->target,
-				 &(struct target_source){SLICE_LIT("generate"), &config, e->use_case, NULL}, err);
+				 &(struct target_source){SLICE_LIT("generate"), &config, e->use_case, &arg}, err);
 		if (rc) {
 			err_prefix(err, "fallback.endpoints." SLICE_FMT, SLICE_ARG(e->use_case));
 			return rc;

@@ -10,6 +10,7 @@ struct guard_scratch {
 	struct run run;
 	uint64_t *memory; /* of the run */
 	size_t memory_bytes;
+	unsigned char window[GUARD_WINDOW]; /* of streams */
 };
 
 struct guard_scratch *guard_scratch_new(void)
@@ -42,6 +43,12 @@ size_t guard_scratch_bytes(const struct guard_scratch *s)
 struct pattern_scratch *scratch_patterns(struct guard_scratch *s)
 {
 	return s->patterns;
+}
+
+struct run *scratch_run(struct guard_scratch *s, unsigned char **ret_window)
+{
+	*ret_window = s->window;
+	return &s->run;
 }
 
 void guard_result_init(struct guard_result *r)

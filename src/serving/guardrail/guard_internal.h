@@ -98,7 +98,7 @@ struct literal_cursor {
 	uint8_t ws_run; /* white space bytes before pos, at most GUARD_MAX_WS_RUN */
 };
 
-/* Where one text stands.  Lives in the scratch for whole texts, in the stream for streams. */
+/* Where one text stands.  Lives in the scratch while it is judged. */
 struct run {
 	const struct guard_policy *policy;
 	const struct engine *engine;
@@ -116,13 +116,16 @@ struct run {
 	void *pattern_stream;	/* of the expressions without a bound, see pattern.c */
 	uint64_t *pii_cursor;	/* per pii rule: what is before it is decided */
 	uint64_t *last_end;	/* per rule: end of its last hit */
-	size_t n_picks;
+	size_t n_picks, n_masked;
+	/* From here on a stream keeps between two pieces what is in use, and no more. */
 	struct pick picks[GUARD_MAX_PICKS];
-	size_t n_masked;
-	struct {
+	struct masked {
 		uint64_t start, end;
 	} masked[GUARD_MAX_MASKED];
 };
+
+#define GUARD_PIECE 8192 /* bytes of a stream judged at once: what bounds the window */
+#define GUARD_WINDOW (GUARD_MAX_SPAN + GUARD_LOOK_BEHIND + GUARD_PIECE)
 
 /* run.c */
 size_t run_memory(const struct engine *e, size_t n_rules); /* bytes behind the arrays of a run */
@@ -157,6 +160,8 @@ void pattern_scratch_free(struct pattern_scratch *s);
 int pattern_scratch_fit(struct pattern_scratch *s, const struct pattern_set *set);
 size_t pattern_scratch_bytes(const struct pattern_scratch *s);
 struct pattern_scratch *scratch_patterns(struct guard_scratch *s);
+/* check.c: what a stream works in while a piece of it is judged; *ret_window has room for GUARD_WINDOW bytes. */
+struct run *scratch_run(struct guard_scratch *s, unsigned char **ret_window);
 
 /* pii.c */
 unsigned pii_kind_from_name(struct slice name); /* 0: unknown */

@@ -62,7 +62,7 @@ SERVER_CORE, LOAD_CORES = cores()
 def start(command, where, log, user=None, env=None):
     with open(log, "ab") as out:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user, env=env,
-                                preexec_fn=lambda: os.sched_setaffinity(0, where))
+                                preexec_fn=lambda: os.sched_setaffinity(0, where or os.sched_getaffinity(0)))
 
 
 def wait_for(port, process, what, log):
@@ -100,11 +100,12 @@ def cpu_ns(pid, thread=None):
     return total
 
 
-def call(port, method, path, body=None):
+def call(port, method, path, body=None, key=None):
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     if isinstance(body, dict):
         body = json.dumps(body)
-    c.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+    c.request(method, path, body, {**({"Content-Type": "application/json"} if body else {}),
+                                   **({"Authorization": f"Bearer {key}"} if key else {})})
     r = c.getresponse()
     answer = r.read()
     c.close()
@@ -116,6 +117,24 @@ def binary():
     if not os.access(path, os.X_OK):
         stop(f"{path} is missing: run make")
     return path
+
+
+def memory(pid):
+    """Of a process, in kB: what is resident, what of it is its own, and its descriptors."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return {**{name: int(re.search(rf"^{key}:\s+(\d+)", text, re.M).group(1))
+               for name, key in (("rss", "VmRSS"), ("anon", "RssAnon"))}, "fds": len(os.listdir(f"/proc/{pid}/fd"))}
+
+
+def quiet(pid, limit=30):
+    """Waits until the daemon has given back what it does not use: its memory has been the same for a while, or is not
+    going to be."""
+    seen, same, end = None, 0, time.monotonic() + limit
+    while same < 10 and time.monotonic() < end:
+        now = memory(pid)["rss"] // 64
+        same = same + 1 if now == seen else 0
+        seen = now
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager
@@ -201,6 +220,7 @@ class Postgres:
 
 class Daemon:
     """muster serve, with a model for each use case."""
+    key = None  # what its callers send, where it asks for one
 
     def __init__(self, folder, name, url=None, loops=1, more="", where=None, port=None):
         self.name, self.data, self.log = name, f"{folder}/{name}", f"{folder}/{name}.log"
@@ -221,7 +241,7 @@ class Daemon:
         self.process.wait(60)
 
     def api(self, method, path, body=None, want=(200, 201)):
-        status, answer = call(self.port, method, path, body)
+        status, answer = call(self.port, method, path, body, self.key)
         if status not in want:
             stop(f"{self.name}: {method} {path} answered {status}: {answer.decode()}")
         return json.loads(answer) if answer else None
@@ -271,7 +291,8 @@ def build(source, name):
 class Load:
     """load.c, at work: until .wait(), which gives what it saw in sum, or .stop()."""
 
-    def __init__(self, folder, port, path, body=None, connections=1, seconds=1.0, rate=0, keep=False, where=None):
+    def __init__(self, folder, port, path, body=None, connections=1, seconds=1.0, rate=0, keep=False, where=None,
+                 key=None):
         Load.n = getattr(Load, "n", 0) + 1
         self.file = f"{folder}/answers.{Load.n}" if keep else None
         command = [build(COMMON / "load.c", "load"), "-c", str(connections), "-d", str(seconds), "-p", path]
@@ -281,6 +302,8 @@ class Load:
             file = f"{folder}/body.{Load.n}"
             pathlib.Path(file).write_text(body if isinstance(body, str) else json.dumps(body, separators=(",", ":")))
             command += ["-m", "POST", "-b", file]
+        if key:
+            command += ["-h", f"Authorization: Bearer {key}"]
         if keep:
             command += ["-o", self.file]
         where = where or os.sched_getaffinity(0)

@@ -32,6 +32,8 @@ from bench import LOAD_CORES, ROOT, SERVER_CORE, binary, call, cpu_ns, family, f
 
 WORDS = ("The old lighthouse keeper wrote every evening about the weather, the passing ships and the birds that rested "
          "on the railing before they flew on across the bay. ")
+SINGLE = (("1 KB", 1024, False), ("32 KB", 32768, False), ("1 KB, streamed", 1024, True))  # of --latency
+SINGLE_TARGETS = {"off": 1.0, "on": 1.1}
 TARGETS = {"off": 0.85, "on": 1.4}  # of a request of 1 KB, answered whole
 
 
@@ -42,6 +44,8 @@ def arguments():
     p.add_argument("--seconds", type=float, default=4, help="of one server in one round (default 4)")
     p.add_argument("--bytes", type=int, default=1024, help="size of the request body (default 1024)")
     p.add_argument("--stream", action="store_true", help='ask for "stream": true')
+    p.add_argument("--latency", action="store_true",
+                   help="p50 and p99 at one connection instead, for 1 KB, 32 KB and a stream")
     p.add_argument("--only", help="comma-separated: nginx,off,on")
     p.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     p.add_argument("--smoke", action="store_true", help="a second or two, to see that the bench works")
@@ -319,6 +323,45 @@ def show(r):
               f"the loop alone {cell(q['loop'], '.2f')}")
 
 
+def measure_single(servers, upstream, folder, a, say):
+    """One connection, each kind of body by itself, the servers in turns: ratios are taken round by round."""
+    rows = []
+    for what, size, stream in SINGLE:
+        a.bytes, a.stream = size, stream
+        for s in servers:
+            s.body = make_body(folder, s.model, a)
+        check_answers(servers, upstream)
+        rounds = []
+        for i in range(a.rounds):
+            seen = {s.name: measure(s, a, 1) for s in servers}
+            seen["direct"] = load(upstream, servers[0].body, 1, a.seconds, lambda: "the upstream")
+            say(f"{what}, round {i}: " + ", ".join(f"{k} {v['p50_us']} us, {v['p99_us']}" for k, v in seen.items()))
+            rounds.append(seen)
+        rounds = rounds[1:] or rounds
+        row = {"what": what, "servers": {}}
+        for name in rounds[0]:
+            row["servers"][name] = one = {k: spread([r[name][k] for r in rounds]) for k in ("p50_us", "p99_us")}
+            if "nginx" in rounds[0] and name in SINGLE_TARGETS:
+                one["ratio"] = {k: spread([r[name][k] / r["nginx"][k] for r in rounds]) for k in ("p50_us", "p99_us")}
+        rows.append(row)
+    return rows
+
+
+def show_single(rows, a):
+    def cell(v, form):
+        return f"{v['median']:{form}} ({v['min']:{form}}..{v['max']:{form}})"
+
+    print(f"\none connection, {max(1, a.rounds - 1)} rounds of {a.seconds:g} s in turns; median (min..max)\n"
+          f"server under test on core {sorted(SERVER_CORE)}, load and upstream on {sorted(LOAD_CORES)}\n")
+    print(f"{'':16}{'':12}{'p50 us':20}{'p99 us':20}{'p50, ratio to nginx':24}p99, ratio to nginx")
+    for row in rows:
+        for name, o in row["servers"].items():
+            ratio = [cell(o["ratio"][k], ".2f") for k in ("p50_us", "p99_us")] if "ratio" in o else ["", ""]
+            print(f"{row['what']:16}{'muster ' + name if name in SINGLE_TARGETS else name:12}{cell(o['p50_us'], ',.0f'):20}"
+                  f"{cell(o['p99_us'], ',.0f'):20}{ratio[0]:24}{ratio[1]}".rstrip())
+    print("\ntargets: " + ", ".join(f"{k} at most {v} x nginx" for k, v in SINGLE_TARGETS.items()))
+
+
 def run(a, folder):
     say = (lambda *_: None) if a.json else (lambda t: print(t, file=sys.stderr, flush=True))
     upstream = free_port()
@@ -333,6 +376,8 @@ def run(a, folder):
         for name in [n for n in ("nginx", "off", "on") if n in a.only]:
             servers.append(make[name]())
             servers[-1].body = make_body(folder, servers[-1].model, a)
+        if a.latency:
+            return measure_single(servers, upstream, folder, a, say)
         check_answers(servers, upstream)
         for i in range(a.rounds):
             warm_up = i == 0 and a.rounds > 1
@@ -372,6 +417,8 @@ def main():
         r = run(a, folder)
     if a.json:
         print(json.dumps(r, indent=1))
+    elif a.latency:
+        show_single(r, a)
     else:
         show(r)
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon has in memory: libraries that it does not use are not there, and what it does not need it gives back."""
+import re
+import signal
+
+import muster as m
+
+LATE = ("libpq", "libcurl", "libgnutls", "libldap", "libkrb5")
+STREAMS = 100 if m.SANITIZED else 1000
+STREAM_BYTES = 64 << 10  # room for a machine that is busy: what is promised, tests/bench/streams measures
+
+
+def libraries(daemon):
+    with open("/proc/%d/maps" % daemon.process.pid) as f:
+        return {match.group(1) for match in re.finditer(r"/(lib[^/]+?)\.so", f.read())}
+
+
+def test_a_daemon_on_sqlite_has_neither_libpq_nor_libcurl(start_daemon):
+    daemon = start_daemon("", "--demo")
+    assert daemon.generate("foundation_layer").status == 200
+    assert not any(name.startswith(LATE) for name in libraries(daemon))
+
+
+def test_a_receiver_of_alerts_brings_libcurl(start_daemon):
+    daemon = start_daemon("alerts:\n  receivers:\n    there: {url: http://127.0.0.1:9/}\n")
+    assert "libcurl" in libraries(daemon)
+    assert "libpq" not in libraries(daemon)
+
+
+def test_a_reload_that_names_a_receiver_brings_libcurl(start_daemon):
+    daemon = start_daemon("log:\n  level: info\n")
+    assert "libcurl" not in libraries(daemon)
+    with open(daemon.directory + "/muster.yaml", "a") as f:
+        f.write("alerts:\n  receivers:\n    there: {url: http://127.0.0.1:9/}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    m.eventually(lambda: "libcurl" in libraries(daemon), "libcurl in the process")
+
+
+def begin(connection, request):
+    connection.begin_stream()
+    connection.event(m.chunk("The ship ", role="assistant"))
+
+
+def test_many_streams_all_live_and_their_memory_comes_back(start_daemon, make_upstream):
+    daemon = start_daemon("", "--loops", "2")
+    upstream = make_upstream(begin)
+    use_case = daemon.name()
+    daemon.register(use_case, upstream)
+    before = daemon.rss()
+    streams = [daemon.chat_stream(use_case) for _ in range(STREAMS)]
+    assert all(m.chat_text([s.event()]) == "The ship " for s in streams)
+    opened = daemon.rss()
+    for request in upstream.requests:
+        c = request.connection
+        c.event(m.chunk("sails on."))
+        c.event(m.chunk(finish="stop"))
+        c.event("[DONE]")
+        c.end_stream()
+    for s in streams:
+        assert m.chat_text(s.events()) == "sails on."
+        s.close()
+    if not m.SANITIZED:  # whose memory is its own
+        assert opened - before < STREAM_BYTES * STREAMS
+        m.eventually(lambda: daemon.rss() < 1.5 * before, "memory that is given back")
