@@ -48,7 +48,8 @@ static char *bytes_of(struct held *h)
 static bool says_something(const struct chat_event *event)
 {
 	return event->type != CHAT_EVENT_NONE && event->type != CHAT_EVENT_START &&
-	       event->type != CHAT_EVENT_PART_START && event->type != CHAT_EVENT_PART_END;
+	       event->type != CHAT_EVENT_PART_START && event->type != CHAT_EVENT_PART_END &&
+	       event->type != CHAT_EVENT_USAGE;
 }
 
 static bool ends_something(const struct chat_event *event)

@@ -439,6 +439,8 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
 	if (!w.n_candidates && !blocked)
 		return err_set(err, E_INVALID, "the upstream's answer is no Gemini answer: it has no candidates");
+	if (!events.n && !w.reason && !blocked)
+		return err_set(err, E_INVALID, "the upstream's answer has nothing in it, not even a finishReason");
 	if (end_of(&w, blocked, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (finishReason '" SLICE_FMT "')",
 			       SLICE_ARG(w.reason->str));
