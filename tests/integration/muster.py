@@ -138,7 +138,8 @@ class Connection:
     def send(self, data):
         asked = ASKED.match(data)
         if asked:
-            self.asked.append(None if b"anthropic-version" in data else asked.group(1).decode("latin-1"))
+            others = b"anthropic-version" in data or b"x-goog-api-key" in data  # who gets lists of another protocol
+            self.asked.append(None if others else asked.group(1).decode("latin-1"))
         self.sock.sendall(data)
 
     def send_request(self, method, path, body=None, headers=None, version="1.1"):
