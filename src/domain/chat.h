@@ -117,6 +117,24 @@ struct chat_details {
 	struct slice user;
 };
 
+/* One of the texts that vectors are asked for. */
+struct chat_input {
+	struct slice text;	   /* absent when there are tokens */
+	const struct json *tokens; /* an array of the numbers of tokens, in place of a text */
+};
+
+/* What an embeddings request asks beyond its model. */
+struct chat_embed {
+	struct chat_input *input;
+	size_t n;
+	bool has_other;	    /* parts that are not text: vectors of the text alone would be others */
+	bool base64;	    /* vectors as little-endian 32-bit floats in base64 */
+	int64_t dimensions; /* 0: not said */
+	/* tokens in a body that name the model once more, as Gemini's do: for splicing */
+	struct slice *models;
+	size_t n_models;
+};
+
 #define CHAT_MAX_STOP 16
 
 struct chat_request {
@@ -138,6 +156,10 @@ struct chat_request {
 	size_t n_stop;
 	struct chat_text *judged; /* every text that guardrails judge: all but system and developer messages */
 	size_t n_judged;
+	bool loads;		      /* asks for no answer: whether the model is there.  It has no messages */
+	bool has_tokens;	      /* a part of it is tokens, which nobody here can read */
+	bool tokens_only;	      /* numbers of tokens stand where its texts may: nobody can judge them */
+	struct chat_embed *embed;     /* vectors are asked for; then there are no messages.  NULL: words are */
 	int64_t n_choices;	      /* asked for; 1 unless the caller says */
 	const struct json *root;      /* the whole body */
 	struct slice body;	      /* its bytes */
@@ -163,6 +185,13 @@ struct chat_usage {
 	int64_t reasoning_tokens;		   /* of the completion's */
 };
 
+/* A vector as the model wrote it: its numbers are never rounded on their way. */
+struct chat_vector {
+	struct slice numbers; /* a JSON array; absent: */
+	struct slice base64;  /* little-endian 32-bit floats */
+	size_t n;	      /* dimensions */
+};
+
 struct chat_answer {
 	struct slice id, model; /* what the upstream called itself */
 	struct slice text;	/* of the first choice */
@@ -177,6 +206,8 @@ struct chat_answer {
 	struct slice stop_sequence; /* CHAT_FINISH_STOP_SEQUENCE: which, when it is known */
 	struct chat_usage usage;
 	size_t n_choices;
+	struct chat_vector *vectors; /* of an embeddings request, in the order of its inputs */
+	size_t n_vectors;
 	struct chat_text *judged; /* every text in it: content, refusal, reasoning and tool arguments of every choice */
 	size_t n_judged;
 };

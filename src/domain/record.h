@@ -62,7 +62,9 @@ struct log_record {
 	bool guard_skipped;		/* nothing was checked */
 	struct record_violation violations[RECORD_MAX_VIOLATIONS];
 	size_t n_violations;
-	int64_t content_removed_us; /* when retention took the texts; 0: it did not.  Of records that were read */
+	/* Of records that were read: */
+	int64_t content_removed_us; /* when retention took the texts; 0: it did not */
+	struct slice content_error; /* one sentence: why the texts, which ought to be there, are not */
 };
 
 const char *record_status_name(enum record_status s);

@@ -87,4 +87,30 @@ def gemini_agent(c, r):
         c.reply(200, gemini.reply(*said))
 
 
-AGENTS = {"openai": openai, "anthropic": anthropic, "gemini": gemini_agent}
+def ollama(c, r):
+    """In answer to both of its calls."""
+    asked = r.json()
+    if r.path == "/api/generate":
+        said = [{"response": p} for p in pieces(TEXT if "suffix" not in asked else "between")]
+        joined = {"response": "".join(x["response"] for x in said)}
+    else:
+        results = [x["content"] for x in asked["messages"] if x["role"] == "tool"]
+        tool, text = think([x["function"]["name"] for x in asked.get("tools", ())], results[-1] if results else None,
+                           "format" in asked)
+        words = [{"tool_calls": [{"function": {"name": tool, "arguments": ARGS}}]}] if tool else \
+            [{"content": p} for p in pieces(text)]
+        said = [{"message": dict({"role": "assistant", "content": ""}, **w)} for w in words]
+        joined = said[0] if tool else {"message": {"role": "assistant", "content": text}}
+    end = {"done": True, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3}
+    if not asked.get("stream", True):
+        c.reply(200, dict({"model": "up"}, **joined, **end))
+        return
+    c.begin_stream("application/x-ndjson")
+    for one in said:
+        c.line(dict({"model": "up", "done": False}, **one))
+    last = {"response": ""} if r.path == "/api/generate" else {"message": {"role": "assistant", "content": ""}}
+    c.line(dict({"model": "up"}, **last, **end))
+    c.end_stream()
+
+
+AGENTS = {"ollama": ollama, "openai": openai, "anthropic": anthropic, "gemini": gemini_agent}

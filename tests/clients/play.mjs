@@ -7,7 +7,7 @@ export async function play(scenarios) {
     try {
       seen[name] = await scenarios[scenario](model);
     } catch (e) {
-      seen[name] = { threw: `${e?.name}: ${e?.message}`, status: e?.status ?? e?.statusCode ?? null, cause: String(e?.cause ?? '') };
+      seen[name] = { threw: `${e?.name}: ${e?.message}`, status: e?.status ?? e?.statusCode ?? e?.status_code ?? null, cause: String(e?.cause ?? '') };
     }
   }
   console.log(JSON.stringify(seen));

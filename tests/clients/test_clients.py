@@ -13,7 +13,7 @@ import muster as m
 from conftest import HERE
 
 CLIENTS = {  # and the protocol that it speaks
-    "google": "gemini", "vercel": "openai", "langchain": "openai", "openrouter": "openai",
+    "ollama": "ollama", "google": "gemini", "vercel": "openai", "langchain": "openai", "openrouter": "openai",
     "python_openai": "openai", "python_anthropic": "anthropic",
 }
 COMMON = ("whole", "stream", "tools", "toolstream", "object")
@@ -95,6 +95,10 @@ def jobs_of(client):
         yield "counted", "count", CLIENTS[client]
     if client in ("google", "python_anthropic", "python_openai"):
         yield "models", "models", "openai"
+    if client == "ollama":
+        for scenario, model in (("generate", "openai"), ("generate", "ollama"), ("fill", "ollama"), ("image", "openai"),
+                                ("models", "openai"), ("load", "openai"), ("missing", "nobody-knows-it")):
+            yield scenario + " " + model, scenario, model
     if client == "google":
         yield "chat", "chat", "openai"
     if client == "langchain":
@@ -131,7 +135,7 @@ def only(*names):
     return pytest.mark.parametrize("client", names, indirect=True)
 
 
-FINISHES = {"gemini": ("STOP",), "openai": ("stop",), "anthropic": ("end_turn",)}
+FINISHES = {"ollama": ("stop",), "gemini": ("STOP",), "openai": ("stop",), "anthropic": ("end_turn",)}
 
 
 def usage_of(name):
@@ -205,7 +209,7 @@ def test_a_guarded_stream_says_why_it_ended(client):
     assert got["text"] == "Take the " and got["finish"] == words.get(name, "content_filter"), got
 
 
-@only("google", "vercel", "langchain")
+@only("ollama", "google", "vercel", "langchain")
 def test_an_abort_frees_the_upstream(client):
     name, seen = client
     assert seen["abort"]["text"] == "begun" and seen["gone"], seen["abort"]
@@ -238,6 +242,25 @@ def test_models_are_listed(client):
         assert len(set(got["names"])) == len(got["names"]) > 10  # in pages of two
     else:
         assert {"openai", "sim@1.0"} <= set(got["ids"]) and got["one"] == "openai"
+
+
+@only("ollama")
+def test_completions_and_images(client):
+    seen = client[1]
+    for back in ("openai", "ollama"):
+        got = seen["generate " + back]
+        assert got == {"text": agents.TEXT, "streamed": agents.TEXT, "reason": "stop", "tokens": 10}, (back, got)
+    assert seen["fill ollama"] == "between"
+    assert seen["image openai"] == agents.TEXT
+
+
+@only("ollama")
+def test_what_there_is(client):
+    got = client[1]["models openai"]
+    assert {"openai", "sim@1.0"} <= set(got["names"]) and "openai" in got["running"], got
+    assert "completion" in got["can"] and got["version"][0].isdigit() and got["modified"], got
+    assert client[1]["load openai"] == ["load", "unload"]
+    assert client[1]["missing nobody-knows-it"]["status"] == 404, client[1]["missing nobody-knows-it"]
 
 
 @only("google")

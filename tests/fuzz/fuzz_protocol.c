@@ -10,8 +10,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct protocol *const protocols[] = {&protocol_openai, &protocol_ollama, &protocol_generate,
-						   &protocol_anthropic, &protocol_gemini};
+static const struct protocol *const protocols[] = {&protocol_openai,	&protocol_ollama, &protocol_generate,
+						   &protocol_anthropic, &protocol_gemini, &protocol_ollama_generate,
+						   &protocol_responses};
+static const struct protocol *const embeddings[] = {
+	&protocol_openai_embeddings, &protocol_gemini_embed,	  &protocol_gemini_embed_batch, &protocol_ollama_embed,
+	&protocol_ollama_embeddings, &protocol_openai_embeddings, &protocol_openai_embeddings};
+_Static_assert(COUNT_OF(protocols) == COUNT_OF(embeddings), "a number names one of each");
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};
 
@@ -41,6 +46,20 @@ static void parses(struct slice text)
 	assert(rc == 0 || rc == E_TOOBIG);
 }
 
+/* An answer that repeats what was asked is JSON, on one line. */
+static void repeat_request(const struct chat_request *r)
+{
+	const struct chat_answer said = {.text = SLICE_LIT("hi"), .finish = CHAT_FINISH_STOP};
+	struct answer_meta m = meta;
+
+	m.request = r;
+	buf_clear(&out);
+	if (protocol_responses.encode_answer(&out, &said, &m) < 0)
+		return;
+	assert(slice_chr(buf_slice(&out), '\n') < 0 && slice_chr(buf_slice(&out), '\r') < 0);
+	parses(buf_slice(&out));
+}
+
 static void use_request(const struct protocol *p, struct chat_request *r)
 {
 	const char *param;
@@ -54,13 +73,17 @@ static void use_request(const struct protocol *p, struct chat_request *r)
 		buf_append(&out, v[i].iov_base, v[i].iov_len);
 	if (n > 0 && !buf_failed(&out))
 		parses(buf_slice(&out));
+	repeat_request(r);
+	if (r->loads) /* no model is asked */
+		return;
 	if (protocol_complete(p, &arena, r, &param, NULL) < 0)
 		return;
-	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) { /* there are as many of both */
+		const struct protocol *back = r->embed ? embeddings[i] : protocols[i];
 		struct dropped_params dropped = {.n = 0};
 
 		buf_clear(&out);
-		if (protocols[i]->encode_request(&out, r, &params, &dropped) == 0)
+		if (back->encode_request && back->encode_request(&out, r, &params, &dropped) == 0)
 			parses(buf_slice(&out));
 	}
 }
@@ -76,7 +99,7 @@ static void request(const struct protocol *p, struct slice body)
 		return;
 	if (p->decode_request(&arena, root, body, &r, &param, &err) < 0)
 		return;
-	assert(r.n_messages > 0);
+	assert(r.embed ? r.embed->n > 0 : r.n_messages > 0 || r.loads);
 	inside(body, r.model_raw);
 	judged_inside(body, r.judged, r.n_judged);
 	use_request(p, &r);
@@ -99,6 +122,8 @@ static void answer(const struct protocol *p, struct slice body)
 	struct chat_answer a;
 	struct err err;
 
+	if (!p->decode_answer)
+		return;
 	(void)p->decode_error(&arena, parser, body);
 	if (p->decode_answer(&arena, parser, body, &a, &err) < 0)
 		return;
@@ -108,6 +133,14 @@ static void answer(const struct protocol *p, struct slice body)
 	buf_clear(&out);
 	if (a.text_raw.p && protocol_splice_text(&out, body, a.text_raw, SLICE_LIT("\"m\n")) == 0)
 		parses(buf_slice(&out));
+	for (size_t i = 0; i < COUNT_OF(embeddings) && p->embeds; i++) {
+		struct answer_meta m = meta;
+
+		m.base64 = a.n_vectors % 2 == 0;
+		buf_clear(&out);
+		if (embeddings[i]->encode_answer(&out, &a, &m) == 0)
+			parses(buf_slice(&out));
+	}
 	buf_clear(&out);
 	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
 		struct chat_events events = {0};
@@ -167,7 +200,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	arena_reset(&arena);
 	if (size < 1 || size > 64 * 1024)
 		return 0;
-	p = protocols[(data[0] & 16 ? 4 : data[0] & 3) % COUNT_OF(protocols)]; /* files of the corpus name them so */
+	/* files of the corpus name them so */
+	p = (data[0] & 32 ? embeddings
+			  : protocols)[data[0] & 16 ? (4 + (data[0] & 3)) % COUNT_OF(protocols) : data[0] & 3];
 	copy = arena_zalloc(&arena, size - 1 + JSON_PADDING);
 	if (!copy)
 		return 0;

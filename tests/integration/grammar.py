@@ -5,6 +5,9 @@ check(front, raw) refuses a stream whose order, members or terminator are not th
 reduces a stream or an answer to what was said, so that two protocols can be compared. It knows nothing of Muster.
 """
 import json
+import re
+
+import openai_spec
 
 
 class Broken(AssertionError):
@@ -106,11 +109,15 @@ def openai_stream(raw, usage=False):
         need(v.get("usage") is None, "usage in a chunk with a choice", v)
         for c in v["choices"]:
             choices.setdefault(c["index"], OpenAIChoice()).take(c)
-    if failed:
-        return
+    if not failed:
+        openai_complete(choices, ended, told or not usage)
+    openai_spec.stream("/v1/chat/completions", raw if isinstance(raw, bytes) else raw.encode())
+
+
+def openai_complete(choices, ended, told):
     need(ended, "no [DONE]")
     need(choices and all(c.finish for c in choices.values()), "a choice without an end")
-    need(told or not usage, "the usage that was asked for is missing")
+    need(told, "the usage that was asked for is missing")
     for c in choices.values():
         need(c.finish != "tool_calls" or c.calls, "tool_calls without a call")
         for call in c.calls:
@@ -130,6 +137,155 @@ def openai_answer(v):
         for call in message.get("tool_calls") or ():
             need(call["id"] and call["type"] == "function" and call["function"]["name"], "a broken call", call)
             need(isinstance(json.loads(call["function"]["arguments"]), dict), "arguments that are no object", call)
+    openai_spec.answer("/v1/chat/completions", 200, v)
+
+
+# --- OpenAI's responses ---
+
+RESPONSES_ENDS = {"response.completed": "completed", "response.incomplete": "incomplete", "response.failed": "failed"}
+# What begins a text of an item, says more of it, ends it, and ends its part; where its number stands, and all of it.
+RESPONSES_TEXTS = {
+    "output_text": ("response.content_part.added", "response.output_text.delta", "response.output_text.done",
+                    "response.content_part.done", "content_index", "text"),
+    "refusal": ("response.content_part.added", "response.refusal.delta", "response.refusal.done",
+                "response.content_part.done", "content_index", "refusal"),
+    "summary_text": ("response.reasoning_summary_part.added", "response.reasoning_summary_text.delta",
+                     "response.reasoning_summary_text.done", "response.reasoning_summary_part.done", "summary_index", "text"),
+}
+RESPONSES_IDS = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_"}
+
+
+def responses_item(item, status):
+    need(item["type"] in RESPONSES_IDS and item["id"].startswith(RESPONSES_IDS[item["type"]]), "an item of no kind", item)
+    need(item["status"] in status, "an item that stands elsewhere", item, status)
+    if item["type"] == "message":
+        need(item["role"] == "assistant" and isinstance(item["content"], list), "a broken message", item)
+    elif item["type"] == "function_call":
+        need(item["call_id"] and item["name"] and isinstance(item["arguments"], str), "a broken call", item)
+
+
+def responses_object(v, status):
+    need(v["object"] == "response" and v["id"].startswith("resp_"), "no response", v)
+    need(isinstance(v["model"], str), "no model", v)
+    need(v["status"] == status and v["store"] is False, "a response that stands elsewhere", v, status)
+    need((v["error"] is not None) == (status == "failed"), "an error without failure, or the reverse", v)
+    need((v["incomplete_details"] is not None) == (status == "incomplete"), "incomplete without a reason", v)
+    if status in ("completed", "incomplete"):
+        u = v["usage"]
+        need(u["total_tokens"] >= u["input_tokens"], "usage that cannot be", u)  # some count their reasoning beside it
+    for item in v["output"]:
+        responses_item(item, ("completed",) if status == "completed" else ("completed", "incomplete"))
+
+
+class ResponsesItem:
+    def __init__(self, item):
+        responses_item(item, ("in_progress",))
+        self.id, self.type, self.done = item["id"], item["type"], None
+        self.kind = self.text = None  # of the part that is open
+        self.said = []  # what has ended
+        empty = {"message": "content", "reasoning": "summary", "function_call": "arguments"}[self.type]
+        need(not item[empty], "an item begins with something in it", item)
+        self.arguments = ""
+
+    def take(self, v):
+        kind = v["type"]
+        if kind.startswith("response.function_call_arguments."):
+            need(self.type == "function_call" and not self.said, "arguments of no call", v)
+            if kind.endswith("delta"):
+                self.arguments += v["delta"]
+            else:
+                need(v["arguments"] == self.arguments and v["name"], "arguments that were not said", v, self.arguments)
+                self.said.append(self.arguments)
+            return
+        if kind.endswith("part.added"):
+            need(self.kind is None, "a part begins in another", v)
+            self.kind, self.text, self.ended = v["part"]["type"], "", False
+            need((self.kind == "summary_text") == (self.type == "reasoning"), "a part of another kind of item", v)
+        need(self.kind is not None, "a text outside of a part", v)
+        added, delta, done, part_done, index, member = RESPONSES_TEXTS[self.kind]
+        need(self.kind != "output_text" or kind not in (delta, done) or v["logprobs"] == [], "no logprobs", v)
+        need(kind in (added, delta, done, part_done) and v[index] == len(self.said), "an event of another part", v)
+        if kind == delta:
+            need(not self.ended, "a text goes on after its end", v)
+            self.text += v["delta"]
+        elif kind == done:
+            need(v[member] == self.text and not self.ended, "a text that was not said", v, self.text)
+            self.ended = True
+        else:
+            need(v["part"][member] == self.text, "a part that was not said", v, self.text)
+        if kind == part_done:
+            need(self.ended, "a part ends before its text", v)
+            self.said.append(self.text)
+            self.kind = None
+
+    def end(self, item):
+        need(self.kind is None and self.done is None and item["id"] == self.id, "an item ends in its middle", item)
+        responses_item(item, ("completed", "incomplete"))
+        if self.type == "function_call":
+            told = [item["arguments"]]
+        else:
+            told = [p.get("text", p.get("refusal")) for p in item["content" if self.type == "message" else "summary"]]
+        need(told == self.said, "an item that was not said", item, self.said)
+        self.done = item
+
+
+class ResponsesStream:
+    def __init__(self):
+        self.n, self.items, self.ended, self.error, self.first = 0, [], None, None, None
+
+    def response(self, v):
+        name, r = v["type"], v["response"]
+        if name in ("response.created", "response.in_progress"):
+            need(self.n == (0 if name == "response.created" else 1), "the beginning in the middle", v)
+            responses_object(r, "in_progress")
+            self.first = self.first or r
+            need(r == self.first and not r["output"], "two beginnings", r, self.first)
+            return
+        need(name in RESPONSES_ENDS and self.first and r["id"] == self.first["id"], "an end of no answer", v)
+        responses_object(r, RESPONSES_ENDS[name])
+        need((self.error is None) == (name != "response.failed"), "a failure without an error, or the reverse", v)
+        if not self.error:
+            need(all(i.done for i in self.items), "the end before that of an item", v)
+            need(r["output"] == [i.done for i in self.items], "an output that was not said", r["output"])
+        self.ended = r
+
+    def take(self, name, v):
+        need(name == v["type"] and not self.ended, "an event of another name, or after the end", name, v)
+        # what guardrails or a full log took back is missing before an error
+        need(v["sequence_number"] == self.n or (name == "error" and v["sequence_number"] > self.n), "a gap", v, self.n)
+        if name == "error":
+            self.error = v["error"]
+            need(v["message"] == self.error["message"] and self.error["type"], "a broken error", v)
+        elif "response" in v:
+            self.response(v)
+        else:
+            need(self.n >= 2 and not self.error, "an item before the beginning, or after the end", v)
+            if name == "response.output_item.added":
+                need(v["output_index"] == len(self.items), "items are not numbered one by one", v)
+                self.items.append(ResponsesItem(v["item"]))
+                self.n += 1
+                return
+            need(0 <= v["output_index"] < len(self.items), "an event of no item", v)
+            item = self.items[v["output_index"]]
+            if name == "response.output_item.done":
+                item.end(v["item"])
+            else:
+                need(item.id == v["item_id"] and not item.done, "an event of an item that has ended", v)
+                item.take(v)
+        self.n = v["sequence_number"] + 1
+
+
+def responses_stream(raw, usage=True):
+    s = ResponsesStream()
+    for name, data in blocks(raw):
+        s.take(name, json.loads(data))
+    need(s.ended, "no end")
+    openai_spec.stream("/v1/responses", raw if isinstance(raw, bytes) else raw.encode())
+
+
+def responses_answer(v):
+    responses_object(v, v["status"])
+    openai_spec.answer("/v1/responses", 200, v)
 
 
 # --- Anthropic ---
@@ -282,6 +438,70 @@ def gemini_answer(v):
     gemini_chunk(v, True)
 
 
+# --- Ollama ---
+
+OLLAMA_FINISH = ("stop", "length", "content_filter")
+OLLAMA_FACTS = ("total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration")
+
+
+def ollama_error(v):
+    need(set(v) == {"error"} and isinstance(v["error"], str) and v["error"], "an error of another shape", v)
+
+
+def ollama_words(v, chat):
+    """The members that hold what is said: in a message, or beside the model's name."""
+    if not chat:
+        need("message" not in v, "a message in a completion", v)
+        return v, "response"
+    need("response" not in v and isinstance(v.get("message"), dict), "no message", v)
+    need(v["message"].get("role") == "assistant", "a message of somebody else", v)
+    return v["message"], "content"
+
+
+def ollama_object(v, last, chat=True):
+    need(isinstance(v.get("model"), str) and v["model"], "an object without a model", v)
+    need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", v.get("created_at", "")), "a time of another form", v)
+    words, name = ollama_words(v, chat)
+    need(isinstance(words.get(name), str) and isinstance(words.get("thinking", ""), str), "words that are no text", v)
+    for call in words.get("tool_calls", ()):
+        need(set(call) <= {"id", "function"} and set(call["function"]) == {"name", "arguments"}, "a call", call)
+        need(call["function"]["name"] and isinstance(call["function"]["arguments"], dict), "a call", call)
+    need(v.get("done") is last, "an end that is none, or none that is", v)
+    need(("done_reason" in v) == last, "a reason that is not the end", v)
+    if last:
+        need(v["done_reason"] in OLLAMA_FINISH, "an unknown reason", v)
+        for k in OLLAMA_FACTS:
+            need(isinstance(v.get(k), int) and v[k] >= 0, "an end without " + k, v)
+
+
+def ollama_lines(raw):
+    need(raw.endswith(b"\n"), "the last line has no end", raw[-80:])
+    need(b"\n\n" not in raw and not raw.startswith(b"\n"), "an empty line", raw[-80:])
+    return [json.loads(line) for line in raw.split(b"\n")[:-1]]
+
+
+def ollama_stream(raw, usage=True, chat=True):
+    values = ollama_lines(raw)
+    failed = "error" in values[-1]
+    for i, v in enumerate(values):
+        if failed and i == len(values) - 1:
+            ollama_error(v)
+        else:
+            ollama_object(v, i == len(values) - 1, chat)
+
+
+def ollama_answer(v):
+    ollama_object(v, True)
+
+
+def ollama_generate_stream(raw, usage=True):
+    ollama_stream(raw, usage, chat=False)
+
+
+def ollama_generate_answer(v):
+    ollama_object(v, True, chat=False)
+
+
 # --- generate ---
 
 
@@ -311,9 +531,12 @@ def generate_answer(v):
     need(isinstance(v.get("text"), str), "an answer without text", v)
 
 
-STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream}
-ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer}
-ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error}
+STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream,
+           "ollama": ollama_stream, "ollama_generate": ollama_generate_stream, "responses": responses_stream}
+ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer,
+           "ollama": ollama_answer, "ollama_generate": ollama_generate_answer, "responses": responses_answer}
+ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error, "ollama": ollama_error,
+          "ollama_generate": ollama_error, "responses": openai_error}
 
 
 # --- what was said ---
@@ -410,6 +633,47 @@ def anthropic_said(values):
     return s.done()
 
 
+def responses_said(values):
+    """Of events, or of one answer: what the deltas say, and what the end says of it."""
+    s, calls = Said(), {}
+    for v in values:
+        s.error = v.get("error") or s.error
+        kind = v.get("type", "")
+        s.text += v["delta"] if kind == "response.output_text.delta" else ""
+        s.refusal += v["delta"] if kind == "response.refusal.delta" else ""
+        s.reasoning += v["delta"] if kind == "response.reasoning_summary_text.delta" else ""
+        if kind == "response.output_item.added" and v["item"]["type"] == "function_call":
+            calls[v["output_index"]] = [v["item"]["name"], ""]
+        if kind == "response.function_call_arguments.delta":
+            calls[v["output_index"]][1] += v["delta"]
+        r = v if v.get("object") == "response" else v["response"] if kind in RESPONSES_ENDS else None
+        if not r:
+            continue
+        s.usage = r.get("usage")
+        s.finish = {"max_output_tokens": "length"}.get((r["incomplete_details"] or {}).get("reason"), "content_filter") \
+            if r["status"] == "incomplete" else "stop"
+        for item in r["output"]:
+            s.signatures += [item["encrypted_content"]] if item.get("encrypted_content") else []
+            if item["type"] == "function_call" and s.finish == "stop":
+                s.finish = "tool_calls"
+        if kind not in RESPONSES_ENDS:
+            responses_output_said(s, r["output"])
+    for k in sorted(calls):
+        s.call(*calls[k])
+    return s.done()
+
+
+def responses_output_said(s, output):
+    for item in output:
+        if item["type"] == "function_call":
+            s.call(item["name"], item["arguments"])
+        for part in item.get("content", ()):
+            s.text += part.get("text", "")
+            s.refusal += part.get("refusal", "")
+        for part in item.get("summary", ()):
+            s.reasoning += part["text"]
+
+
 def generate_said(values):
     s = Said()
     for v in values:
@@ -451,10 +715,30 @@ def gemini_said(values):
     return s.done()
 
 
-SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said}
+def ollama_said(values):
+    s = Said()
+    for v in values:
+        words = v.get("message") or v
+        s.text += words.get("content", "") + words.get("response", "")
+        s.reasoning += words.get("thinking", "")
+        for call in words.get("tool_calls") or ():
+            s.call(call["function"]["name"], call["function"]["arguments"])
+        s.error = v.get("error") or s.error
+        s.finish = v.get("done_reason") or s.finish
+        if "eval_count" in v:
+            s.usage = {k: v.get(k, 0) for k in ("prompt_eval_count", "eval_count")}
+    if s.finish == "stop" and s.calls:
+        s.finish = "tool_calls"
+    return s.done()
+
+
+SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said,
+        "ollama": ollama_said, "ollama_generate": ollama_said, "responses": responses_said}
 
 
 def stream_said(protocol, raw):
+    if protocol.startswith("ollama"):
+        return ollama_said([json.loads(line) for line in raw.split(b"\n") if line.strip()])
     raw = raw.replace(b"\r\n", b"\n")
     return SAID[protocol]([json.loads(data) for _, data in blocks(raw) if data != "[DONE]"])
 

@@ -254,9 +254,13 @@ class Stream:
     def close(self):
         self.connection.close()
 
+    def is_lines(self):
+        return self.headers.get("content-type") == "application/x-ndjson"
+
     def block(self):
-        """The bytes of the next event with its blank line; None at a clean end; Cut when it broke off."""
-        while b"\n\n" not in self._buf and b"\r\n\r\n" not in self._buf:
+        """The bytes of the next event with its blank line, or of the next line; None at a clean end; Cut when it broke off."""
+        ends = (b"\n",) if self.is_lines() else (b"\n\n", b"\r\n\r\n")
+        while not any(e in self._buf for e in ends):
             try:
                 piece = next(self._pieces)
             except StopIteration:
@@ -264,7 +268,7 @@ class Stream:
                 return None
             self._buf += piece
             self.raw += piece
-        end = min(i + len(m) for m in (b"\n\n", b"\r\n\r\n") for i in [self._buf.find(m)] if i >= 0)
+        end = min(i + len(m) for m in ends for i in [self._buf.find(m)] if i >= 0)
         got, self._buf = self._buf[:end], self._buf[end:]
         if self.status == 200:
             check_openai(self.answer.path, 200, "text/event-stream", got)
@@ -276,6 +280,8 @@ class Stream:
             block = self.block()
             if block is None:
                 return None
+            if self.is_lines():
+                return json.loads(block)
             data = [l[5:].lstrip(b" ") for l in block.splitlines() if l.startswith(b"data:")]
             if data:
                 text = b"\n".join(data)

@@ -234,10 +234,14 @@ def test_the_table_of_changes_is_complete():
     api = openapi.Api()
     done = {(method, api.operation(method, path.replace("{deployment}", "x").replace("{silence}", "x"))[0])
             for method, path, _, _ in CHANGES}
-    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/v1beta/models/{model}:generateContent",
+    serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/api/chat",
+                                     "/api/generate", "/api/show", "/v1beta/models/{model}:generateContent",
                                      "/v1beta/models/{model}:streamGenerateContent", "/v1beta/models/{model}:countTokens",
+                                     "/v1/embeddings", "/v1beta/models/{model}:embedContent",
+                                     "/v1beta/models/{model}:batchEmbedContents", "/api/embed", "/api/embeddings",
                                      "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}
+    serving |= {("POST", "/v1/responses"), ("DELETE", "/v1/responses/{id}")}
     same = {("POST", "/api/v1/deployments/{deployment}/promote")}  # as abort, and then there is nothing left to abort
     same.add(("POST", "/api/v1/retention/purge"))  # an event of what was removed: test_retention.py
     changes = {(method, path) for method, path, _ in api.operations() if method not in ("GET", "HEAD")}

@@ -11,11 +11,17 @@ ROLES = ["client", "operator", "admin"]
 OPEN = ["/health/live", "/health/ready", "/livez", "/readyz", "/health", "/"]
 # The least role of what is neither read by an operator nor done by an admin.
 LEAST = {
-    ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client",
+    ("POST", "/v1/chat/completions"): "client", ("POST", "/v1/messages"): "client", ("POST", "/v1/responses"): "client",
+    ("GET", "/v1/responses/{id}"): "client", ("DELETE", "/v1/responses/{id}"): "client",
     ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
     ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
     ("POST", "/v1beta/models/{model}:countTokens"): "client", ("POST", "/v1/moderations"): "client",
+    ("POST", "/v1/embeddings"): "client", ("POST", "/v1beta/models/{model}:embedContent"): "client",
+    ("POST", "/v1beta/models/{model}:batchEmbedContents"): "client",
+    ("POST", "/api/embed"): "client", ("POST", "/api/embeddings"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",
+    ("POST", "/api/chat"): "client", ("POST", "/api/generate"): "client", ("POST", "/api/show"): "client",
+    ("GET", "/api/tags"): "client", ("GET", "/api/ps"): "client", ("GET", "/api/version"): "client",
     ("GET", "/v1beta/models"): "client", ("GET", "/v1beta/models/{id}"): "client",
     ("POST", "/api/v1/generate"): "client", ("GET", "/api/v1/use-cases/{use_case}/current"): "client",
     ("POST", "/api/v1/guardrails/check"): "client", ("POST", "/api/v1/logs"): "client",
@@ -121,10 +127,16 @@ def cases(world):
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SCOPED = [
     ("POST", "/v1/messages", dict(CHAT, model="mine"), 200),
+    ("POST", "/v1/responses", {"model": "mine", "input": "hi"}, 200),
+    ("POST", "/v1/responses", {"model": "theirs", "input": "hi"}, 403),
     ("POST", "/v1/moderations", {"input": "x"}, 200),
     ("POST", "/v1/moderations", {"model": "theirs", "input": "x"}, 403),
     ("POST", "/v1beta/models/mine:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 200),
     ("POST", "/v1beta/models/theirs:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, 403),
+    ("POST", "/api/chat", dict(CHAT, model="mine"), 200), ("POST", "/api/chat", dict(CHAT, model="theirs"), 403),
+    ("POST", "/api/generate", {"model": "mine", "prompt": "x"}, 200),
+    ("POST", "/api/generate", {"model": "theirs"}, 403), ("POST", "/api/show", {"model": "theirs"}, 403),
+    ("GET", "/api/tags", None, 200), ("GET", "/api/ps", None, 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine"), 200),
     ("POST", "/v1/chat/completions", dict(CHAT, model="theirs"), 403),
     ("POST", "/v1/chat/completions", dict(CHAT, model="mine-model@1.0"), 200),
@@ -172,8 +184,11 @@ def test_a_key_for_some_use_cases_is_for_no_other(world, cases, api, method, pat
     if status == 200:
         assert "theirs" not in answer.body.decode()
     if status == 403 and path != "/api/v1/logs?use_case=mine":
-        assert answer.json()["error"]["code"] == (403 if "/v1beta/" in path else "use_case_not_allowed")
-        assert "mine" in answer.json()["error"]["message"]
+        error = answer.json()["error"]
+        if path in ("/api/chat", "/api/generate", "/api/show", "/api/embed", "/api/embeddings"):  # a sentence
+            error = {"code": "use_case_not_allowed", "message": error}
+        assert error["code"] == (403 if "/v1beta/" in path else "use_case_not_allowed")
+        assert "mine" in error["message"]
 
 
 def test_lists_show_what_the_key_is_for(world, cases):

@@ -25,6 +25,8 @@ class World:
     def __init__(self, directory):
         self.upstream = m.Upstream(m.ok("Answer: " + CARD))
         self.silent = m.Upstream(m.answer_with(500, {"error": "no"}))
+        self.vectors = m.Upstream(m.answer_with(200, {"object": "list", "model": "up", "data": [
+            {"object": "embedding", "index": 0, "embedding": [0.5, 1]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}}))
         self.hook = m.Upstream(m.answer_with(200, b"ok"))
         self.daemon = d = m.Muster(directory, "alerts: {receivers: {ops: {url: '%s/hook', format: slack}}}" % self.hook.url)
         d.use_case("served", policy="default", reason="for the test")
@@ -35,6 +37,7 @@ class World:
         d.register("roll", self.upstream, name="before")
         d.register("roll", self.upstream, name="next", promote=False)
         d.use_case("failing", policy="none", fallback_content="")
+        d.register("vectors", self.vectors, name="vec")
         d.register("failing", self.silent, name="bad", circuit_breaker=False)
         d.policy("strict", {"id": "w", "category": "c", "kind": "literal", "action": "block", "severity": "high",
                             "values": ["forbidden"]}, reason="why not")
@@ -49,6 +52,7 @@ class World:
         self.daemon.stop()
         self.upstream.close()
         self.silent.close()
+        self.vectors.close()
         self.hook.close()
 
 
@@ -64,7 +68,10 @@ NEW = {"model_name": "fresh", "version": "1", "use_case": "served", "provider": 
                          "headers": {"x-a": "b"}, "extra": [1]},
        "performance_metrics": {"f1": 0.5}, "reason": "fresh"}
 CHAT = {"model": "served", "messages": [{"role": "user", "content": "hi"}]}
+RESPOND = {"model": "served", "input": "hi"}
 GEMINI, CONTENTS = "/v1beta/models/served:", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+VECTORS = "/v1beta/models/vectors:"
+CONTENT = {"content": {"parts": [{"text": "hi"}]}}
 LOG = {"model_id": "elsewhere", "use_case": "served", "prompt": "p", "context": {"a": 1}, "generated_output": "o",
        "status": "error", "error": "e", "prompt_tokens": 1, "completion_tokens": 2, "latency_ms": 1.5,
        "parameters": {"t": 1}, "created_at": "2026-01-31T12:00:00Z"}
@@ -79,6 +86,11 @@ CALLS = [
     ("POST", "/v1/chat/completions", dict(CHAT, model="serfed"), 404),
     ("POST", "/v1/chat/completions", dict(CHAT, model="failing"), 502),
     ("POST", "/v1/chat/completions", {"model": "strict", "messages": [{"role": "user", "content": "forbidden"}]}, 400),
+    ("POST", "/v1/responses", RESPOND, 200), ("POST", "/v1/responses", dict(RESPOND, stream=True), 200),
+    ("POST", "/v1/responses", {"model": "served"}, 400), ("POST", "/v1/responses", dict(RESPOND, model="serfed"), 404),
+    ("POST", "/v1/responses", dict(RESPOND, previous_response_id="r"), 400),
+    ("POST", "/v1/responses", dict(RESPOND, model="failing"), 502),
+    ("GET", "/v1/responses/resp_1", None, 404), ("DELETE", "/v1/responses/resp_1", None, 404),
     ("POST", "/v1/messages", CHAT, 200), ("POST", "/v1/messages", dict(CHAT, stream=True), 200),
     ("POST", "/v1/messages", {"model": "served"}, 400), ("POST", "/v1/messages", b"{", 400),
     ("POST", "/v1/messages", dict(CHAT, model="serfed"), 404), ("POST", "/v1/messages", dict(CHAT, model="failing"), 502),
@@ -96,6 +108,32 @@ CALLS = [
     ("POST", GEMINI.replace("served", "serfed") + "countTokens", CONTENTS, 404),
     ("POST", GEMINI.replace("served", "failing") + "generateContent", CONTENTS, 502),
     ("POST", GEMINI.replace("served", "failing") + "streamGenerateContent?alt=sse", CONTENTS, 502),
+    ("POST", "/api/chat", CHAT, 200), ("POST", "/api/chat", dict(CHAT, stream=False), 200),
+    ("POST", "/api/chat", {"model": "served"}, 200), ("POST", "/api/chat", b"{", 400),
+    ("POST", "/api/chat", dict(CHAT, model="serfed"), 404), ("POST", "/api/chat", dict(CHAT, model="failing"), 502),
+    ("POST", "/api/generate", {"model": "served:latest", "prompt": "hi", "stream": False}, 200),
+    ("POST", "/api/generate", {"model": "served", "prompt": "hi"}, 200), ("POST", "/api/generate", {"prompt": "hi"}, 400),
+    ("POST", "/api/generate", {"model": "served"}, 200), ("POST", "/api/generate", {"model": "nope"}, 404),
+    ("POST", "/api/generate", {"model": "failing", "prompt": "hi"}, 502),
+    ("GET", "/api/tags", None, 200), ("GET", "/api/ps", None, 200), ("GET", "/api/version", None, 200),
+    ("POST", "/api/show", {"model": "served"}, 200), ("POST", "/api/show", {"name": "twice"}, 200),
+    ("POST", "/api/show", {}, 400), ("POST", "/api/show", {"model": "nope"}, 404),
+    ("POST", "/v1/embeddings", {"model": "vectors", "input": "a"}, 200), ("POST", "/v1/embeddings", b"{", 400),
+    ("POST", "/v1/embeddings", {"model": "vector", "input": "a"}, 404),
+    ("POST", "/v1/embeddings", {"model": "failing", "input": "a"}, 502),
+    ("POST", VECTORS + "embedContent", CONTENT, 200), ("POST", VECTORS + "embedContent", {}, 400),
+    ("POST", VECTORS.replace("ors", "or") + "embedContent", CONTENT, 404),
+    ("POST", VECTORS.replace("vectors", "failing") + "embedContent", CONTENT, 502),
+    ("POST", VECTORS + "batchEmbedContents", {"requests": [CONTENT]}, 200),
+    ("POST", VECTORS + "batchEmbedContents", {}, 400),
+    ("POST", VECTORS.replace("ors", "or") + "batchEmbedContents", {"requests": [CONTENT]}, 404),
+    ("POST", VECTORS.replace("vectors", "failing") + "batchEmbedContents", {"requests": [CONTENT]}, 502),
+    ("POST", "/api/embed", {"model": "vectors", "input": "a"}, 200), ("POST", "/api/embed", {"model": "vectors"}, 400),
+    ("POST", "/api/embed", {"model": "vector", "input": "a"}, 404),
+    ("POST", "/api/embed", {"model": "failing", "input": "a"}, 502),
+    ("POST", "/api/embeddings", {"model": "vectors", "prompt": "a"}, 200), ("POST", "/api/embeddings", {}, 400),
+    ("POST", "/api/embeddings", {"model": "vector", "prompt": "a"}, 404),
+    ("POST", "/api/embeddings", {"model": "failing", "prompt": "a"}, 502),
     ("POST", "/v1/moderations", {"input": ["a", "b"]}, 200), ("POST", "/v1/moderations", {}, 400),
     ("POST", "/v1/moderations", {"model": "failing", "input": "a"}, 404),
     ("GET", "/v1/models", None, 200), ("GET", "/v1/models/served", None, 200), ("GET", "/v1/models/nope", None, 404),

@@ -347,6 +347,18 @@ def test_a_prompt_is_judged_in_every_part(daemon, make_upstream):
     assert not up.requests
 
 
+def test_a_masked_prompt_is_asked_as_its_path_says(daemon, make_upstream):
+    rules, use_case, up = daemon.name("rules").replace("_", "-"), daemon.name("uc"), make_upstream(m.streaming("Hi"))
+    daemon.policy(rules, {"id": "no", "category": "test", "kind": "literal", "action": "mask", "severity": "high",
+                          "side": "input", "values": ["poison"], "mask": "[X]"})
+    daemon.use_case(use_case, policy=rules)
+    daemon.register(use_case, up)
+    with daemon.stream(path_of(use_case, STREAM), {"contents": [{"parts": [{"text": "eat poison"}]}]}) as s:
+        s.events()
+    assert g.check_stream("gemini", s.raw).text == "Hi"
+    assert up.last().json()["stream"] is True and up.last().json()["messages"][0]["content"] == "eat [X]"
+
+
 def test_a_broken_stream_ends_with_an_error(daemon, front):
     def run(c, r):
         c.begin_stream()

@@ -82,6 +82,47 @@ ANTHROPIC = [
     ("thinking", {"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}}),
     ("`metadata.user_id`", {"metadata": {"user_id": "u"}}),
 ]
+FLAT = dict(FUNCTION, type="function")
+
+
+def items(*content):
+    return {"input": [{"role": "user", "content": list(content)}]}
+
+
+RESPONSES = [
+    ("instructions", {"instructions": "s"}),
+    ("developer message", {"input": [{"role": "developer", "content": "s"}, HELLO]}),
+    ("several turns", {"input": [HELLO, {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
+                                         "content": [{"type": "output_text", "text": "hi", "annotations": []}]}, HELLO]}),
+    ("image by URL", items({"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"})),
+    ("image in base64", items({"type": "input_image", "image_url": "data:image/png;base64," + PIXEL, "detail": "auto"})),
+    ("file", items({"type": "input_text", "text": "look"}, {"type": "input_file", "file_id": "x"})),
+    ("tools", {"tools": [FLAT]}),
+    ("tool choice", {"tools": [FLAT], "tool_choice": "required"}),
+    ("one call at a time", {"tools": [FLAT], "parallel_tool_calls": False}),
+    ("tools of the provider", {"tools": [{"type": "web_search"}]}),
+    ("calls and results", {"tools": [FLAT], "input": [
+        HELLO, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "42"}]}),
+    ("calls of the provider's tools", {"input": [HELLO, {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                                                 HELLO]}),
+    ("reasoning of earlier turns", {"input": [HELLO, {"type": "reasoning", "id": "rs_1", "encrypted_content": "sig",
+                                                      "summary": [{"type": "summary_text", "text": "hm"}]},
+                                              {"role": "assistant", "content": "hi"}, HELLO]}),
+    ("`max_output_tokens`", {"max_output_tokens": 16}),
+    ("`temperature`", {"temperature": 0.5}),
+    ("`top_p`", {"top_p": 0.5}),
+    ("`top_logprobs`", {"top_logprobs": 2}),
+    ("JSON", {"text": {"format": {"type": "json_object"}}}),
+    ("JSON by a schema", {"text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True}}}),
+    ("verbosity", {"text": {"verbosity": "low"}}),
+    ("reasoning effort", {"reasoning": {"effort": "low", "summary": "auto"}}),
+    ("encrypted reasoning", {"include": ["reasoning.encrypted_content"]}),
+    ("`truncation`", {"truncation": "auto"}),
+    ("`metadata`", {"metadata": {"a": "b"}}),
+    ("`store`", {"store": True}),
+    ("`user`", {"user": "u"}),
+]
 GO = {"role": "user", "parts": [{"text": "hello"}]}
 
 
@@ -115,6 +156,40 @@ GEMINI = [
     ("several candidates", {"generationConfig": {"candidateCount": 2}}),
     ("safety settings", {"safetySettings": []}),
 ]
+TOOL = {"type": "function", "function": FUNCTION}
+OLLAMA = [
+    ("system prompt", {"messages": [{"role": "system", "content": "s"}, HELLO]}),
+    ("several turns", {"messages": [HELLO, {"role": "assistant", "content": "hi"}, HELLO]}),
+    ("image in base64", {"messages": [dict(HELLO, images=[PIXEL])]}),
+    ("tools", {"tools": [TOOL]}),
+    ("calls and results", {"tools": [TOOL], "messages": [
+        HELLO, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
+        {"role": "tool", "content": "42", "tool_name": "f"}]}),
+    ("thinking of earlier turns", {"messages": [HELLO, {"role": "assistant", "content": "hi", "thinking": "hm"}, HELLO]}),
+    ("`num_predict`", {"options": {"num_predict": 9}}),
+    ("`temperature`", {"options": {"temperature": 0.5}}),
+    ("`top_p`", {"options": {"top_p": 0.5}}),
+    ("`top_k`", {"options": {"top_k": 5}}),
+    ("`min_p`", {"options": {"min_p": 0.1}}),
+    ("`seed`", {"options": {"seed": 1}}),
+    ("stop sequences", {"options": {"stop": ["END"]}}),
+    ("penalties", {"options": {"frequency_penalty": 0.5, "presence_penalty": 0.5}}),
+    ("`repeat_penalty`", {"options": {"repeat_penalty": 1.1}}),
+    ("`num_ctx`", {"options": {"num_ctx": 4096}}),
+    ("JSON", {"format": "json"}),
+    ("JSON by a schema", {"format": SCHEMA}),
+    ("`think`", {"think": True}),
+    ("`logprobs`", {"logprobs": True}),
+    ("`keep_alive`", {"keep_alive": "5m"}),
+]
+OLLAMA_GENERATE = [
+    ("`system`", {"system": "s"}),
+    ("`images`", {"images": [PIXEL]}),
+    ("`suffix`", {"suffix": "end"}),
+    ("`template`", {"template": "{{ .Prompt }}"}),
+    ("`raw`", {"raw": True}),
+    ("`context`", {"context": [1, 2, 3]}),
+] + [(name, more) for name, more in OLLAMA if set(more) & {"options", "format", "think", "logprobs", "keep_alive"}]
 GENERATE = [
     ("context", {"context": {"a": 1}}),
     ("several turns", {"context": {"messages": [HELLO, {"role": "assistant", "content": "hi"}]}}),
@@ -123,8 +198,11 @@ GENERATE = [
 ]
 FRONTS = {
     "openai": ("`/v1/chat/completions`", "/v1/chat/completions", {"messages": [HELLO]}, OPENAI),
+    "responses": ("`/v1/responses`", "/v1/responses", {"input": "hello"}, RESPONSES),
     "anthropic": ("`/v1/messages`", "/v1/messages", {"messages": [HELLO], "max_tokens": 100}, ANTHROPIC),
     "gemini": ("`:generateContent`", "/v1beta/models/%s:%s", {"contents": [GO]}, GEMINI),
+    "ollama": ("`/api/chat`", "/api/chat", {"messages": [HELLO]}, OLLAMA),
+    "ollama_generate": ("`/api/generate`", "/api/generate", {"prompt": "hello"}, OLLAMA_GENERATE),
     "generate": ("`/api/v1/generate`", "/api/v1/generate", {"prompt": "hello"}, GENERATE),
 }
 
@@ -143,18 +221,26 @@ def openai_stream(finish, *chunks):
     return m.events(m.chunk("", role="assistant"), *chunks, m.chunk(finish=finish), m.usage_chunk(), "[DONE]")
 
 
-def ollama_whole(reason="stop", **message):
-    return m.answer_with(200, {"model": "up", "message": dict({"role": "assistant", "content": ""}, **message), "done": True,
-                               "done_reason": reason, "prompt_eval_count": 7, "eval_count": 3})
+def ollama_object(r, words, reason=None):
+    """As the call has it that was made: a message, or a response."""
+    if r.path == "/api/generate":
+        words = {"thinking": words.get("thinking", ""), "response": words.get("content", "")}
+    else:
+        words = {"message": dict({"role": "assistant", "content": ""}, **words)}
+    end = {"done_reason": reason, "prompt_eval_count": 7, "eval_count": 3} if reason else {}
+    return dict({"model": "up", "done": reason is not None}, **words, **end)
 
 
-def ollama_stream(reason, *messages):
+def ollama_whole(reason="stop", **words):
+    return lambda c, r: m.answer_with(200, ollama_object(r, words, reason))(c, r)
+
+
+def ollama_stream(reason, *pieces):
     def run(c, r):
         c.begin_stream("application/x-ndjson")
-        for one in messages:
-            c.line({"model": "up", "message": dict({"role": "assistant", "content": ""}, **one), "done": False})
-        c.line({"model": "up", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": reason,
-                "prompt_eval_count": 7, "eval_count": 3})
+        for words in pieces:
+            c.line(ollama_object(r, words))
+        c.line(ollama_object(r, {}, reason))
         c.end_stream()
 
     return run
@@ -243,7 +329,7 @@ def send(daemon, front, model, more, stream=False):
     if front == "gemini":
         return daemon.post(path % (model, "streamGenerateContent?alt=sse" if stream else "generateContent"), body)
     body["use_case" if front == "generate" else "model"] = model
-    return daemon.post(path, dict(body, stream=True) if stream else body)
+    return daemon.post(path, dict(body, stream=stream))
 
 
 def lost_of_requests(daemon, up, front, model, back):
@@ -257,18 +343,22 @@ def lost_of_requests(daemon, up, front, model, back):
     return lost
 
 
+def same(front, back):
+    return front == back or front == back + "_generate"
+
+
 def lost_of_answers(daemon, up, front, model, back):
     lost = []
     for name, (whole, streamed) in BACKS[back].items():
         up.default = whole
         answer = send(daemon, front, model, {})
         assert answer.status == 200, (front, back, name, answer)
-        ok = came_through(name, g.check_answer(front, answer.json()) if front != back else g.SAID[front]([answer.json()]))
+        ok = came_through(name, g.check_answer(front, answer.json()) if not same(front, back) else g.SAID[front]([answer.json()]))
         if streamed:
             up.default = streamed
             answer = send(daemon, front, model, {}, stream=True)
             assert answer.status == 200, (front, back, name, answer)
-            got = g.check_stream(front, answer.body) if front != back else g.stream_said(front, answer.body)
+            got = g.check_stream(front, answer.body) if not same(front, back) else g.stream_said(front, answer.body)
             ok = came_through(name, got) and ok
         if not ok:
             lost.append(name)
@@ -297,6 +387,14 @@ What was tried: of requests, for each caller, %s. Of answers, for each model, %s
 
 Gemini's callers get a stream as server-sent events with `?alt=sse`, else as one JSON array that grows by an element for
 each. What breaks off ends with an error as its last event or element, in the array also where nothing had left yet.
+
+`/api/generate` is asked of a model that speaks Ollama's protocol as it came, where its endpoint ends in `/api/chat` or
+has no path; of any other it is a chat of one message. A `context` is tokens, which no guardrail can read: where a policy
+judges prompts it is left out, and named. `think` is a level for models called gpt-oss, and yes or no for all others.
+
+`/v1/responses` keeps nothing: an answer says `"store": false`, and what refers to a response that would have been kept
+(`previous_response_id`, `conversation`, `prompt`, `background`, an item by reference) is refused with 400. What a model told of
+its reasoning is a reasoning item with a summary; its signature is `encrypted_content`, and comes back to the model with it.
 
 A model of Anthropic's protocol needs a limit for each answer: the caller's, else `parameters.max_tokens` of the model's
 configuration, else 4096. Reasoning there takes at most half of a limit that the caller set. Tokens that a model does not

@@ -84,7 +84,7 @@ def models(daemon):
 
 @pytest.mark.parametrize("policy", ["none", "fruit"])
 @pytest.mark.parametrize("back", ["openai", "anthropic"])
-@pytest.mark.parametrize("front", ["openai", "anthropic", "generate"])
+@pytest.mark.parametrize("front", ["openai", "anthropic", "ollama", "generate"])
 def test_random_streams_arrive_as_they_were_said(daemon, models, front, back, policy):
     up, made = models
     for seed in range(SEEDS):

@@ -170,6 +170,7 @@ TEST(a_place_outside_the_body_is_refused)
 
 TEST(a_masked_event_is_the_same_event_with_another_text)
 {
+	struct splice many[PROTOCOL_MAX_SPLICES + 1];
 	struct decode_state state = {0};
 	struct chat_events events = {0};
 	struct chat_event e;
@@ -199,7 +200,14 @@ TEST(a_masked_event_is_the_same_event_with_another_text)
 		  E_INVALID);
 	CHECK_INT(protocol_splice(&b.out, payload, (struct splice[]){{SLICE_LIT("far"), SLICE_LIT("1")}}, 1),
 		  E_INVALID);
-	CHECK_INT(protocol_splice(&b.out, payload, NULL, PROTOCOL_MAX_SPLICES + 1), E_TOOBIG);
+	for (size_t i = 0; i < COUNT_OF(many); i++)
+		many[i] = (struct splice){slice_sub(payload, i, 1), SLICE_LIT("")};
+	buf_clear(&b.out);
+	CHECK_INT(protocol_splice(&b.out, payload, many, COUNT_OF(many)), 0); /* any number, in order */
+	CHECK_INT((long long)b.out.n, (long long)(payload.n - COUNT_OF(many)));
+	many[0] = (struct splice){slice_sub(payload, payload.n - 1, 1), SLICE_LIT("")};
+	CHECK_INT(protocol_splice(&b.out, payload, many, COUNT_OF(many) - 1), 0);
+	CHECK_INT(protocol_splice(&b.out, payload, many, COUNT_OF(many)), E_TOOBIG);
 	bench_done(&b);
 }
 

@@ -235,7 +235,8 @@ static void check_backup(struct check_run *k)
 		return;
 	}
 	if (!newest_file(directory, &at, &size)) {
-		check_say(k, name, CHECK_FAIL, "pg_dump, or sqlite3 muster.db '.backup FILE', each day",
+		check_say(k, name, CHECK_FAIL,
+			  "pg_dump, or sqlite3 muster.db '.backup FILE' and the folder muster.db-texts, each day",
 			  "no file in %s: %s", directory, strerror(errno));
 		return;
 	}

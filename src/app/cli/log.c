@@ -174,6 +174,8 @@ static void print_record(struct cli *c, const struct json *record)
 	if (json_time(record, "content_removed_at"))
 		out_printf(&c->out, "prompt, context and output were removed by retention, on " SLICE_FMT "\n",
 			   SLICE_ARG(cli_local(c, json_time(record, "content_removed_at"))));
+	if (json_text(record, "content_error").n)
+		out_printf(&c->out, SLICE_FMT "\n", SLICE_ARG(json_text(record, "content_error")));
 	print_texts(c, record);
 }
 

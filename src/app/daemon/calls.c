@@ -86,6 +86,7 @@ static int write_welcome(struct daemon *d, struct buf *out)
 		   "muster %s: model registry, gateway, guardrails and historical log.\n\n"
 		   "  GET  /v1/models                  what can be called\n"
 		   "  POST /v1/chat/completions        OpenAI chat completions\n"
+		   "  POST /v1/responses               OpenAI responses\n"
 		   "  POST /v1/messages                Anthropic messages\n"
 		   "  POST /v1beta/models/...          Gemini generateContent\n"
 		   "  POST /api/v1/generate            {\"layer\":\"foundation\",\"prompt\":\"Hello\"}\n"

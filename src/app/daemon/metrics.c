@@ -343,7 +343,11 @@ static void write_texts(struct prom_writer *w, const struct daemon *d, const str
 
 static struct slice operation_name(int operation)
 {
-	return operation == OPERATION_CHAT ? SLICE_LIT("chat") : SLICE_LIT("text_completion");
+	static const struct slice names[GATEWAY_N_OPERATIONS] = {[OPERATION_CHAT] = {"chat", 4},
+								 [OPERATION_TEXT_COMPLETION] = {"text_completion", 15},
+								 [OPERATION_EMBEDDINGS] = {"embeddings", 10}};
+
+	return names[operation];
 }
 
 #define SERVER_LABELS 5

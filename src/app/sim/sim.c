@@ -6,6 +6,7 @@
  */
 #include "app/sim/sim.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/base/digest.h"
@@ -17,6 +18,8 @@
 #define SIM_TEXT_MAX 65536
 #define SIM_PLANS 256 /* configurations whose requests are counted; more share places */
 #define SIM_MAX_LATENCY_MS 600000
+#define SIM_DIMENSIONS 256
+#define SIM_MAX_DIMENSIONS ((size_t)4096)
 #define SIM_MAX_OUT ((size_t)16 << 20) /* all at once: an event for each byte of the longest text */
 
 struct sim {
@@ -181,6 +184,49 @@ static void answer_whole(struct reply *r)
 	http_reply(r->x, 200, &h, 1, buf_slice(&out));
 }
 
+/* The same text has the same vector, always; of length 1, as models give them. */
+static struct chat_vector invent_vector(struct reply *r, const struct chat_input *in)
+{
+	size_t n = r->request.embed->dimensions ? min_size((size_t)r->request.embed->dimensions, SIM_MAX_DIMENSIONS)
+						: SIM_DIMENSIONS;
+	struct slice text = in->tokens ? in->tokens->raw : in->text;
+	double *v = ARENA_ARRAY(&r->x->arena, double, n), sum = 0;
+	struct json_writer w;
+	struct rng rng;
+	struct buf out;
+
+	buf_init_arena(&out, &r->x->arena, n * 32 + 64);
+	rng_seed(&rng, hash64(text, (uint64_t)r->plan.seed));
+	for (size_t i = 0; v && i < n; i++) {
+		v[i] = 2 * rng_unit(&rng) - 1;
+		sum += v[i] * v[i];
+	}
+	jw_init(&w, &out);
+	jw_array(&w);
+	for (size_t i = 0; v && i < n; i++)
+		jw_double(&w, (double)(float)(v[i] / sqrt(sum > 0 ? sum : 1)));
+	jw_array_end(&w);
+	return (struct chat_vector){.numbers = buf_slice(&out), .n = n};
+}
+
+static void answer_vectors(struct reply *r)
+{
+	struct http_header h = {SLICE_LIT("Content-Type"), SLICE_LIT("application/json")};
+	const struct chat_embed *asked = r->request.embed;
+	struct answer_meta m = {.model = r->request.model, .base64 = asked->base64};
+	struct chat_answer a = {.vectors = ARENA_ARRAY(&r->x->arena, struct chat_vector, asked->n),
+				.usage = usage_of(r, 0)};
+	struct buf out;
+
+	buf_init_arena(&out, &r->x->arena, SIM_MAX_OUT);
+	for (; a.vectors && a.n_vectors < asked->n; a.n_vectors++)
+		a.vectors[a.n_vectors] = invent_vector(r, &asked->input[a.n_vectors]);
+	if (!a.vectors || r->front->encode_answer(&out, &a, &m))
+		answer_error(r->x, r->front, 413, "The simulator cannot hold so many vectors at once.");
+	else
+		http_reply(r->x, 200, &h, 1, buf_slice(&out));
+}
+
 static void encode(struct reply *r, struct buf *out, const struct chat_event *e)
 {
 	struct answer_meta m = {.answer_id = SLICE_LIT("chatcmpl-sim"),
@@ -214,7 +260,7 @@ static bool is_last(const struct reply *r)
 static void on_tick(void *arg)
 {
 	struct reply *r = arg;
-	struct http_header h = {SLICE_LIT("Content-Type"), SLICE_LIT("text/event-stream")};
+	struct http_header h = {SLICE_LIT("Content-Type"), slice_from(r->front->stream_type)};
 	struct chat_event e = {.type = CHAT_EVENT_TEXT};
 	struct iovec piece;
 	struct buf out;
@@ -256,6 +302,8 @@ static void on_latency(void *arg)
 
 	if (r->fails)
 		answer_error(r->x, r->front, (int)r->plan.status, "This failure is simulated.");
+	else if (r->request.embed)
+		answer_vectors(r);
 	else if (r->request.stream)
 		start_stream(r);
 	else
@@ -276,16 +324,21 @@ static int decode(struct sim *s, struct reply *r, struct err *err)
 	return rc ? rc : r->front->decode_request(&r->x->arena, root, r->x->body, &r->request, &param, err);
 }
 
+static const struct protocol *front_of(struct slice path)
+{
+	return slice_ends(path, SLICE_LIT("/embeddings")) ? &protocol_openai_embeddings : protocol_of_path(path);
+}
+
 static void on_request(struct http_exchange *x, void *arg)
 {
 	struct sim *s = arg;
-	const struct protocol *front = protocol_of_path(x->head.path);
+	const struct protocol *front = front_of(x->head.path);
 	struct reply *r = ARENA_NEW(&x->arena, struct reply);
 	struct err err = {0};
 
 	if (!r || !front || !front->encode_answer || x->head.method != HTTP_POST) {
 		answer_error(x, &protocol_openai, 404,
-			     "The simulator serves POST /v1/chat/completions and POST /generate.");
+			     "The simulator serves POST /v1/chat/completions, POST /v1/embeddings and POST /generate.");
 		return;
 	}
 	r->sim = s;

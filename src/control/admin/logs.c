@@ -132,6 +132,8 @@ static void write_log(struct api_call *c, const struct log_record *r, bool with_
 		else
 			jw_null(w);
 	}
+	if (r->content_error.p)
+		jw_kstr(w, "content_error", r->content_error);
 	jw_kraw(w, "parameters", r->parameters);
 	jw_kraw(w, "attempts", r->attempts);
 	write_numbers(w, r);

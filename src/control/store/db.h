@@ -84,9 +84,10 @@ struct db_ops {
 
 struct db { /* base of every implementation */
 	const struct db_ops *ops;
-	const char *dialect; /* "sqlite", "postgres": whose SQL it takes where the two differ (migrations only) */
-	const char *now_us;  /* SQL: microseconds since 1970 by the clock of the database, not ours */
-	bool spent;	     /* failed in a way that another connection may not: the pool closes it */
+	const char *dialect;   /* "sqlite", "postgres": whose SQL it takes where the two differ (migrations only) */
+	const char *now_us;    /* SQL: microseconds since 1970 by the clock of the database, not ours */
+	const char *texts_dir; /* where long texts of records are (texts.h); NULL: in their rows */
+	bool spent;	       /* failed in a way that another connection may not: the pool closes it */
 };
 
 #define DB_MAX_ROWS 100000

@@ -47,7 +47,10 @@ static int fault_open(const char *where, struct db **ret, struct err *err)
 		free(d);
 		return rc;
 	}
-	d->base = (struct db){.ops = &db_fault_ops, .dialect = d->inner->dialect, .now_us = d->inner->now_us};
+	d->base = (struct db){.ops = &db_fault_ops,
+			      .dialect = d->inner->dialect,
+			      .now_us = d->inner->now_us,
+			      .texts_dir = d->inner->texts_dir};
 	d->fail_at = fail_at;
 	*ret = &d->base;
 	return 0;

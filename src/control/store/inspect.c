@@ -8,6 +8,7 @@
 
 #include "control/store/store.h"
 #include "control/store/store_internal.h"
+#include "control/store/texts.h"
 
 #define DAY_US INT64_C(86400000000)
 #define DAYS_LOOKED_AT 31
@@ -44,7 +45,7 @@ static int inspect_file(struct db *db, struct arena *a, struct store_facts *ret,
 		return rc;
 	*ret = (struct store_facts){
 		.version = slice_from(arena_printf(a, "SQLite " SLICE_FMT, SLICE_ARG(text_at(&r, 0, 0)))),
-		.size_bytes = int_at(&r, 0, 1)};
+		.size_bytes = int_at(&r, 0, 1) + texts_bytes(db)};
 	return 0;
 }
 

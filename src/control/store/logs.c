@@ -9,6 +9,7 @@
 
 #include "control/store/entities.h"
 #include "control/store/store_internal.h"
+#include "control/store/texts.h"
 
 #define META                                                                                               \
 	"id, created_us, source, status, use_case, model_id, model_name, provider, caller, request_id, "   \
@@ -16,6 +17,7 @@
 	"completion_tokens, tokens_estimated, latency_us, first_token_us, http_status, fallback, stream, " \
 	"guard_action, "                                                                                   \
 	"guard_skipped, finish_reason, error, cost_nano, cost_currency, cached, parameters, attempts"
+#define TEXTS "context, prompt, output, texts"
 #define REMOVED "content_removed_us from model_historical_logs"
 #define PREFIX_MIN 6
 #define CLOCK_SLACK_US INT64_C(60000000)
@@ -27,11 +29,11 @@ static struct db_value known(int64_t v)
 
 /* --- writing --- */
 
-#define N_COLUMNS 30u
+#define N_COLUMNS 31u
 #define ROWS_AT_ONCE ((size_t)32)
-#define INSERT "insert into model_historical_logs (" META ", context, prompt, output) values "
+#define INSERT "insert into model_historical_logs (" META ", " TEXTS ") values "
 #define UNLESS_THERE " on conflict do nothing"
-#define PARAMETER_SIZE sizeof("($960, ")
+#define PARAMETER_SIZE sizeof("($992, ")
 
 /*
  * One statement for many rows costs half of many statements: it keeps its cursors at the end of the table and of each
@@ -41,7 +43,10 @@ struct log_writer {
 	char sql[sizeof(INSERT UNLESS_THERE) + ROWS_AT_ONCE * N_COLUMNS * PARAMETER_SIZE];
 	struct db_value args[ROWS_AT_ONCE * N_COLUMNS];
 	char ids[ROWS_AT_ONCE][UUID_STR_SIZE];
+	char refs[ROWS_AT_ONCE][TEXTS_REF_SIZE];
+	struct texts_writer texts;
 };
+_Static_assert(ROWS_AT_ONCE == TEXTS_CHUNK, "the texts of a chunk are written at once");
 
 struct log_writer *log_writer_new(void)
 {
@@ -62,11 +67,16 @@ struct log_writer *log_writer_new(void)
 
 void log_writer_free(struct log_writer *w)
 {
+	if (w)
+		texts_writer_release(&w->texts);
 	free(w);
 }
 
-static void fill_args(const struct log_record *r, char id[UUID_STR_SIZE], struct db_value args[N_COLUMNS])
+/* ref: to the texts, which stand elsewhere then; "": they go into the row. */
+static void fill_args(const struct log_record *r, const char *ref, char id[UUID_STR_SIZE],
+		      struct db_value args[N_COLUMNS])
 {
+	const struct db_value none = {.type = DB_NULL};
 	const struct db_value values[N_COLUMNS] = {
 		db_uuid(&r->id, id),
 		db_int(r->created_us),
@@ -90,36 +100,42 @@ static void fill_args(const struct log_record *r, char id[UUID_STR_SIZE], struct
 		db_int(r->guard_skipped),
 		db_text(r->finish_reason),
 		db_text(r->error),
-		money_known(&r->cost) ? db_int(r->cost.nano) : (struct db_value){.type = DB_NULL},
-		money_known(&r->cost) ? db_cstr(r->cost.currency) : (struct db_value){.type = DB_NULL},
-		r->cached ? db_int(1) : (struct db_value){.type = DB_NULL},
+		money_known(&r->cost) ? db_int(r->cost.nano) : none,
+		money_known(&r->cost) ? db_cstr(r->cost.currency) : none,
+		r->cached ? db_int(1) : none,
 		db_text(r->parameters),
 		db_text(r->attempts),
-		db_text(r->context),
-		db_text(r->prompt),
-		db_text(r->output),
+		*ref ? none : db_text(r->context),
+		*ref ? none : db_text(r->prompt),
+		*ref ? none : db_text(r->output),
+		*ref ? db_cstr(ref) : none,
 	};
 
 	memcpy(args, values, sizeof(values));
 }
 
-int store_log_insert(struct db *db, const struct log_record *r, bool *ret_inserted, struct err *err)
+static int insert_one(struct db *db, const struct log_record *r, const char *ref, bool *ret_inserted, struct err *err)
 {
 	struct db_value args[N_COLUMNS];
 	char id[UUID_STR_SIZE];
 	int64_t n_changed = 0;
 	int rc;
 
-	fill_args(r, id, args);
+	fill_args(r, ref, id, args);
 	rc = db_exec(db,
 		     INSERT "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, "
-			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)" UNLESS_THERE,
+			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)" UNLESS_THERE,
 		     db_args(args, COUNT_OF(args)), &n_changed, err);
 	if (!rc && n_changed && r->n_violations)
 		rc = store_violations_insert(db, r, err);
 	if (!rc && ret_inserted)
 		*ret_inserted = n_changed > 0;
 	return rc;
+}
+
+int store_log_insert(struct db *db, const struct log_record *r, bool *ret_inserted, struct err *err)
+{
+	return insert_one(db, r, "", ret_inserted, err);
 }
 
 static int insert_full(struct db *db, struct log_writer *w, const struct log_record *list, size_t *n_inserted,
@@ -129,7 +145,7 @@ static int insert_full(struct db *db, struct log_writer *w, const struct log_rec
 	int rc;
 
 	for (size_t i = 0; i < ROWS_AT_ONCE; i++)
-		fill_args(&list[i], w->ids[i], &w->args[i * N_COLUMNS]);
+		fill_args(&list[i], w->refs[i], w->ids[i], &w->args[i * N_COLUMNS]);
 	rc = db_exec(db, w->sql, db_args(w->args, COUNT_OF(w->args)), &n_changed, err);
 	for (size_t i = 0; i < ROWS_AT_ONCE && !rc && n_changed; i++) {
 		if (list[i].n_violations) /* those of a record that was there are there too */
@@ -146,10 +162,15 @@ int store_log_insert_many(struct db *db, struct log_writer *w, const struct log_
 	bool is_new = false;
 	int rc = 0;
 
-	for (; n - at >= ROWS_AT_ONCE && !rc; at += ROWS_AT_ONCE)
-		rc = insert_full(db, w, &list[at], &n_inserted, err);
-	for (; at < n && !rc; at++) {
-		rc = store_log_insert(db, &list[at], &is_new, err);
+	for (; n - at >= ROWS_AT_ONCE && !rc; at += ROWS_AT_ONCE) {
+		rc = texts_write(db, &w->texts, &list[at], ROWS_AT_ONCE, w->refs, err);
+		if (!rc)
+			rc = insert_full(db, w, &list[at], &n_inserted, err);
+	}
+	if (!rc)
+		rc = texts_write(db, &w->texts, &list[at], n - at, w->refs, err);
+	for (size_t i = 0; i < n - at && !rc; i++) {
+		rc = insert_one(db, &list[at + i], w->refs[i], &is_new, err);
 		n_inserted += is_new;
 	}
 	if (!rc)
@@ -213,9 +234,11 @@ static struct money read_cost(struct row *r)
 	return m;
 }
 
-static int read_log(const struct db_rows *rows, size_t row, struct log_record *ret, struct err *err)
+static int read_log(struct db *db, struct arena *a, const struct db_rows *rows, size_t row, struct log_record *ret,
+		    struct err *err)
 {
 	struct row r = {.rows = rows, .row = row};
+	struct slice texts;
 
 	ret->id = row_uuid(&r);
 	ret->created_us = row_int(&r);
@@ -246,7 +269,11 @@ static int read_log(const struct db_rows *rows, size_t row, struct log_record *r
 	ret->context = row_text(&r);
 	ret->prompt = row_text(&r);
 	ret->output = row_text(&r);
+	texts = row_text(&r);
+	ret->content_error = (struct slice){0};
 	ret->content_removed_us = row_int_or(&r, 0);
+	if (texts.p && !r.rc && texts_read(db, a, texts, ret))
+		return err_set(err, E_TOOBIG, "the texts are more than fit in memory: ask for fewer records");
 	return row_end(&r, "model_historical_logs", err);
 }
 
@@ -259,8 +286,8 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	struct db_rows rows;
 	int rc;
 
-	sql_add(&q, f->with_text ? "select " META ", context, prompt, output, " REMOVED
-				 : "select " META ", null, null, null, " REMOVED);
+	sql_add(&q, f->with_text ? "select " META ", " TEXTS ", " REMOVED
+				 : "select " META ", null, null, null, null, " REMOVED);
 	sql_where_text(&q, "use_case = ", f->use_case);
 	sql_where_model(&q, f->model);
 	sql_where_text(&q, "status = ", f->status);
@@ -283,7 +310,7 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	if (!list)
 		return err_set(err, E_TOOBIG, "the records are more than fit in memory: ask for fewer");
 	for (size_t i = 0; i < rows.n_rows && !rc; i++)
-		rc = read_log(&rows, i, &list[i], err);
+		rc = read_log(db, a, &rows, i, &list[i], err);
 	if (rc)
 		return rc;
 	*ret = list;
@@ -340,13 +367,13 @@ int store_log_get(struct db *db, struct arena *a, struct slice id, struct log_re
 	if (!rc)
 		rc = resolve(db, a, (struct slice){text, id.n}, &whole, err);
 	if (!rc)
-		rc = db_query(db, a, "select " META ", context, prompt, output, " REMOVED " where id = $1",
-			      db_args(&whole, 1), &rows, err);
+		rc = db_query(db, a, "select " META ", " TEXTS ", " REMOVED " where id = $1", db_args(&whole, 1), &rows,
+			      err);
 	if (rc)
 		return rc;
 	if (rows.n_rows == 0) /* gone since */
 		return err_set(err, E_NOTFOUND, "there is no log record with the id " SLICE_FMT, SLICE_ARG(whole.s));
-	rc = read_log(&rows, 0, &r, err);
+	rc = read_log(db, a, &rows, 0, &r, err);
 	if (!rc)
 		rc = store_log_violations(db, a, &r, err);
 	if (!rc)

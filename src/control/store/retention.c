@@ -12,6 +12,7 @@
 #include "control/store/entities.h"
 #include "control/store/partitions.h"
 #include "control/store/store_internal.h"
+#include "control/store/texts.h"
 #include "core/base/clock.h"
 #include "core/json/writer.h"
 
@@ -250,6 +251,7 @@ struct span {	       /* rows next to each other in the order of arrival */
 	int64_t last, from_us, to_us;
 	size_t n;
 	bool more;
+	bool had_files; /* texts of theirs were erased from files */
 };
 
 static bool is_old(const struct db_value *id, struct slice young)
@@ -297,26 +299,51 @@ static int exec(struct db *db, const struct sql *q, int64_t *ret_n, struct err *
 	return db_exec(db, q->text, db_args(q->args, q->n_args), ret_n, err);
 }
 
-static int remove_texts(struct db *db, const struct span *s, struct slice caller, int64_t now_us, int64_t *ret_n,
+/* What is not in the rows goes first: that it is gone is never said of a text that is still there. */
+static int erase_texts(struct db *db, struct span *s, struct slice caller, struct err *err)
+{
+	CLEANUP(arena_release) struct arena a;
+	struct sql q = {.n = 0};
+	struct db_rows refs = {0};
+	int rc;
+
+	arena_init(&a, 65536, (size_t)16 << 20);
+	if (!db->texts_dir)
+		return 0;
+	sql_add(&q, "select texts from model_historical_logs");
+	where_span(&q, s);
+	sql_where_text(&q, "caller = ", caller);
+	rc = sql_query(db, &a, &q, &refs, err);
+	for (size_t i = 0; i < refs.n_rows && !s->had_files; i++)
+		s->had_files = db_cell(&refs, i, 0)->type == DB_TEXT;
+	return rc ? rc : texts_erase(db, &refs, err);
+}
+
+static int remove_texts(struct db *db, struct span *s, struct slice caller, int64_t now_us, int64_t *ret_n,
 			struct err *err)
 {
 	struct sql q = {.n = 0};
+	int rc = erase_texts(db, s, caller, err);
 
-	sql_add(&q, "update model_historical_logs set context = null, prompt = null, output = null, "
-		    "content_removed_us = ");
+	if (rc)
+		return rc;
+	sql_add(&q, "update model_historical_logs set context = null, prompt = null, output = null, texts = "
+		    "null, content_removed_us = ");
 	sql_arg(&q, db_int(now_us));
 	where_span(&q, s);
 	sql_where_text(&q, "caller = ", caller);
-	sql_add(&q, " and (prompt is not null or output is not null or context is not null)");
+	sql_add(&q, " and (prompt is not null or output is not null or context is not null or texts is not null)");
 	return exec(db, &q, ret_n, err);
 }
 
-static int remove_rows(struct db *db, const struct span *s, struct slice caller, struct retention_removed *ret,
+static int remove_rows(struct db *db, struct span *s, struct slice caller, struct retention_removed *ret,
 		       struct err *err)
 {
 	struct sql violations = {.n = 0}, rows = {.n = 0};
-	int rc;
+	int rc = erase_texts(db, s, caller, err);
 
+	if (rc)
+		return rc;
 	sql_add(&violations, "delete from guardrails_violations where log_id in (select id from model_historical_logs");
 	where_span(&violations, s);
 	sql_where_text(&violations, "caller = ", caller);
@@ -358,6 +385,8 @@ int store_retention_drop_texts(struct db *db, const struct retention_who *who, i
 	if (!rc && s.n)
 		rc = note(db, who, &noted, s.last, &removed, err);
 	rc = end(db, rc, err);
+	if (!rc && s.had_files)
+		(void)texts_sweep(db, NULL); /* the next removal does what this one could not */
 	if (!rc)
 		*ret = removed;
 	return rc;
@@ -394,15 +423,14 @@ static int remove_strays(struct db *db, int64_t before_us, size_t limit, struct 
 	return 0;
 }
 
-static int remove_old_rows(struct db *db, struct arena *a, int64_t before_us, size_t limit,
+static int remove_old_rows(struct db *db, struct arena *a, int64_t before_us, struct span *s,
 			   struct retention_removed *ret, struct err *err)
 {
-	struct span s = {.limit = limit};
-	int rc = find_span(db, a, before_us, &s, err);
+	int rc = find_span(db, a, before_us, s, err);
 
-	if (!rc && s.n)
-		rc = remove_rows(db, &s, (struct slice){0}, ret, err);
-	remember(ret, &s);
+	if (!rc && s->n)
+		rc = remove_rows(db, s, (struct slice){0}, ret, err);
+	remember(ret, s);
 	return rc;
 }
 
@@ -411,6 +439,7 @@ int store_retention_drop_rows(struct db *db, const struct retention_who *who, in
 {
 	struct retention_removed removed = {0};
 	CLEANUP(arena_release) struct arena a;
+	struct span s = {.limit = limit};
 	int64_t arrival = 0;
 	struct tale noted;
 	int rc = begin(db, who, false, err);
@@ -420,10 +449,12 @@ int store_retention_drop_rows(struct db *db, const struct retention_who *who, in
 		rc = read_note(db, &a, RECORDS, &noted, &arrival, err);
 	if (!rc)
 		rc = partition_any(db) ? remove_strays(db, before_us, limit, &removed, err)
-				       : remove_old_rows(db, &a, before_us, limit, &removed, err);
+				       : remove_old_rows(db, &a, before_us, &s, &removed, err);
 	if (!rc && removed.records)
 		rc = note(db, who, &noted, arrival, &removed, err);
 	rc = end(db, rc, err);
+	if (!rc && s.had_files)
+		(void)texts_sweep(db, NULL); /* the next removal does what this one could not */
 	if (!rc)
 		*ret = removed;
 	return rc;
@@ -498,6 +529,8 @@ int store_retention_erase(struct db *db, const struct retention_who *who, const 
 	if (!rc && removed.records)
 		rc = note(db, who, &noted, arrival, &removed, err);
 	rc = end(db, rc, err);
+	if (!rc && s.had_files)
+		(void)texts_sweep(db, NULL); /* the next removal does what this one could not */
 	if (!rc)
 		*ret = removed;
 	return rc;
@@ -537,6 +570,7 @@ static int inspect_file(struct db *db, struct retention_facts *ret, struct err *
 			    "pragma_page_size)",
 			    db_args(NULL, 0), &ret->bytes, err);
 
+	ret->bytes += texts_bytes(db);
 	return rc ? rc
 		  : one_number(db,
 			       "select (select freelist_count from pragma_freelist_count) * (select page_size from "

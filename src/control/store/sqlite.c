@@ -34,7 +34,7 @@ struct statement {
 struct db_sqlite {
 	struct db base;
 	sqlite3 *conn;
-	char *path;
+	char *path, *texts_dir;
 	struct statement statements[STATEMENTS_MAX];
 	size_t n_statements;
 	uint64_t tick;
@@ -181,6 +181,7 @@ static void sqlite_close(struct db *db)
 		(void)sqlite3_finalize(d->statements[i].stmt); /* repeats an error that was reported */
 	(void)sqlite3_close(d->conn);			       /* no statement is left, so it cannot refuse */
 	free(d->path);
+	free(d->texts_dir);
 	free(d);
 }
 
@@ -198,7 +199,9 @@ static int sqlite_open(const char *path, struct db **ret, struct err *err)
 	d = calloc(1, sizeof(*d));
 	if (!d || !(d->path = strdup(path)))
 		abort();
-	d->base = (struct db){.ops = &db_sqlite_ops, .dialect = "sqlite", .now_us = NOW_US};
+	if (strcmp(path, ":memory:") != 0 && asprintf(&d->texts_dir, "%s-texts", path) < 0)
+		abort();
+	d->base = (struct db){.ops = &db_sqlite_ops, .dialect = "sqlite", .now_us = NOW_US, .texts_dir = d->texts_dir};
 	if (sqlite3_open_v2(path, &d->conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
 	    SQLITE_OK)
 		rc = d->conn ? failed(d, err) : err_set(err, E_IO, "cannot open the database %s: out of memory", path);

@@ -12,11 +12,19 @@ static const enum key_role of_client = KEY_CLIENT, of_operator = KEY_OPERATOR, o
 
 static const struct route roles[] = {
 	{HTTP_POST, "/api/v1/generate", &of_client},
+	{HTTP_POST, "/api/embed", &of_client},
+	{HTTP_POST, "/api/embeddings", &of_client},
 	{HTTP_GET, "/api/v1/use-cases/{use_case}/current", &of_client},
 	{HTTP_POST, "/api/v1/guardrails/check", &of_client},
 	{HTTP_POST, "/api/v1/logs", &of_client},
 	{HTTP_GET, "/api/v1/models", &of_client},
 	{HTTP_GET, "/api/v1/models/{model}", &of_client},
+	{HTTP_POST, "/api/chat", &of_client}, /* Ollama's */
+	{HTTP_POST, "/api/generate", &of_client},
+	{HTTP_POST, "/api/show", &of_client},
+	{HTTP_GET, "/api/tags", &of_client},
+	{HTTP_GET, "/api/ps", &of_client},
+	{HTTP_GET, "/api/version", &of_client},
 	{HTTP_GET, "/version", &of_client},
 	{HTTP_PATCH, "/api/v1/models/{model}", &of_operator}, /* its status alone: the handler looks */
 	{HTTP_DELETE, "/api/v1/models/{model}", &of_operator},

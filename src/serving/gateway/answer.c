@@ -34,7 +34,7 @@ static int64_t estimate_tokens(size_t bytes)
 
 int64_t exchange_estimate_prompt(const struct exchange *e)
 {
-	size_t bytes = 0;
+	size_t bytes = e->request.embed ? vectors_prompt_bytes(e) : 0;
 
 	for (size_t i = 0; i < e->request.n_messages; i++)
 		bytes += e->request.messages[i].text.n;
@@ -147,6 +147,7 @@ enum next exchange_answer(struct exchange *e)
 	const struct protocol *back = e->back;
 	struct err err = {0};
 	enum guard_action action;
+	const char *wrong;
 
 	if (e->counts)
 		return count_answer(e);
@@ -158,16 +159,23 @@ enum next exchange_answer(struct exchange *e)
 	} else if (!looks_whole(buf_slice(&e->body))) {
 		return next_candidate(e, "its answer is no whole JSON object");
 	}
+	wrong = needs_decoding(e, back) ? vectors_wrong(e) : NULL;
+	if (wrong)
+		return next_candidate(e, wrong);
 	e->have_answer = true;
 	failover_settle(e, OUTCOME_GOOD);
 	attempt_note(e, CALL_OK, "ok");
 	action = exchange_judge_answer(e);
+	if (e->request.embed && action >= GUARD_FALLBACK)
+		return vectors_withheld(e);
 	if (action == GUARD_BLOCK)
 		return answer_withheld(e);
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
 	if (e->log != LOG_NONE || back != e->front)
 		exchange_complete_usage(e, e->answer.text.n);
+	if (e->request.embed)
+		vectors_describe(e);
 	record_exchange(e, RECORD_OK, 200);
 	if (!e->is_unlogged && back == e->front && !e->request.stream && back->needs_model_splice)
 		return respond_whole(e, buf_slice(&e->body));

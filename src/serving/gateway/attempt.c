@@ -384,6 +384,12 @@ static const struct http_call_ops call_ops = {.on_head = on_head, .on_body = on_
 
 /* --- the request --- */
 
+/* Tokens cannot be judged, so what judges prompts gets no way past it: the model is asked with words alone. */
+static bool hides_words(const struct exchange *e)
+{
+	return e->request.has_tokens && e->policy && guard_policy_has(e->policy, GUARD_INPUT);
+}
+
 /* Same protocol in and out: the caller's bytes. */
 static bool leaves_as_it_came(const struct exchange *e)
 {
@@ -489,7 +495,7 @@ static enum next nothing_left(struct exchange *e)
 			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
 		error.status = 503;
 	}
-	if (!e->pinned && answer_fallback_text(e).n)
+	if (!e->pinned && !e->request.embed && answer_fallback_text(e).n)
 		return answer_fallback_content(e, NULL);
 	if (!exchange_may_tell(e, slice_from(e->error_text)))
 		withhold_error(e);
@@ -533,6 +539,8 @@ enum next exchange_attempt(struct exchange *e)
 		return next == WAIT ? WAIT : nothing_left(e);
 	t = exchange_served_by(e)->target;
 	e->back = target_speaks(t, e->front);
+	if (e->front->of == t->protocol && hides_words(e))
+		e->back = t->protocol;
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
 	if (!e->n_attempts++ && e->use_case)

@@ -27,6 +27,33 @@ static bool read_deadline(struct exchange *e)
 	return true;
 }
 
+/* What callers put behind a name, where it is none of it. */
+static void drop_default_tag(struct exchange *e)
+{
+	struct slice *model = &e->request.model, tag = slice_from(e->front->default_tag);
+
+	if (tag.n && slice_ends(*model, tag) && model->n > tag.n && !snapshot_use_case(e->snapshot, *model) &&
+	    !snapshot_model(e->snapshot, *model))
+		model->n -= tag.n;
+}
+
+int exchange_read_request(struct exchange *e, struct slice body, const char **ret_param, struct err *err)
+{
+	struct http_exchange *x = e->http;
+	int rc = e->front->decode_request(&x->arena, e->root, body, &e->request, ret_param, err);
+
+	if (rc)
+		return rc;
+	if (e->path_model.p) {
+		e->request.model = url_decode(&x->arena, e->path_model, false);
+		e->request.stream = e->path_stream;
+		if (!e->request.model.n)
+			return err_set(err, E_INVALID, "The model in the path is not written as a path may be.");
+	}
+	drop_default_tag(e);
+	return 0;
+}
+
 enum next exchange_decode(struct exchange *e)
 {
 	struct http_exchange *x = e->http;
@@ -47,15 +74,8 @@ enum next exchange_decode(struct exchange *e)
 		snprintf(text, sizeof(text), "The body is not valid JSON: %s.", err.text);
 		return exchange_refuse(e, text, NULL);
 	}
-	rc = e->front->decode_request(&x->arena, e->root, x->body, &e->request, &param, &err);
-	if (rc)
+	if (exchange_read_request(e, x->body, &param, &err))
 		return exchange_refuse(e, err.text, param);
-	if (e->path_model.p) {
-		e->request.model = url_decode(&x->arena, e->path_model, false);
-		e->request.stream = e->path_stream;
-		if (!e->request.model.n)
-			return exchange_refuse(e, "The model in the path is not written as a path may be.", NULL);
-	}
 	e->step = STEP_ROUTE;
 	return NEXT;
 }

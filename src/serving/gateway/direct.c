@@ -111,7 +111,7 @@ static void show_current(struct gateway *g, struct http_exchange *x, const struc
 
 /* --- bodies --- */
 
-static const struct json *read_body(struct gateway *g, struct http_exchange *x)
+const struct json *direct_body(struct gateway *g, struct http_exchange *x)
 {
 	struct json *root = NULL;
 	struct err err = {0};
@@ -153,7 +153,7 @@ struct check {
 
 static bool read_check(struct gateway *g, struct http_exchange *x, struct check *c)
 {
-	const struct json *root = read_body(g, x);
+	const struct json *root = direct_body(g, x);
 
 	*c = (struct check){0};
 	if (!root)
@@ -474,7 +474,7 @@ static void write_categories(struct json_writer *w, const struct guard_policy *p
 static void moderations(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 			const struct gateway_caller *caller)
 {
-	const struct json *root = read_body(g, x);
+	const struct json *root = direct_body(g, x);
 	const struct guard_policy *policy;
 	struct guard_result *results;
 	struct slice model = {NULL, 0};
@@ -615,7 +615,7 @@ static void answer_log(struct http_exchange *x, int status, const struct log_rec
 static void take_log(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 		     const struct gateway_caller *caller)
 {
-	const struct json *root = read_body(g, x);
+	const struct json *root = direct_body(g, x);
 	struct log_record r = {.source = RECORD_APPLICATION, .guard_skipped = true};
 	struct log_name name = {.id = {NULL, 0}};
 	int rc;

@@ -37,6 +37,7 @@ static const struct step {
 	[STEP_AUTHENTICATE] = {"authenticate", authenticate},
 	[STEP_DECODE] = {"decode", exchange_decode},
 	[STEP_ROUTE] = {"route", exchange_route},
+	[STEP_LOADED] = {"loaded", ollama_loaded},
 	[STEP_ONCE] = {"once", exchange_once},
 	[STEP_SHED] = {"shed", shed_enter},
 	[STEP_GUARD_INPUT] = {"guard input", exchange_guard_input},
@@ -217,9 +218,15 @@ static const struct front {
 	bool counts;
 } fronts[] = {
 	{"/v1/chat/completions", &protocol_openai, false},
+	{"/v1/responses", &protocol_responses, false},
 	{"/api/v1/generate", &protocol_generate, false},
 	{"/v1/messages", &protocol_anthropic, false},
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
+	{"/api/chat", &protocol_ollama, false},
+	{"/api/generate", &protocol_ollama_generate, false},
+	{"/v1/embeddings", &protocol_openai_embeddings, false},
+	{"/api/embed", &protocol_ollama_embed, false},
+	{"/api/embeddings", &protocol_ollama_embeddings, false},
 };
 
 const struct protocol *gateway_front_of(struct slice path)
@@ -229,6 +236,8 @@ const struct protocol *gateway_front_of(struct slice path)
 			return fronts[i].protocol;
 	if (gemini_path_read(path, NULL))
 		return &protocol_gemini;
+	if (ollama_is_path(path))
+		return &protocol_ollama;
 	return slice_starts(path, SLICE_LIT("/v1/messages/")) ? &protocol_anthropic : NULL;
 }
 
@@ -276,11 +285,33 @@ static void refuse_call(struct http_exchange *x, int status, const char *text)
 						   .code = status == 404 ? "not_found" : NULL});
 }
 
+/* /v1/responses/ID, with whatever method and whatever behind it */
+static void refuse_kept_response(struct http_exchange *x)
+{
+	struct api_error error = {.status = 404,
+				  .message =
+					  SLICE_LIT("No response is kept here, so there is none of this id: send the "
+						    "earlier items in input.  What was said is in the log, under "
+						    "/api/v1/logs, by the id behind resp_."),
+				  .type = "invalid_request_error",
+				  .param = "id",
+				  .code = "not_found"};
+
+	respond_plain_error(x, &error);
+}
+
+static const struct protocol *gemini_front(struct slice call)
+{
+	if (slice_eq_str(call, "embedContent"))
+		return &protocol_gemini_embed;
+	return slice_eq_str(call, "batchEmbedContents") ? &protocol_gemini_embed_batch : &protocol_gemini;
+}
+
 /* /v1beta/models/MODEL:generateContent */
 static void start_gemini(struct gateway *g, struct http_exchange *x, const struct gemini_path *path,
 			 const struct gateway_caller *caller)
 {
-	struct asked asked = {.front = &protocol_gemini, .model = path->model};
+	struct asked asked = {.front = gemini_front(path->call), .model = path->model};
 	enum gemini_alt alt = GEMINI_SSE;
 
 	asked.stream = slice_eq_str(path->call, "streamGenerateContent");
@@ -288,10 +319,12 @@ static void start_gemini(struct gateway *g, struct http_exchange *x, const struc
 	if (asked.stream)
 		alt = gemini_path_alt(&x->head, &x->arena);
 	asked.array = alt == GEMINI_ARRAY;
-	if (!asked.model.n || (!asked.stream && !asked.counts && !slice_eq_str(path->call, "generateContent")))
+	if (!asked.model.n ||
+	    (!asked.stream && !asked.counts && !asked.front->embeds && !slice_eq_str(path->call, "generateContent")))
 		refuse_call(x, 404,
-			    "There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens or "
-			    ":streamGenerateContent, where MODEL is a use case, a layer or a registered model.");
+			    "There is no such call: POST /v1beta/models/MODEL:generateContent, :countTokens, "
+			    ":streamGenerateContent, :embedContent or :batchEmbedContents, where MODEL is a use case, "
+			    "a layer or a registered model.");
 	else if (alt == GEMINI_NEITHER)
 		refuse_call(x, 400,
 			    "A stream is sent as server-sent events (?alt=sse) or as a JSON array (?alt=json, or "
@@ -333,7 +366,11 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 		start_gemini(g, x, &path, &caller);
 		return;
 	}
-	if (!direct_handle(g, x, &caller))
+	if (slice_starts(x->head.path, SLICE_LIT("/v1/responses/"))) {
+		refuse_kept_response(x);
+		return;
+	}
+	if (!direct_handle(g, x, &caller) && !ollama_handle(g, x, &caller))
 		g->control(x, &caller, g->control_arg);
 }
 

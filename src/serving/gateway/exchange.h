@@ -55,6 +55,7 @@ enum exchange_step { /* exchange.c has the table */
 		     STEP_AUTHENTICATE,
 		     STEP_DECODE,
 		     STEP_ROUTE,
+		     STEP_LOADED,
 		     STEP_ONCE,
 		     STEP_SHED,
 		     STEP_GUARD_INPUT,
@@ -204,6 +205,8 @@ const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: n
 
 /* decode.c */
 enum next exchange_decode(struct exchange *e);
+/* e->request anew from e->root, which stands in body.  E_INVALID as decode_request. */
+int exchange_read_request(struct exchange *e, struct slice body, const char **ret_param, struct err *err);
 /* 400: the request is wrong (param: which member, or NULL). */
 enum next exchange_refuse(struct exchange *e, const char *text, const char *param);
 /* count.c */
@@ -213,6 +216,17 @@ enum next count_estimate(struct exchange *e);
 enum next count_answer(struct exchange *e);
 /* route.c */
 enum next exchange_route(struct exchange *e);
+/* vectors.c: what embeddings need that chats do not */
+struct targets;
+/* Whether vectors of these models may be mixed. */
+bool vectors_same_space(const struct targets *a, const struct targets *b);
+/* Leaves those candidates that can give what is asked: NEXT, or it has been refused because the first cannot. */
+enum next vectors_route(struct exchange *e);
+size_t vectors_prompt_bytes(const struct exchange *e);
+/* Why the answer is not what was asked for; NULL: it is. */
+const char *vectors_wrong(const struct exchange *e);
+void vectors_describe(struct exchange *e); /* for the log: in words */
+enum next vectors_withheld(struct exchange *e);
 /* judge.c */
 enum next exchange_guard_input(struct exchange *e);
 void exchange_take_action(struct exchange *e, enum guard_action action);
@@ -314,6 +328,8 @@ bool direct_handle(struct gateway *g, struct http_exchange *x, const struct gate
 /* What does not fit is an error, not half of a JSON text. */
 void direct_reply(struct http_exchange *x, int status, const struct buf *body);
 void direct_refuse(struct http_exchange *x, int status, const char *param, const char *code, const char *text);
+/* The body, an object; NULL after having refused. */
+const struct json *direct_body(struct gateway *g, struct http_exchange *x);
 /* False after having refused: a key for some use cases asks for another one. */
 bool direct_allowed(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller,
 		    struct slice use_case);
@@ -323,6 +339,13 @@ void models_list(struct gateway *g, struct http_exchange *x, const struct route_
 		 const struct gateway_caller *caller);
 void models_show(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 		 const struct gateway_caller *caller);
+/* ollama.c: the calls of Ollama's that no model answers. True when the path is one of them, or of those there are not.
+ */
+bool ollama_handle(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller);
+/* A request that has no words: its model is there. */
+enum next ollama_loaded(struct exchange *e);
+/* Below /api/, but not Muster's own. */
+bool ollama_is_path(struct slice path);
 /* admit.c: whether the request may go on; otherwise it has been answered. */
 bool admit(struct gateway *g, struct http_exchange *x, struct gateway_caller *ret);
 /* The caller may not call this use case: what it is told. */

@@ -105,24 +105,25 @@ static enum guard_action judge_all(struct exchange *e, struct judgement *j, cons
 static struct slice replace_texts(struct exchange *e, struct slice body, const struct judgement *j,
 				  const struct chat_text *texts, size_t n, const struct chat_answer *answer)
 {
-	struct splice splices[PROTOCOL_MAX_SPLICES];
+	size_t n_more = answer ? 1 + answer->n_other_logprobs : 0, k = 0;
+	struct splice *splices = ARENA_ARRAY(&e->http->arena, struct splice, n + n_more);
 	struct buf out, json;
-	size_t k = 0;
 
+	if (!splices)
+		return (struct slice){0};
 	for (size_t i = 0; i < n; i++) {
 		if (!j->masked[i].p)
 			continue;
-		if (!texts[i].raw.p || k == PROTOCOL_MAX_SPLICES)
+		if (!texts[i].raw.p)
 			return (struct slice){0};
 		buf_init_arena(&json, &e->http->arena, MASKED_MAX);
+		buf_reserve(&json, j->masked[i].n + 2); /* its own size: there may be many */
 		buf_addc(&json, '"');
 		json_escape(&json, j->masked[i]);
 		buf_addc(&json, '"');
 		splices[k++] = (struct splice){texts[i].raw, buf_slice(&json)};
 	}
 	if (answer) {
-		if (k + 1 + answer->n_other_logprobs > PROTOCOL_MAX_SPLICES)
-			return (struct slice){0};
 		splices[k++] = (struct splice){answer->logprobs_raw, SLICE_LIT("null")};
 		for (size_t i = 0; i < answer->n_other_logprobs; i++)
 			splices[k++] = (struct splice){answer->other_logprobs[i], SLICE_LIT("null")};
@@ -141,7 +142,7 @@ static bool redecode(struct exchange *e, struct slice body)
 	if (!body.p || json_parse(e->g->json, &e->http->arena, body, NULL, &e->root, NULL))
 		return false;
 	memset(&e->request, 0, sizeof(e->request));
-	return !e->front->decode_request(&e->http->arena, e->root, body, &e->request, &param, NULL);
+	return !exchange_read_request(e, body, &param, NULL);
 }
 
 static enum next refuse_input(struct exchange *e, struct slice rule)
@@ -188,9 +189,14 @@ enum next exchange_guard_input(struct exchange *e)
 	e->step = STEP_ATTEMPT;
 	if (!e->policy || !guard_policy_has(e->policy, GUARD_INPUT))
 		return NEXT;
+	if (e->request.tokens_only && guard_policy_intervenes(e->policy, GUARD_INPUT))
+		return exchange_refuse(e,
+				       "The guardrails of this use case judge what is sent, and cannot read numbers "
+				       "of tokens: send texts.",
+				       NULL);
 	action = judge_all(e, &j, e->request.judged, e->request.n_judged);
 	e->input_hits = j.total;
-	if (action == GUARD_BLOCK)
+	if (action == GUARD_BLOCK || (action == GUARD_FALLBACK && e->request.embed))
 		return refuse_input(e, exchange_blocking_rule(e, j.total));
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");

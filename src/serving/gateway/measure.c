@@ -5,6 +5,12 @@
  */
 #include "serving/gateway/exchange.h"
 #include "serving/gateway/series.h"
+#include "serving/gateway/target.h"
+
+static struct gateway_model_stats *model_stats(struct exchange *e, const struct candidate *c)
+{
+	return &e->g->stats.model[e->back ? target_slot(c->target, e->back) : c->target->slot];
+}
 
 void measure_call(struct exchange *e, enum call_end end)
 {
@@ -14,7 +20,7 @@ void measure_call(struct exchange *e, enum call_end end)
 
 	if (!c || end == CALL_NOT_COUNTED)
 		return;
-	s = &e->g->stats.model[c->target->slot];
+	s = model_stats(e, c);
 	histogram_observe(&s->duration[end], &histogram_durations, (uint64_t)(now - e->attempt_ms) * 1000);
 	if (end == CALL_OK && e->upstream_is_stream && e->call.first_byte_ms >= e->attempt_ms)
 		histogram_observe(&s->first_chunk, &histogram_durations,
@@ -41,7 +47,7 @@ static void measure_cost(struct gateway_use_case_stats *s, const struct money *m
 static void measure_tokens(struct exchange *e, const struct log_record *r)
 {
 	const struct candidate *c = exchange_served_by(e);
-	struct gateway_model_stats *s = c && e->n_attempts ? &e->g->stats.model[c->target->slot] : NULL;
+	struct gateway_model_stats *s = c && e->n_attempts ? model_stats(e, c) : NULL;
 
 	if (r->cached)
 		return;

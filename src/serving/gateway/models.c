@@ -4,6 +4,7 @@
  * Gemini's protocol look for.  What would break it: a page of Gemini's list that begins where another one, of a
  * snapshot with other entries, has ended without looking for it.
  */
+#include "serving/gateway/models.h"
 #include "core/base/clock.h"
 #include "core/http/router.h"
 #include "core/http/url.h"
@@ -25,49 +26,44 @@ static enum shape shape_of(const struct http_exchange *x)
 
 /* --- entries: use cases, then models --- */
 
-struct entry {
-	struct slice id, owner, version;
-	struct slice mark; /* tells it from all others, also from a model of the same name */
-	struct slice use_case;
-	int64_t created_us, context_tokens;
-};
-
-static struct entry entry_of_model(const struct snapshot_model *m)
+static struct models_entry entry_of_model(const struct snapshot_model *m)
 {
-	return (struct entry){.id = m->full_name,
-			      .owner = m->model.provider,
-			      .version = m->model.version,
-			      .mark = m->id_text,
-			      .use_case = m->model.use_case,
-			      .created_us = m->model.created_us,
-			      .context_tokens = m->config.context_tokens};
+	return (struct models_entry){.id = m->full_name,
+				     .owner = m->model.provider,
+				     .version = m->model.version,
+				     .mark = m->id_text,
+				     .use_case = m->model.use_case,
+				     .created_us = m->model.created_us,
+				     .context_tokens = m->config.context_tokens,
+				     .model = m};
 }
 
-static struct entry entry_of_use_case(const struct snapshot *s, const struct snapshot_use_case *u)
+static struct models_entry entry_of_use_case(const struct snapshot *s, const struct snapshot_use_case *u)
 {
 	const struct snapshot_model *now = u->current;
 
-	return (struct entry){.id = u->settings.name,
-			      .owner = SLICE_LIT("muster"),
-			      .version = now ? now->full_name : SLICE_LIT("none"),
-			      .mark = u->settings.name,
-			      .use_case = u->settings.name,
-			      .created_us = now ? now->model.created_us : s->built_us,
-			      .context_tokens = now ? now->config.context_tokens : 0};
+	return (struct models_entry){.id = u->settings.name,
+				     .owner = SLICE_LIT("muster"),
+				     .version = now ? now->full_name : SLICE_LIT("none"),
+				     .mark = u->settings.name,
+				     .use_case = u->settings.name,
+				     .created_us = now ? now->model.created_us : s->built_us,
+				     .context_tokens = now ? now->config.context_tokens : 0,
+				     .model = now};
 }
 
-static size_t n_entries(const struct snapshot *s)
+size_t models_count(const struct snapshot *s)
 {
 	return s->n_use_cases + s->n_models;
 }
 
-static struct entry entry_at(const struct snapshot *s, size_t i)
+struct models_entry models_at(const struct snapshot *s, size_t i)
 {
 	return i < s->n_use_cases ? entry_of_use_case(s, &s->use_cases[i])
 				  : entry_of_model(&s->models[i - s->n_use_cases]);
 }
 
-static void write_gemini(struct json_writer *w, struct arena *a, const struct entry *e)
+static void write_gemini(struct json_writer *w, struct arena *a, const struct models_entry *e)
 {
 	static const char *const methods[] = {"generateContent", "countTokens"};
 
@@ -83,7 +79,7 @@ static void write_gemini(struct json_writer *w, struct arena *a, const struct en
 	jw_array_end(w);
 }
 
-static void write_entry(struct json_writer *w, struct arena *a, enum shape shape, const struct entry *e)
+static void write_entry(struct json_writer *w, struct arena *a, enum shape shape, const struct models_entry *e)
 {
 	char at[CLOCK_ISO_SIZE];
 
@@ -142,8 +138,8 @@ static bool page_asked(const struct snapshot *s, struct http_exchange *x, struct
 		return false;
 	if (!token.n)
 		return true;
-	while (ret->first < n_entries(s))
-		if (slice_eq(entry_at(s, ret->first++).mark, token))
+	while (ret->first < models_count(s))
+		if (slice_eq(models_at(s, ret->first++).mark, token))
 			return true;
 	direct_refuse(x, 400, "pageToken", NULL,
 		      "pageToken is none that this list gave, or the entry it stood for is gone: begin without it.");
@@ -167,8 +163,8 @@ static void write_entries(struct json_writer *w, struct listing *l)
 	size_t n = 0;
 
 	jw_array(w);
-	for (size_t i = l->page.first; i < n_entries(l->snapshot); i++) {
-		struct entry e = entry_at(l->snapshot, i);
+	for (size_t i = l->page.first; i < models_count(l->snapshot); i++) {
+		struct models_entry e = models_at(l->snapshot, i);
 
 		if (!access_allows(l->caller, e.use_case))
 			continue;
@@ -224,29 +220,37 @@ void models_list(struct gateway *g, struct http_exchange *x, const struct route_
 
 /* --- GET /v1/models/{id}, /v1beta/models/{id} --- */
 
+bool models_find(const struct snapshot *s, struct slice name, struct models_entry *ret)
+{
+	const struct snapshot_use_case *u = snapshot_use_case(s, name);
+	const struct snapshot_model *model = u ? u->current : snapshot_model(s, name);
+
+	if (!u && !model)
+		return false;
+	*ret = u ? entry_of_use_case(s, u) : entry_of_model(model);
+	ret->id = name;
+	if (model)
+		ret->owner = model->model.provider;
+	return true;
+}
+
 void models_show(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 		 const struct gateway_caller *caller)
 {
 	struct slice name = url_decode(&x->arena, m->param[0], false);
-	const struct snapshot_use_case *u = snapshot_use_case(g->snapshot, name);
-	const struct snapshot_model *model = u ? u->current : snapshot_model(g->snapshot, name);
 	struct json_writer w;
-	struct entry e;
+	struct models_entry e;
 	struct buf out;
 
-	if (!u && !model) {
+	if (!models_find(g->snapshot, name, &e)) {
 		direct_refuse(x, 404, "model", "model_not_found",
 			      arena_printf(&x->arena,
 					   "No use case or model is called '" SLICE_FMT "'. See GET /v1/models.",
 					   SLICE_ARG(name)));
 		return;
 	}
-	e = u ? entry_of_use_case(g->snapshot, u) : entry_of_model(model);
 	if (!direct_allowed(g, x, caller, e.use_case))
 		return;
-	e.id = name;
-	if (model)
-		e.owner = model->model.provider;
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
 	write_entry(&w, &x->arena, shape_of(x), &e);

@@ -182,11 +182,14 @@ static int prepare_model(struct snapshot *s, struct snapshot_model *m, const str
 		if (rc)
 			break;
 		remember(m, &all->list[all->n], all->n, arg);
-		all->list[all->n].slot = gateway_series_slot(
-			arg->series, &(struct gateway_series_labels){m->model.use_case, m->full_name,
+		rc = target_count_in(&s->arena, &all->list[all->n], arg->series,
+				     &(struct gateway_series_labels){m->model.use_case, m->full_name,
 								     otel_provider(m->model.provider),
-								     all->list[all->n].upstream_model,
-								     gateway_operation_of(all->list[all->n].protocol)});
+								     all->list[all->n].upstream_model, OPERATION_CHAT});
+		if (rc) {
+			rc = err_set(err, rc, "the registry is too large for a snapshot");
+			break;
+		}
 		all->n++;
 		if (!more)
 			return 0;

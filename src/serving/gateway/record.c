@@ -81,7 +81,9 @@ static struct slice parameters_of(struct exchange *e)
 	struct json_writer w;
 	struct buf b;
 
-	if (!q->has_max_tokens && !q->has_temperature && !q->has_top_p && !q->has_seed)
+	int64_t dimensions = q->embed ? q->embed->dimensions : 0;
+
+	if (!q->has_max_tokens && !q->has_temperature && !q->has_top_p && !q->has_seed && !dimensions)
 		return (struct slice){0};
 	buf_init_arena(&b, &e->http->arena, 512);
 	jw_init(&w, &b);
@@ -94,6 +96,8 @@ static struct slice parameters_of(struct exchange *e)
 		jw_kdouble(&w, "top_p", q->top_p);
 	if (q->has_seed)
 		jw_ki64(&w, "seed", q->seed);
+	if (dimensions)
+		jw_ki64(&w, "dimensions", dimensions);
 	jw_object_end(&w);
 	return buf_failed(&b) ? (struct slice){0} : buf_slice(&b);
 }

@@ -73,7 +73,9 @@ void respond_meta(const struct exchange *e, struct answer_meta *m)
 				  .log_id = slice_from(e->log_id_text),
 				  .latency_ms = loop_now_ms(e->g->loop) - e->start_ms,
 				  .fallback_used = !c || c->kind != RECORD_FALLBACK_NONE,
-				  .include_usage = e->request.include_usage};
+				  .include_usage = e->request.include_usage,
+				  .base64 = e->request.embed && e->request.embed->base64,
+				  .request = &e->request};
 	if (c) {
 		m->model = c->full_name;
 		m->model_id = c->id;

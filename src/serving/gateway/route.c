@@ -29,6 +29,8 @@ static void add_endpoint(struct exchange *e)
 {
 	const struct settings_endpoint *endpoint = settings_endpoint(e->settings, e->use_case_name);
 
+	if (e->front->embeds && e->use_case) /* its vectors would be of another model */
+		return;
 	if (!endpoint || e->n_candidates == CANDIDATES_MAX)
 		return;
 	e->candidate[e->n_candidates++] = (struct candidate){.targets = &endpoint->targets,
@@ -120,6 +122,13 @@ static struct slice sticky_key(const struct exchange *e)
 	return said.n ? said : e->request_id;
 }
 
+/* Callers who compare vectors get them all from the current model until another is that. */
+static bool is_of_another_space(const struct exchange *e, const struct snapshot_use_case *u)
+{
+	return e->front->embeds && u->current && u->current->target && u->candidate->target &&
+	       !vectors_same_space(u->current->target, u->candidate->target);
+}
+
 /* While a deployment is under way: its model in front for its share of the callers, the current one behind it. */
 static void split(struct exchange *e)
 {
@@ -128,7 +137,7 @@ static void split(struct exchange *e)
 	if (!u->candidate)
 		return;
 	e->arm = ARM_CURRENT;
-	if (!snapshot_splits_off(u, sticky_key(e)))
+	if (!snapshot_splits_off(u, sticky_key(e)) || is_of_another_space(e, u))
 		return;
 	add_model(e, u->candidate, RECORD_FALLBACK_NONE);
 	if (!e->n_candidates)
@@ -213,8 +222,10 @@ enum next exchange_route(struct exchange *e)
 	refuse_unguarded(e);
 	e->stats = measure_use_case(e->g, e->use_case);
 	counter_add(&e->stats->requests, 1);
+	if (vectors_route(e) != NEXT)
+		return FINISHED;
 	if (lacks_log(e)) /* before it costs a model's time */
 		return respond_unlogged(e);
-	e->step = STEP_ONCE;
+	e->step = e->request.loads ? STEP_LOADED : STEP_ONCE;
 	return NEXT;
 }

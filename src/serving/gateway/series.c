@@ -24,6 +24,8 @@ struct gateway_series {
 
 enum gateway_operation gateway_operation_of(const struct protocol *p)
 {
+	if (p->embeds)
+		return OPERATION_EMBEDDINGS;
 	return p->completes_text ? OPERATION_TEXT_COMPLETION : OPERATION_CHAT;
 }
 

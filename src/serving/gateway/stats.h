@@ -11,7 +11,7 @@
 /* What the last is called: no use case can have that name, and no model (they have an @). */
 #define GATEWAY_OTHER "_OTHER"
 
-enum gateway_operation { OPERATION_CHAT, OPERATION_TEXT_COMPLETION, GATEWAY_N_OPERATIONS };
+enum gateway_operation { OPERATION_CHAT, OPERATION_TEXT_COMPLETION, OPERATION_EMBEDDINGS, GATEWAY_N_OPERATIONS };
 /* How a call to a model ended. */
 enum call_end { CALL_OK, CALL_TIMEOUT, CALL_FAILED, GATEWAY_N_CALL_ENDS, CALL_NOT_COUNTED = GATEWAY_N_CALL_ENDS };
 

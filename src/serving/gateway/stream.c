@@ -14,7 +14,7 @@
 
 #define HELD_MAX ((size_t)4 * 1024 * 1024)
 #define OUT_MAX ((size_t)8 * 1024 * 1024)
-/* A whole answer as a stream: escapes can make it six times as long. */
+/* A whole answer as a stream, or at the end of one: escapes can make it six times as long. */
 #define WHOLE_MAX ((size_t)128 * 1024 * 1024)
 #define ANSWER_ID_MAX 256
 #define SPLIT_MS 40
@@ -71,7 +71,7 @@ static struct stream *stream_new(struct exchange *e)
 	sse_init(&s->sse, STREAM_EVENT_MAX);
 	ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
 	buf_init(&s->held, HELD_MAX);
-	buf_init(&s->out, OUT_MAX);
+	buf_init(&s->out, e->front->repeats ? WHOLE_MAX : OUT_MAX);
 	buf_init(&s->text, LOG_TEXT_MAX);
 	timer_init(&s->flush, on_flush_timer, e);
 	add_channel(s, 0);
@@ -138,6 +138,19 @@ void stream_encode(struct exchange *e, const struct chat_event *event)
 		m.prompt_tokens = exchange_estimate_prompt(e);
 	}
 	e->front->encode_event(&e->stream->encode, &e->stream->out, &whole, &m);
+}
+
+/* The answer has begun, and cannot go on. */
+static void encode_failure(struct exchange *e, const struct api_error *error)
+{
+	struct stream *s = e->stream;
+	struct answer_meta m;
+
+	respond_meta(e, &m);
+	if (e->front->encode_failure)
+		e->front->encode_failure(&s->encode, &s->out, error, &m);
+	else
+		e->front->encode_stream_error(&s->out, error);
 }
 
 /* The only choice is finished; of several, the others may be under way. */
@@ -232,6 +245,8 @@ static void close_channel(struct exchange *e, struct channel *c)
 {
 	uint64_t safe = 0;
 
+	if (!c) /* too many: it has no text, or that would have failed */
+		return;
 	if (!c->guard) {
 		c->safe = c->fed;
 		return;
@@ -524,7 +539,7 @@ static void end_unlogged(struct exchange *e)
 	struct api_error error = respond_unlogged_error();
 
 	buf_clear(&e->stream->out);
-	e->front->encode_stream_error(&e->stream->out, &error);
+	encode_failure(e, &error);
 }
 
 /* The upstream said that this was all: decide the rest, record, and only then let the end leave. */
@@ -641,7 +656,7 @@ static void truncated(struct exchange *e, int rc)
 		buf_clear(&s->out);
 	error.message = slice_from(text);
 	e->broke_off = true;
-	e->front->encode_stream_error(&s->out, &error);
+	encode_failure(e, &error);
 	counter_add(&e->g->stats.upstream_errors, 1);
 	failover_settle(e, failover_deadline_passed(e) ? OUTCOME_DEADLINE : OUTCOME_FAULT);
 	attempt_note(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, text);
@@ -659,21 +674,22 @@ static struct slice moved(struct slice part, struct slice whole, const char *cop
 	return inside ? (struct slice){copy + (part.p - whole.p), part.n} : part;
 }
 
-/* What came without the blank line that ends an event; it leaves with one, since more follows. */
+/* What came without the end of an event, or of a line; it leaves with one, since more may follow. */
 static int feed_rest(struct exchange *e)
 {
-	struct sse_event block;
+	bool lines = e->back->framing == FRAMING_NDJSON;
+	struct sse_event block = {0};
 	struct slice line;
 	struct buf raw;
-	int rc;
+	int rc = lines ? ndjson_finish(&e->stream->ndjson, &line) : sse_finish(&e->stream->sse, &block);
 
-	if (e->back->framing == FRAMING_NDJSON)
-		return ndjson_finish(&e->stream->ndjson, &line) == 1 ? decode_block(e, line, line) : 0;
-	if (sse_finish(&e->stream->sse, &block) != 1)
+	if (rc != 1)
 		return 0;
+	if (lines)
+		block.data = block.raw = line;
 	buf_init(&raw, STREAM_EVENT_MAX + 2);
 	buf_add(&raw, block.raw);
-	buf_adds(&raw, "\n\n");
+	buf_adds(&raw, lines ? "\n" : "\n\n");
 	rc = decode_block(e, moved(block.data, block.raw, raw.p), buf_slice(&raw));
 	buf_release(&raw);
 	return rc;

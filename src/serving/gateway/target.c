@@ -7,6 +7,7 @@
  */
 #include "serving/gateway/target.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "core/http/tls.h"
 #include "core/http/url.h"
 #include "serving/gateway/gateway.h"
+#include "serving/gateway/series.h"
 #include "serving/provider/secrets.h"
 
 #define HEAD_MAX ((size_t)16 << 10)
@@ -186,6 +188,46 @@ static struct slice sim_endpoint(struct arena *a, const struct gateway_prepare_a
 		return SLICE_LIT("http://127.0.0.1:9");
 	}
 	return slice_from(arena_printf(a, "http://%s:%u", sim->sim_host, sim->sim_port));
+}
+
+struct target_series {
+	struct gateway_series *series;
+	struct gateway_series_labels labels;
+	_Atomic unsigned slot[GATEWAY_N_OPERATIONS]; /* + 1; 0: not known yet */
+};
+
+int target_count_in(struct arena *a, struct target *t, struct gateway_series *s,
+		    const struct gateway_series_labels *labels)
+{
+	enum gateway_operation own = gateway_operation_of(t->protocol);
+
+	t->series = ARENA_NEW(a, struct target_series);
+	if (!t->series)
+		return E_TOOBIG;
+	t->series->series = s;
+	t->series->labels = *labels;
+	t->series->labels.operation = own;
+	t->slot = gateway_series_slot(s, &t->series->labels);
+	t->series->slot[own] = t->slot + 1;
+	return 0;
+}
+
+unsigned target_slot(const struct target *t, const struct protocol *back)
+{
+	enum gateway_operation operation = gateway_operation_of(back);
+	struct gateway_series_labels labels;
+	unsigned slot;
+
+	if (!t->series)
+		return t->slot;
+	slot = atomic_load_explicit(&t->series->slot[operation], memory_order_relaxed);
+	if (slot)
+		return slot - 1;
+	labels = t->series->labels; /* any thread that is the first finds the same */
+	labels.operation = operation;
+	slot = gateway_series_slot(t->series->series, &labels);
+	atomic_store_explicit(&t->series->slot[operation], slot + 1, memory_order_relaxed);
+	return slot;
 }
 
 const struct protocol *target_speaks(const struct target *t, const struct protocol *front)

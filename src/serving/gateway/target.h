@@ -17,6 +17,7 @@ struct target {
 	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
 	bool usage_unasked;	       /* its streams tell usage by themselves, and it refuses to be asked */
 	unsigned slot;		       /* in the counters: series.h */
+	struct target_series *series;  /* slots of its other calls, or NULL */
 	bool chat_only;		       /* completions of texts are asked of it as chats */
 	bool denied;		       /* it is missing because its configuration names a secret that it may not have */
 	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
@@ -33,6 +34,13 @@ struct targets {
 	struct price price;
 };
 
+/* In which slot what is asked of it in `back` is counted. */
+unsigned target_slot(const struct target *t, const struct protocol *back);
+/* Its own slot, and how those of its other calls are found: when they are made first.  s NULL: the last slot is all. */
+struct gateway_series;
+struct gateway_series_labels;
+int target_count_in(struct arena *a, struct target *t, struct gateway_series *s,
+		    const struct gateway_series_labels *labels);
 /* What it is spoken to in, for a caller of front; NULL: it cannot give what is asked. */
 const struct protocol *target_speaks(const struct target *t, const struct protocol *front);
 /* The head of a request in what target_speaks said. */

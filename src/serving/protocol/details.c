@@ -120,6 +120,20 @@ struct chat_part *parts_add(struct arena *a, struct parts *list, enum chat_part_
 	return p;
 }
 
+void parts_reasoning_first(struct chat_part *parts, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct chat_part p = parts[i];
+		size_t k = i;
+
+		if (p.kind != CHAT_PART_REASONING)
+			continue;
+		for (; k && parts[k - 1].kind != CHAT_PART_REASONING; k--)
+			parts[k] = parts[k - 1];
+		parts[k] = p;
+	}
+}
+
 bool part_data_url(struct slice url, struct chat_part *p)
 {
 	static const struct slice scheme = {"data:", 5}, base64 = {";base64,", 8};
@@ -134,6 +148,45 @@ bool part_data_url(struct slice url, struct chat_part *p)
 	if (at >= 0)
 		p->media_type = slice_sub(p->media_type, 0, (size_t)at);
 	return true;
+}
+
+struct slice call_ids_add(struct arena *a, struct call_ids *c, struct slice id, struct slice name)
+{
+	if (!id.n)
+		id = slice_from(arena_printf(a, "call_%u", c->n_calls));
+	c->n_calls++;
+	if (c->n < CALL_IDS_MAX) {
+		c->id[c->n] = id;
+		c->name[c->n++] = name;
+	}
+	return id;
+}
+
+struct slice call_ids_of_result(struct call_ids *c, struct slice name)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct slice id = c->id[i];
+
+		if (!id.n || (name.n && !slice_eq(c->name[i], name)))
+			continue;
+		c->id[i] = (struct slice){NULL, 0};
+		return id;
+	}
+	return name;
+}
+
+struct slice request_name_of_call(const struct chat_request *r, const struct chat_part *result)
+{
+	if (result->name.n)
+		return result->name;
+	for (size_t i = r->n_messages; i > 0; i--) {
+		const struct chat_message *m = &r->messages[i - 1];
+
+		for (size_t k = 0; k < m->n_parts; k++)
+			if (m->parts[k].kind == CHAT_PART_TOOL_CALL && slice_eq(m->parts[k].id, result->id))
+				return m->parts[k].name;
+	}
+	return result->id;
 }
 
 /* --- what a translation drops --- */

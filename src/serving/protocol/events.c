@@ -45,6 +45,7 @@ int events_say(struct arena *a, struct chat_events *list, const struct chat_even
 void encode_state_release(struct encode_state *s)
 {
 	buf_release(&s->gathered);
+	responses_items_free(s->items);
 	*s = (struct encode_state){0};
 }
 

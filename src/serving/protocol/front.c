@@ -56,6 +56,15 @@ int front_judge(struct front *f, const struct json *string)
 	return texts_add(f->a, &f->judged, string->str, string->raw) < 0 ? front_too_big(f) : 0;
 }
 
+int front_judge_all(struct front *f, const struct json *v)
+{
+	int rc = front_judge(f, v);
+
+	for (const struct json *item = v->first; item && rc == 0; item = item->next)
+		rc = front_judge_all(f, item);
+	return rc;
+}
+
 int front_model(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_STRING)
@@ -110,5 +119,35 @@ int front_top_p(struct front *f, const struct json *v)
 		return err_set(f->err, E_INVALID, "top_p must be between 0 and 1");
 	f->r->top_p = v->number;
 	f->r->has_top_p = true;
+	return 0;
+}
+
+int front_seed(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_NUMBER || !v->is_integer)
+		return front_wrong_type(f, v, "a whole number");
+	f->r->seed = v->integer;
+	f->r->has_seed = true;
+	return 0;
+}
+
+int front_stop(struct front *f, const struct json *v)
+{
+	if (v->type == JSON_STRING) {
+		f->r->stop[0] = v->str;
+		f->r->n_stop = 1;
+		return 0;
+	}
+	if (v->type != JSON_ARRAY)
+		return front_wrong_type(f, v, "a string or an array of strings");
+	if (v->n_items > CHAT_MAX_STOP)
+		return err_set(f->err, E_INVALID, "stop must hold at most %d strings", CHAT_MAX_STOP);
+	f->r->n_stop = 0;
+	for (const struct json *s = v->first; s; s = s->next) {
+		if (s->type != JSON_STRING)
+			return err_set(f->err, E_INVALID, "stop must hold strings only, not a %s",
+				       json_type_name(s->type));
+		f->r->stop[f->r->n_stop++] = s->str;
+	}
 	return 0;
 }

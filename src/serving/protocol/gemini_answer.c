@@ -77,18 +77,13 @@ static void write_call_head(struct buf *out, struct slice id, struct slice name,
 
 static void write_call(struct json_writer *w, struct slice head, struct slice args)
 {
-	struct json_writer object;
 	struct buf b;
 
 	buf_init(&b, head.n + args.n * 6 + 64);
 	buf_add(&b, head);
 	buf_adds(&b, "\"args\":");
-	jw_init(&object, &b);
-	wire_write_object(&object, args);
+	wire_write_object_line(&b, args);
 	buf_adds(&b, "}}");
-	for (size_t i = 0; i < b.n; i++) /* an event is one line; in strings they are escaped */
-		if (b.p[i] == '\n' || b.p[i] == '\r')
-			b.p[i] = ' ';
 	if (buf_failed(&b))
 		w->out->failed = true;
 	else

@@ -528,6 +528,7 @@ static int64_t error_retry_ms(struct arena *a, struct json_parser *jp, struct sl
 const struct protocol protocol_gemini = {
 	.name = "gemini",
 	.default_path = "/v1beta",
+	.gives_vectors = &protocol_gemini_embed_batch,
 	.model_path = "/models/",
 	.whole_call = ":generateContent",
 	.stream_call = ":streamGenerateContent?alt=sse",

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gemini's generateContent: what only a translation reads of a request.  Calls need no ids there, and results name the
- * function: elsewhere both need an id, so calls without one are numbered, and a result belongs to the first call of its
- * name that has none yet.
+ * function: call_ids.
  */
 #include "serving/protocol/gemini_internal.h"
 
-#define PENDING_MAX 64
-
 struct details {
 	struct front *f;
-	struct chat_part
-		pending[PENDING_MAX]; /* calls of the last model's content; name is empty once it is answered */
-	size_t n_pending;
-	unsigned n_calls;
+	struct call_ids calls; /* of the last model's content */
 };
 
 struct slice gemini_result_text(const struct json *response)
@@ -55,25 +49,8 @@ static int read_call(struct details *d, const struct json *call, struct slice si
 	}
 	if (args && args->type == JSON_OBJECT)
 		p.text = args->raw;
-	if (!p.id.n)
-		p.id = slice_from(arena_printf(d->f->a, "call_%u", d->n_calls));
-	d->n_calls++;
-	if (d->n_pending < PENDING_MAX)
-		d->pending[d->n_pending++] = p;
+	p.id = call_ids_add(d->f->a, &d->calls, p.id, p.name);
 	return add_part(d->f, list, CHAT_PART_TOOL_CALL, p);
-}
-
-static struct slice id_of_result(struct details *d, const struct json *result)
-{
-	struct slice name = gemini_text(result, "name"), id = gemini_text(result, "id");
-
-	for (size_t i = 0; i < d->n_pending && !id.n; i++) {
-		if (!slice_eq(d->pending[i].name, name))
-			continue;
-		d->pending[i].name = (struct slice){NULL, 0};
-		id = d->pending[i].id;
-	}
-	return id.n ? id : name;
 }
 
 static int read_result(struct details *d, const struct json *result, struct parts *list)
@@ -85,7 +62,9 @@ static int read_result(struct details *d, const struct json *result, struct part
 		*d->f->ret_param = "contents";
 		return err_set(d->f->err, E_INVALID, "a functionResponse in contents must have a name");
 	}
-	p.id = id_of_result(d, result);
+	p.id = gemini_text(result, "id");
+	if (!p.id.n)
+		p.id = call_ids_of_result(&d->calls, p.name);
 	if (response) {
 		p.text = gemini_result_text(response);
 		p.is_error = response->n_items == 1 && json_get(response, "error");
@@ -156,7 +135,7 @@ static int read_message(struct details *d, struct chat_message *m)
 	int rc = 0;
 
 	if (m->role == CHAT_ASSISTANT)
-		d->n_pending = 0;
+		d->calls.n = 0;
 	for (const struct json *p = gemini_items(parts); p && rc == 0; p = gemini_next(parts, p))
 		rc = read_part(d, p, &list);
 	m->parts = list.p;

@@ -25,14 +25,14 @@ static bool is_label(const struct json *v)
 	return false;
 }
 
-static int judge_strings(struct front *f, const struct json *v, bool labels)
+int gemini_judge(struct front *f, const struct json *v, bool labels)
 {
 	int rc = 0;
 
 	if (v->type == JSON_STRING)
 		return labels || !is_label(v) ? front_judge(f, v) : 0;
 	for (const struct json *item = v->first; item && rc == 0; item = item->next)
-		rc = judge_strings(f, item, labels || gemini_is(v->key, "args") || gemini_is(v->key, "response"));
+		rc = gemini_judge(f, item, labels || gemini_is(v->key, "args") || gemini_is(v->key, "response"));
 	return rc;
 }
 
@@ -72,7 +72,7 @@ static int read_part(struct words *w, const struct json *part, const char *at)
 	}
 	if (rc < 0)
 		return front_too_big(w->f);
-	return w->judge ? judge_strings(w->f, part, false) : 0;
+	return w->judge ? gemini_judge(w->f, part, false) : 0;
 }
 
 /* A list, or what would be its only item. */
@@ -148,15 +148,6 @@ static int read_contents(struct front *f, const struct json *v)
 
 /* --- generationConfig --- */
 
-static int read_seed(struct front *f, const struct json *v)
-{
-	if (v->type != JSON_NUMBER || !v->is_integer)
-		return front_wrong_type(f, v, "a whole number");
-	f->r->seed = v->integer;
-	f->r->has_seed = true;
-	return 0;
-}
-
 static int read_candidates(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_NUMBER || !v->is_integer || v->integer < 1 || v->integer > MAX_CHOICES)
@@ -187,7 +178,7 @@ static const struct front_member options[] = {
 	{"temperature", front_temperature},
 	{"topP", front_top_p},
 	{"top_p", front_top_p},
-	{"seed", read_seed},
+	{"seed", front_seed},
 	{"stopSequences", read_stops},
 	{"stop_sequences", read_stops},
 	{"candidateCount", read_candidates},

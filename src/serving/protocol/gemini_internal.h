@@ -13,8 +13,13 @@ struct slice gemini_text(const struct json *obj, const char *camel);
 /* Its servers take what would be the only item of a list for the list: v is either.  NULL: nothing. */
 const struct json *gemini_items(const struct json *v);
 const struct json *gemini_next(const struct json *list, const struct json *item);
+/* Every string in a value that is no name is judged; labels: those too. */
+int gemini_judge(struct front *f, const struct json *v, bool labels);
 /* What a function said: the words in its response, when it is no more than words. */
 struct slice gemini_result_text(const struct json *response);
+
+/* "models/NAME", as bodies name a model. */
+void gemini_model_name(struct buf *out, struct slice model);
 
 int gemini_decode_request(struct arena *a, const struct json *root, struct slice body, struct chat_request *ret,
 			  const char **ret_param, struct err *err);

@@ -53,27 +53,12 @@ static void write_image(struct writer *w, const struct chat_part *p)
 	jw_object_end(&w->w);
 }
 
-/* The function of a call that a result names by the call's id. */
-static struct slice name_of_call(const struct chat_request *r, const struct chat_part *result)
-{
-	if (result->name.n)
-		return result->name;
-	for (size_t i = r->n_messages; i > 0; i--) {
-		const struct chat_message *m = &r->messages[i - 1];
-
-		for (size_t k = 0; k < m->n_parts; k++)
-			if (m->parts[k].kind == CHAT_PART_TOOL_CALL && slice_eq(m->parts[k].id, result->id))
-				return m->parts[k].name;
-	}
-	return result->id;
-}
-
 static void write_result(struct writer *w, const struct chat_part *p)
 {
 	jw_object(&w->w);
 	jw_key(&w->w, "functionResponse");
 	jw_object(&w->w);
-	jw_kstr(&w->w, "name", name_of_call(w->r, p));
+	jw_kstr(&w->w, "name", request_name_of_call(w->r, p));
 	jw_key(&w->w, "response");
 	if (!p->is_error && wire_is_object(p->text)) {
 		jw_raw(&w->w, p->text);

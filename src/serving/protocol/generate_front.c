@@ -39,22 +39,12 @@ static int read_prompt(struct front *f, const struct json *v)
 	return front_judge(f, v);
 }
 
-/* Every string in a value.  The depth is bounded by the parser. */
-static int judge_strings(struct front *f, const struct json *v)
-{
-	int rc = front_judge(f, v);
-
-	for (const struct json *item = v->first; item && rc == 0; item = item->next)
-		rc = judge_strings(f, item);
-	return rc;
-}
-
 static int read_context(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_OBJECT)
 		return front_wrong_type(f, v, "an object");
 	f->r->context = v->raw;
-	return judge_strings(f, v);
+	return front_judge_all(f, v);
 }
 
 static const struct front_member members[] = {

@@ -137,8 +137,8 @@ static int read_function(struct front *f, const struct json *function)
 	int rc = 0;
 
 	for (const struct json *v = function->first; v && rc == 0; v = v->next) {
-		if (KEY_IS(v, "arguments"))
-			rc = front_judge(f, v);
+		if (KEY_IS(v, "arguments")) /* a text, or an object as Ollama has it */
+			rc = front_judge_all(f, v);
 	}
 	return rc;
 }
@@ -172,7 +172,7 @@ static int read_member(struct front *f, size_t i, const struct json *v, struct c
 	}
 	if (KEY_IS(v, "audio") || KEY_IS(v, "images"))
 		m->has_other = true;
-	else if (KEY_IS(v, "refusal") || KEY_IS(v, "reasoning_content"))
+	else if (KEY_IS(v, "refusal") || KEY_IS(v, "reasoning_content") || KEY_IS(v, "thinking"))
 		return front_judge(f, v);
 	return 0;
 }
@@ -198,7 +198,7 @@ static int read_message(struct front *f, size_t i, const struct json *node, stru
 		return bad(f, i, ".role", "is missing");
 	if ((rc = read_role(f, i, role, &m->role)) < 0)
 		return rc;
-	if (!content && m->role != CHAT_ASSISTANT)
+	if (!content && m->role != CHAT_ASSISTANT && !json_get(node, "images"))
 		return bad(f, i, ".content", "is missing");
 	for (const struct json *v = node->first; v && rc == 0; v = v->next)
 		rc = read_member(f, i, v, m);
@@ -268,8 +268,10 @@ int messages_set_prompt_beside(struct front *f, const struct json *system)
 	r->prompt = r->messages[at].text;
 	if (at > first) {
 		before.p = r->messages[first].node->raw.p;
-		before.n = (size_t)(r->messages[at - 1].node->raw.p + r->messages[at - 1].node->raw.n - before.p);
+		before.n = (size_t)(r->messages[at].node->raw.p - before.p);
 	}
+	while (before.n && before.p[before.n - 1] != '}') /* the comma between them */
+		before.n--;
 	if (!has_system && !before.n)
 		return 0;
 	buf_init_arena(&b, f->a, r->body.n + 64);

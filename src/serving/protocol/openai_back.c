@@ -381,21 +381,6 @@ static bool tells_of_an_error(const struct top *t)
 	return !t->choices && (t->error || !t->usage);
 }
 
-/* A model thinks before it speaks, whatever the order of the members. */
-static void put_reasoning_first(struct chat_answer *answer)
-{
-	for (size_t i = 1; i < answer->n_parts; i++) {
-		struct chat_part p = answer->parts[i];
-		size_t k = i;
-
-		if (p.kind != CHAT_PART_REASONING)
-			continue;
-		for (; k && answer->parts[k - 1].kind != CHAT_PART_REASONING; k--)
-			answer->parts[k] = answer->parts[k - 1];
-		answer->parts[k] = p;
-	}
-}
-
 static int fill_answer(const struct top *t, const struct walk *w, struct chat_answer *ret, struct err *err)
 {
 	struct chat_answer answer = {0};
@@ -405,7 +390,7 @@ static int fill_answer(const struct top *t, const struct walk *w, struct chat_an
 	if (wire_is_string(w->finish) && wire_finish(w->finish->str, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (finish_reason '" SLICE_FMT "')",
 			       SLICE_ARG(w->finish->str));
-	put_reasoning_first(&answer);
+	parts_reasoning_first(answer.parts, answer.n_parts);
 	answer.id = text_of(t->id);
 	answer.model = text_of(t->model);
 	answer.logprobs_raw = w->first_logprobs;
@@ -516,6 +501,7 @@ const struct protocol protocol_openai = {
 	.name = "openai",
 	.default_path = "/v1/chat/completions",
 	.call = "/chat/completions",
+	.gives_vectors = &protocol_openai_embeddings,
 	.framing = FRAMING_SSE,
 	.stream_type = "text/event-stream",
 	.asks_usage = true,

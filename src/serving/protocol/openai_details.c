@@ -243,7 +243,7 @@ static int read_tool(struct front *f, const struct json *function, struct chat_t
 	return 0;
 }
 
-static int read_tools(struct front *f, const struct json *v)
+int openai_read_tools(struct front *f, const struct json *v)
 {
 	struct chat_details *d = f->r->details;
 	bool old = !strcmp(*f->ret_param, "functions");
@@ -267,7 +267,7 @@ static int read_tools(struct front *f, const struct json *v)
 	return rc;
 }
 
-static int read_tool_choice(struct front *f, const struct json *v)
+int openai_read_tool_choice(struct front *f, const struct json *v)
 {
 	static const struct {
 		const char *name;
@@ -352,7 +352,7 @@ static int set_effort(struct front *f, struct slice name)
 	return bad(f, "must be none, minimal, low, medium, high or xhigh");
 }
 
-static int read_effort(struct front *f, const struct json *v)
+int openai_read_effort(struct front *f, const struct json *v)
 {
 	return v->type == JSON_STRING ? set_effort(f, v->str) : front_wrong_type(f, v, "a string");
 }
@@ -395,13 +395,13 @@ static const struct detail_member members[] = {
 	{"frequency_penalty", CHAT_PARAM_FREQUENCY_PENALTY, read_number},
 	{"presence_penalty", CHAT_PARAM_PRESENCE_PENALTY, read_number},
 	{"n", CHAT_PARAM_CHOICES, NULL},
-	{"tools", CHAT_PARAM_TOOLS, read_tools},
-	{"functions", CHAT_PARAM_TOOLS, read_tools},
-	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
-	{"function_call", CHAT_PARAM_TOOL_CHOICE, read_tool_choice},
+	{"tools", CHAT_PARAM_TOOLS, openai_read_tools},
+	{"functions", CHAT_PARAM_TOOLS, openai_read_tools},
+	{"tool_choice", CHAT_PARAM_TOOL_CHOICE, openai_read_tool_choice},
+	{"function_call", CHAT_PARAM_TOOL_CHOICE, openai_read_tool_choice},
 	{"parallel_tool_calls", CHAT_PARAM_PARALLEL, read_parallel},
 	{"response_format", CHAT_PARAM_FORMAT, read_format},
-	{"reasoning_effort", CHAT_PARAM_REASONING, read_effort},
+	{"reasoning_effort", CHAT_PARAM_REASONING, openai_read_effort},
 	{"reasoning", CHAT_PARAM_REASONING, read_reasoning},
 	{"user", CHAT_PARAM_USER, read_user},
 	{"logprobs", CHAT_PARAM_LOGPROBS, NULL},

@@ -4,15 +4,6 @@
 
 #define MAX_CHOICES 128
 
-static int read_seed(struct front *f, const struct json *v)
-{
-	if (v->type != JSON_NUMBER || !v->is_integer)
-		return front_wrong_type(f, v, "a whole number");
-	f->r->seed = v->integer;
-	f->r->has_seed = true;
-	return 0;
-}
-
 static int read_n(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_NUMBER)
@@ -20,26 +11,6 @@ static int read_n(struct front *f, const struct json *v)
 	if (!v->is_integer || v->integer < 1 || v->integer > MAX_CHOICES)
 		return err_set(f->err, E_INVALID, "n must be a whole number from 1 to %d", MAX_CHOICES);
 	f->r->n_choices = v->integer;
-	return 0;
-}
-
-static int read_stop(struct front *f, const struct json *v)
-{
-	if (v->type == JSON_STRING) {
-		f->r->stop[0] = v->str;
-		f->r->n_stop = 1;
-		return 0;
-	}
-	if (v->type != JSON_ARRAY)
-		return front_wrong_type(f, v, "a string or an array of strings");
-	if (v->n_items > CHAT_MAX_STOP)
-		return err_set(f->err, E_INVALID, "stop must hold at most %d strings", CHAT_MAX_STOP);
-	for (const struct json *s = v->first; s; s = s->next) {
-		if (s->type != JSON_STRING)
-			return err_set(f->err, E_INVALID, "stop must hold strings only, not a %s",
-				       json_type_name(s->type));
-		f->r->stop[f->r->n_stop++] = s->str;
-	}
 	return 0;
 }
 
@@ -69,8 +40,8 @@ static const struct front_member members[] = {
 	{"max_completion_tokens", front_max_tokens},
 	{"temperature", front_temperature},
 	{"top_p", front_top_p},
-	{"stop", read_stop},
-	{"seed", read_seed},
+	{"stop", front_stop},
+	{"seed", front_seed},
 	{"n", read_n},
 };
 _Static_assert(COUNT_OF(members) <= FRONT_MAX_MEMBERS, "front_walk keeps one bit for each");

@@ -152,7 +152,7 @@ static void write_messages(struct json_writer *w, const struct chat_request *r, 
 
 /* --- tools, formats, reasoning --- */
 
-static void write_tools(struct json_writer *w, const struct chat_details *d)
+void openai_write_tools(struct json_writer *w, const struct chat_details *d)
 {
 	if (!d->n_tools)
 		return;
@@ -282,7 +282,7 @@ int openai_encode_request(struct buf *out, const struct chat_request *r, const s
 	request_write_parameters(&w, r, "max_tokens");
 	request_write_said(&w, r, CHAT_PARAM_FREQUENCY_PENALTY, "frequency_penalty");
 	request_write_said(&w, r, CHAT_PARAM_PRESENCE_PENALTY, "presence_penalty");
-	write_tools(&w, d);
+	openai_write_tools(&w, d);
 	write_tool_choice(&w, r);
 	write_format(&w, d);
 	if (effort_name(d))

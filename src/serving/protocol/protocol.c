@@ -2,17 +2,30 @@
 /* The table of protocols.  A new one is a file beside this and a row here. */
 #include "serving/protocol/protocol.h"
 
-static const struct protocol *const protocols[] = {&protocol_openai, &protocol_anthropic, &protocol_gemini,
-						   &protocol_ollama, &protocol_generate};
+static const struct protocol *const protocols[] = {&protocol_openai,
+						   &protocol_anthropic,
+						   &protocol_gemini,
+						   &protocol_ollama,
+						   &protocol_generate,
+						   &protocol_openai_embeddings,
+						   &protocol_gemini_embed_batch,
+						   &protocol_ollama_embed};
 
 /* By the end of an endpoint's path, without its query. */
 static const struct {
 	const char *ending;
 	const struct protocol *protocol;
 } paths[] = {
-	{"/chat/completions", &protocol_openai}, {"/v1/messages", &protocol_anthropic},
-	{":generateContent", &protocol_gemini},	 {":streamGenerateContent", &protocol_gemini},
-	{"/api/chat", &protocol_ollama},	 {"/generate", &protocol_generate},
+	{"/chat/completions", &protocol_openai},
+	{"/v1/messages", &protocol_anthropic},
+	{":generateContent", &protocol_gemini},
+	{":streamGenerateContent", &protocol_gemini},
+	{"/api/chat", &protocol_ollama},
+	{"/generate", &protocol_generate},
+	{"/v1/embeddings", &protocol_openai_embeddings},
+	{":embedContent", &protocol_gemini_embed_batch},
+	{":batchEmbedContents", &protocol_gemini_embed_batch},
+	{"/api/embed", &protocol_ollama_embed},
 };
 
 const struct protocol *protocol_find(struct slice name)

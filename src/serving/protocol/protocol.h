@@ -47,9 +47,10 @@ struct answer_meta {
 	struct slice log_id;
 	int64_t latency_ms;
 	bool fallback_used;
-	bool include_usage;    /* stream: the caller wants a usage event */
-	int64_t prompt_tokens; /* an estimate, for protocols that tell it before the answer; 0: none */
-	bool base64;	       /* vectors: the caller wants them so */
+	bool include_usage;		    /* stream: the caller wants a usage event */
+	int64_t prompt_tokens;		    /* an estimate, for protocols that tell it before the answer; 0: none */
+	bool base64;			    /* vectors: the caller wants them so */
+	const struct chat_request *request; /* for protocols that repeat it; NULL: nobody knows it */
 };
 
 /*
@@ -77,6 +78,7 @@ struct encode_state {
 	unsigned char part_of_call[64]; /* protocols that number all parts: the number + 1 of each call's */
 	struct buf gathered; /* protocols that want a whole call, or the whole answer again at its end: what came so
 				far; made by the codec, with its maximum */
+	struct responses_items *items; /* the same, of an answer that is a list of items */
 };
 void encode_state_release(struct encode_state *s);
 
@@ -113,11 +115,14 @@ struct protocol {
 	bool embeds;		 /* texts in, vectors out: see struct chat_embed */
 	enum framing framing;	 /* how its upstream streams */
 	const char *stream_type; /* Content-Type of its streams */
+	bool streams_unasked;	 /* a request that does not say whether to stream asks for a stream */
+	const char *default_tag; /* callers put it behind a model's name: ":latest" is no part of it; or NULL */
 	bool completes_text;	 /* a prompt is continued, rather than a chat: what metrics call it */
 	bool asks_usage;	 /* its streams tell usage when they are asked to (stream_options) */
 	bool needs_model_splice; /* same protocol in and out: the body goes as it is, with `model` replaced. Not so
 				  * where callers and upstreams see different shapes, as with generate. */
 	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
+	bool repeats;	       /* its streams end with the whole answer once more */
 	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
 	/* How it is asked how long a request is: the path, in place of whole_call or behind that of a request; and the
 	 * member of the answer that says so.  NULL: it is not. */
@@ -147,6 +152,10 @@ struct protocol {
 	int (*encode_error)(struct buf *out, const struct api_error *e);
 	/* The same inside a stream, framed. */
 	int (*encode_stream_error)(struct buf *out, const struct api_error *e);
+	/* In place of that, where the end of an answer that failed is more than its error: of one that has begun. NULL:
+	 * it is not. */
+	int (*encode_failure)(struct encode_state *s, struct buf *out, const struct api_error *e,
+			      const struct answer_meta *m);
 
 	/*
 	 * Back.  What comes from an upstream is copied into the arena first, so that ret's texts live as long as the
@@ -169,7 +178,13 @@ struct protocol {
 	int64_t (*error_retry_ms)(struct arena *a, struct json_parser *jp, struct slice body);
 };
 
-extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate;
+extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate,
+	protocol_ollama_generate; /* Ollama's /api/generate: of callers, and beside protocol_ollama of upstreams */
+/* Their calls for embeddings: those that callers may make, and of each provider's the one that models are asked in. */
+extern const struct protocol protocol_openai_embeddings, protocol_gemini_embed, protocol_gemini_embed_batch,
+	protocol_ollama_embed, protocol_ollama_embeddings;
+/* OpenAI's responses: callers speak it, no upstream is asked in it. */
+extern const struct protocol protocol_responses;
 
 /* The last event of a stream, when it was a text alone: the next is often the same around another text.  Zeroed at the
  * start of a stream. */
@@ -227,8 +242,8 @@ struct splice {
 	struct slice json;
 };
 #define PROTOCOL_MAX_SPLICES 32
-/* The payload with n values replaced, in any order; absent raws are skipped.  E_INVALID: one lies outside, or two
- * overlap. */
+/* The payload with n values replaced; absent raws are skipped.  E_INVALID: one lies outside, or two overlap; E_TOOBIG:
+ * they are more than PROTOCOL_MAX_SPLICES, and not in the order of the payload. */
 int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n);
 /* The same event or answer with its text replaced (masked): payload with text_raw replaced by the JSON string of text.
  */

@@ -43,9 +43,12 @@ int front_stream(struct front *f, const struct json *v);
 int front_max_tokens(struct front *f, const struct json *v);
 int front_temperature(struct front *f, const struct json *v);
 int front_top_p(struct front *f, const struct json *v);
+int front_seed(struct front *f, const struct json *v);
+int front_stop(struct front *f, const struct json *v);
 int front_too_big(struct front *f); /* E_TOOBIG */
 /* Adds a text of the caller's to what is judged; empty ones say nothing. */
 int front_judge(struct front *f, const struct json *string);
+int front_judge_all(struct front *f, const struct json *v); /* every string in it; the parser bounds the depth */
 /* E_INVALID "NAME must be WANTED, not a TYPE". */
 int front_wrong_type(struct front *f, const struct json *v, const char *wanted);
 
@@ -89,6 +92,22 @@ bool wire_is_object(struct slice text);
 /* Arguments of a tool, which a model wrote as text, as a JSON object.  What is none stands in its member "arguments".
  */
 void wire_write_object(struct json_writer *w, struct slice text);
+/* The same in one line, as an event is. */
+void wire_write_object_line(struct buf *out, struct slice text);
+/*
+ * JSON text that is walked one level at a time, without a tree.  Values may be nested 64 deep; strings are looked at no
+ * closer than their end.
+ */
+struct scan {
+	const char *p, *end;
+	bool fresh;   /* nothing of the open level has been read */
+	char closing; /* its bracket */
+};
+bool scan_enter(struct scan *s, char bracket); /* '{' or '[' */
+/* The next item, or member (its name without quotes, as it stands): 1; 0: that was all; E_INVALID. */
+int scan_item(struct scan *s, struct slice *ret);
+int scan_member(struct scan *s, struct slice *ret_key, struct slice *ret);
+bool scan_is_over(struct scan *s); /* nothing but space follows */
 /* 0, or E_INVALID when the reason means that the upstream failed ("error", "abort"). */
 int wire_finish(struct slice reason, enum chat_finish *ret);
 
@@ -108,6 +127,8 @@ bool request_names(const struct chat_request *r, struct slice parameter);
 /* Its details; empty ones when there are none. */
 const struct chat_details *request_details(const struct chat_request *r);
 bool request_says(const struct chat_request *r, enum chat_param param);
+/* The function of a call that a result may name by the call's id alone. */
+struct slice request_name_of_call(const struct chat_request *r, const struct chat_part *result);
 /* The request's own sampling parameters, under OpenAI's names or Ollama's. */
 void request_write_parameters(struct json_writer *w, const struct chat_request *r, const char *max_tokens_name);
 /* "name": the value as the caller wrote it, when the caller says it.  For what has one form everywhere. */
@@ -145,8 +166,23 @@ struct parts {
 	size_t n, cap;
 };
 struct chat_part *parts_add(struct arena *a, struct parts *list, enum chat_part_kind kind); /* NULL: too big */
+/* A model thinks before it speaks, whatever the order of the members. */
+void parts_reasoning_first(struct chat_part *parts, size_t n);
 /* "data:image/png;base64,..." into media_type and data. */
 bool part_data_url(struct slice url, struct chat_part *p);
+
+/*
+ * Where calls of tools need no ids and results go by the function's name: elsewhere both need an id.  Calls without one
+ * are numbered; a result belongs to the first call of its name, or when it has none to the first, that has no result.
+ */
+#define CALL_IDS_MAX 64
+struct call_ids {
+	struct slice id[CALL_IDS_MAX], name[CALL_IDS_MAX]; /* of the calls of one message; id is absent once answered */
+	size_t n;
+	unsigned n_calls;
+};
+struct slice call_ids_add(struct arena *a, struct call_ids *c, struct slice id, struct slice name); /* its id */
+struct slice call_ids_of_result(struct call_ids *c, struct slice name); /* the name when there is no such call */
 
 /* --- events --- */
 
@@ -154,6 +190,9 @@ struct chat_event *events_add(struct arena *a, struct chat_events *list, enum ch
 int events_say(struct arena *a, struct chat_events *list, const struct chat_event *event);	     /* 0 or E_TOOBIG */
 /* Text, parts and judged of an answer from the events of its message. */
 int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret); /* 0 or E_TOOBIG */
+
+struct responses_items;
+void responses_items_free(struct responses_items *items); /* NULL is fine */
 
 /* --- openai, in several files --- */
 
@@ -165,8 +204,13 @@ int openai_encode_event(struct encode_state *s, struct buf *out, const struct ch
 int openai_encode_error(struct buf *out, const struct api_error *e);
 int openai_encode_stream_error(struct buf *out, const struct api_error *e);
 int openai_decode_details(struct arena *a, struct chat_request *r, const char **ret_param, struct err *err);
+int openai_read_tool_choice(struct front *f, const struct json *v);
+int openai_read_effort(struct front *f, const struct json *v);
 /* The parts of messages that have a node in OpenAI's form. */
 int openai_message_parts(struct front *f, struct chat_message *messages, size_t n);
+/* Definitions of tools, which Ollama has in the same form. */
+int openai_read_tools(struct front *f, const struct json *v);
+void openai_write_tools(struct json_writer *w, const struct chat_details *d);
 int openai_encode_request(struct buf *out, const struct chat_request *r, const struct upstream_params *p,
 			  struct dropped_params *dropped);
 int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,

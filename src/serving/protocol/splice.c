@@ -15,10 +15,10 @@ struct edit {
 	struct slice with;
 };
 
-#define MAX_EDITS 5
+#define MAX_EDITS 5 /* beside those of names that a body repeats */
 
 struct edits {
-	struct edit e[MAX_EDITS]; /* sorted by from */
+	struct edit *e; /* sorted by from */
 	size_t n;
 };
 
@@ -142,6 +142,9 @@ static int edit_options(struct arena *a, struct edits *list, const struct chat_r
 
 	buf_init_arena(&b, a, r->body.n + (size_t)64 * 1024);
 	add_defaults(&b, &first, r, p, proto, true);
+	/* the model's defaults may hold options in the protocol's own shape */
+	add_defaults(&b, &first, r, &(struct upstream_params){.parameters = json_get(p->parameters, proto->options)},
+		     proto, true);
 	if (buf_failed(&b))
 		return E_TOOBIG;
 	if (!b.n)
@@ -164,7 +167,7 @@ static int add_missing(struct arena *a, struct edits *list, const struct chat_re
 		       const struct upstream_params *p, const struct protocol *proto)
 {
 	const struct json *stream = json_get(r->root, "stream"), *options = json_get(r->root, "stream_options");
-	bool stream_default = proto == &protocol_ollama, in_path = proto->model_path != NULL;
+	bool stream_default = proto->streams_unasked, in_path = proto->model_path != NULL;
 	struct root root = {.first = !r->root->first};
 	size_t end = (size_t)(r->root->raw.p - r->body.p) + r->root->raw.n - 1;
 	int rc = 0;
@@ -222,52 +225,133 @@ static int cut(const struct edits *list, struct slice body, struct iovec *pieces
 	return put(pieces, max, &n, body.p + at, body.n - at) < 0 ? E_TOOBIG : n;
 }
 
+/* Names the model wherever the body does; all tokens get the same text. */
+static int name_model(struct arena *a, struct edits *list, const struct chat_request *r, const struct slice *raws,
+		      size_t n, struct slice name)
+{
+	struct json_writer w;
+	struct buf text;
+
+	buf_init_arena(&text, a, name.n * 6 + 16);
+	jw_init(&w, &text);
+	jw_str(&w, name);
+	if (buf_failed(&text))
+		return E_TOOBIG;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_inside(r->body, raws[i]))
+			return E_INVALID;
+		replace(list, r->body, raws[i], buf_slice(&text));
+	}
+	return 0;
+}
+
+static int name_models(struct arena *a, struct edits *list, const struct chat_request *r, struct slice model)
+{
+	struct buf full;
+
+	buf_init_arena(&full, a, model.n + 64);
+	gemini_model_name(&full, model);
+	return buf_failed(&full) ? E_TOOBIG
+				 : name_model(a, list, r, r->embed->models, r->embed->n_models, buf_slice(&full));
+}
+
+/* More places than there are pieces: one text. */
+static int flatten(struct arena *a, const struct edits *list, struct slice body, struct iovec *pieces)
+{
+	size_t at = 0;
+	struct buf out;
+
+	buf_init_arena(&out, a, SIZE_MAX / 2);
+	for (size_t i = 0; i < list->n; i++) {
+		const struct edit *e = &list->e[i];
+
+		if (e->from < at || e->to < e->from || e->to > body.n)
+			return E_INVALID;
+		buf_append(&out, body.p + at, e->from - at);
+		buf_add(&out, e->with);
+		at = e->to;
+	}
+	buf_append(&out, body.p + at, body.n - at);
+	if (buf_failed(&out))
+		return E_TOOBIG;
+	pieces[0] = (struct iovec){out.p, out.n};
+	return 1;
+}
+
 int protocol_splice_request(struct arena *a, const struct chat_request *r, const struct upstream_params *p,
 			    const struct protocol *proto, struct iovec *pieces, int max)
 {
-	struct edits list = {.n = 0};
-	struct json_writer w;
-	struct buf model;
-	int rc;
+	size_t n_repeated = r->embed ? r->embed->n_models : 0;
+	struct edits list = {.e = ARENA_ARRAY(a, struct edit, MAX_EDITS + n_repeated)};
+	int rc = 0;
 
+	if (!list.e)
+		return E_TOOBIG;
 	if (!r->root || r->root->type != JSON_OBJECT || !is_inside(r->body, r->root->raw))
 		return E_INVALID;
-	if (r->model_raw.p) {
-		if (!is_inside(r->body, r->model_raw))
-			return E_INVALID;
-		buf_init_arena(&model, a, p->model.n * 6 + 16);
-		jw_init(&w, &model);
-		jw_str(&w, p->model);
-		if (buf_failed(&model))
-			return E_TOOBIG;
-		replace(&list, r->body, r->model_raw, buf_slice(&model));
-	}
-	rc = add_missing(a, &list, r, p, proto);
-	return rc < 0 ? rc : cut(&list, r->body, pieces, max);
+	if (r->model_raw.p)
+		rc = name_model(a, &list, r, &r->model_raw, 1, p->model);
+	if (rc == 0 && n_repeated)
+		rc = name_models(a, &list, r, p->model);
+	if (rc == 0 && !proto->embeds)
+		rc = add_missing(a, &list, r, p, proto);
+	if (rc < 0)
+		return rc;
+	return list.n > MAX_EDITS ? flatten(a, &list, r->body, pieces) : cut(&list, r->body, pieces, max);
 }
 
-int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n)
+static bool are_in_order(const struct splice *splices, size_t n)
 {
-	size_t order[PROTOCOL_MAX_SPLICES], k = 0, at = 0;
+	const char *at = NULL;
 
-	if (n > PROTOCOL_MAX_SPLICES)
-		return E_TOOBIG;
+	for (size_t i = 0; i < n; i++) {
+		if (!splices[i].raw.p)
+			continue;
+		if (at && splices[i].raw.p < at)
+			return false;
+		at = splices[i].raw.p;
+	}
+	return true;
+}
+
+/* Those that are there, by place. */
+static size_t put_in_order(const struct splice *splices, size_t n, struct splice *ret)
+{
+	size_t k = 0;
+
 	for (size_t i = 0; i < n; i++) {
 		size_t j = k;
 
 		if (!splices[i].raw.p)
 			continue;
-		if (!is_inside(payload, splices[i].raw))
-			return E_INVALID;
-		for (; j > 0 && splices[order[j - 1]].raw.p > splices[i].raw.p; j--)
-			order[j] = order[j - 1];
-		order[j] = i;
+		for (; j > 0 && ret[j - 1].raw.p > splices[i].raw.p; j--)
+			ret[j] = ret[j - 1];
+		ret[j] = splices[i];
 		k++;
 	}
-	for (size_t i = 0; i < k; i++) {
-		const struct splice *s = &splices[order[i]];
-		size_t from = (size_t)(s->raw.p - payload.p);
+	return k;
+}
 
+int protocol_splice(struct buf *out, struct slice payload, const struct splice *splices, size_t n)
+{
+	struct splice sorted[PROTOCOL_MAX_SPLICES];
+	size_t at = 0;
+
+	if (!are_in_order(splices, n)) {
+		if (n > PROTOCOL_MAX_SPLICES)
+			return E_TOOBIG;
+		n = put_in_order(splices, n, sorted);
+		splices = sorted;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const struct splice *s = &splices[i];
+		size_t from;
+
+		if (!s->raw.p)
+			continue;
+		if (!is_inside(payload, s->raw))
+			return E_INVALID;
+		from = (size_t)(s->raw.p - payload.p);
 		if (from < at)
 			return E_INVALID;
 		buf_append(out, payload.p + at, from - at);

@@ -162,6 +162,8 @@ static const struct {
 } roots[] = {
 	{"/v1", "/chat/completions", &protocol_openai},
 	{"/v1", "/messages", &protocol_anthropic},
+	{"/v1", "/embeddings", &protocol_openai_embeddings},
+	{"/api", "/embed", &protocol_ollama_embed},
 	{"/api", "/chat", &protocol_ollama},
 };
 
@@ -208,10 +210,12 @@ static int choose_protocol(struct slice path, const struct provider *known, cons
 	if (config->protocol.n) {
 		*ret = protocol_find(config->protocol);
 		if (!*ret)
-			return err_set(err, E_INVALID,
-				       "configuration.protocol '" SLICE_FMT
-				       "' is not spoken: use openai, anthropic, gemini, ollama or generate",
-				       SLICE_ARG(config->protocol));
+			return err_set(
+				err, E_INVALID,
+				"configuration.protocol '" SLICE_FMT
+				"' is not spoken: use openai, anthropic, gemini, ollama or generate (of a model that "
+				"gives vectors alone: openai_embeddings, gemini_embed_batch or ollama_embed)",
+				SLICE_ARG(config->protocol));
 		return 0;
 	}
 	if (known && known->protocol == &protocol_ollama && slice_ends(path, SLICE_LIT("/api/generate")))

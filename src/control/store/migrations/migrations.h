@@ -23,3 +23,4 @@ extern const struct migration migration_6_retention;
 extern const struct migration migration_7_alerts;
 extern const struct migration migration_8_costs;
 extern const struct migration migration_9_cached;
+extern const struct migration migration_10_texts;

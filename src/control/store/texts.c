@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of texts: written in order, read by reference, punched and deleted.  What would break it: a second transaction
+ * that writes at the same time, for both would begin at the end of the same last reference. */
+#include "control/store/texts.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/store/store_internal.h"
+#include "core/base/digest.h"
+
+#define NAME_SIZE 16
+#define PATH_SIZE 4200
+#define N_TEXTS 3u
+#define ABSENT UINT32_MAX
+#define BLOCK_ALIGN 4096u
+#define BLOCK_BYTES ((size_t)1 << 20) /* half of it costs twice as much a byte, twice as much gains nothing */
+
+/* In a row: file, place, checksum and three lengths, hexadecimal; so that the order of references is that of bytes. */
+struct ref {
+	uint32_t file, at, crc;
+	uint32_t n[N_TEXTS]; /* prompt, context, output; ABSENT: there was none */
+};
+
+#define REF_FIELDS 6
+
+static void ref_format(const struct ref *r, char text[TEXTS_REF_SIZE])
+{
+	(void)snprintf(text, TEXTS_REF_SIZE,
+		       "%08" PRIx32 ".%08" PRIx32 ".%08" PRIx32 ".%" PRIx32 ".%" PRIx32 ".%" PRIx32, r->file, r->at,
+		       r->crc, r->n[0], r->n[1], r->n[2]); /* it fits */
+}
+
+static bool hex(struct slice s, uint32_t *ret)
+{
+	uint32_t v = 0;
+
+	if (!s.n || s.n > 8)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		static const char digits[] = "0123456789abcdef";
+		const char *at = s.p[i] ? strchr(digits, s.p[i]) : NULL;
+
+		if (!at)
+			return false;
+		v = v << 4 | (uint32_t)(at - digits);
+	}
+	*ret = v;
+	return true;
+}
+
+static size_t ref_bytes(const struct ref *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < N_TEXTS; i++)
+		n += r->n[i] == ABSENT ? 0 : r->n[i];
+	return n;
+}
+
+static bool ref_parse(struct slice text, struct ref *ret)
+{
+	struct ref r;
+	uint32_t *const fields[REF_FIELDS] = {&r.file, &r.at, &r.crc, &r.n[0], &r.n[1], &r.n[2]};
+	struct slice head;
+
+	for (size_t i = 0; i < REF_FIELDS; i++) {
+		if (!slice_split(&text, '.', &head) || !hex(head, fields[i]))
+			return false;
+	}
+	if (text.p || !r.file)
+		return false;
+	*ret = r;
+	return true;
+}
+
+static struct slice *text_of(struct log_record *r, size_t i)
+{
+	struct slice *const texts[N_TEXTS] = {&r->prompt, &r->context, &r->output};
+
+	return texts[i];
+}
+
+static void texts_of(const struct log_record *r, struct slice ret[N_TEXTS])
+{
+	ret[0] = r->prompt;
+	ret[1] = r->context;
+	ret[2] = r->output;
+}
+
+static char *file_path(const struct db *db, uint32_t file, char path[PATH_SIZE])
+{
+	(void)snprintf(path, PATH_SIZE, "%s/%08" PRIx32 ".txt", db->texts_dir, file); /* too long: it will not open */
+	return path;
+}
+
+/* --- the folder --- */
+
+static bool file_of(const char *name, uint32_t *ret)
+{
+	struct slice s = slice_from(name);
+
+	return s.n == 12 && slice_ends(s, SLICE_LIT(".txt")) && hex(slice_sub(s, 0, 8), ret) && *ret;
+}
+
+/* Calls fn for each file of texts. */
+static void each_file(const struct db *db, void (*fn)(DIR *d, const char *name, uint32_t file, void *arg), void *arg)
+{
+	DIR *d = db->texts_dir ? opendir(db->texts_dir) : NULL;
+	uint32_t file;
+
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d));) {
+		if (file_of(e->d_name, &file))
+			fn(d, e->d_name, file, arg);
+	}
+	closedir(d);
+}
+
+static void add_bytes(DIR *d, const char *name, uint32_t file, void *arg)
+{
+	struct stat st;
+
+	(void)file;
+	if (!fstatat(dirfd(d), name, &st, 0))
+		*(int64_t *)arg += (int64_t)st.st_blocks * 512;
+}
+
+int64_t texts_bytes(const struct db *db)
+{
+	int64_t n = 0;
+
+	each_file(db, add_bytes, &n);
+	return n;
+}
+
+static void delete_before(DIR *d, const char *name, uint32_t file, void *arg)
+{
+	if (file < *(uint32_t *)arg)
+		(void)unlinkat(dirfd(d), name, 0); /* the next sweep meets it again */
+}
+
+/* One end of what rows refer to; false: they refer to nothing. */
+static int ref_end(struct db *db, const char *sql, struct ref *ret, bool *ret_any, struct err *err)
+{
+	CLEANUP(arena_release) struct arena a;
+	struct db_rows rows = {0};
+	int rc;
+
+	arena_init(&a, 1024, 65536);
+	rc = db_query(db, &a, sql, db_args(NULL, 0), &rows, err);
+	if (rc)
+		return rc;
+	*ret_any = db_cell(&rows, 0, 0)->type == DB_TEXT;
+	if (*ret_any && !ref_parse(db_cell(&rows, 0, 0)->s, ret))
+		return err_set(err, E_CORRUPT, "a reference of model_historical_logs to its texts cannot be read");
+	return 0;
+}
+
+static int first_ref(struct db *db, struct ref *ret, bool *ret_any, struct err *err)
+{
+	return ref_end(db, "select min(texts) from model_historical_logs where texts is not null", ret, ret_any, err);
+}
+
+static int last_ref(struct db *db, struct ref *ret, bool *ret_any, struct err *err)
+{
+	return ref_end(db, "select max(texts) from model_historical_logs where texts is not null", ret, ret_any, err);
+}
+
+int texts_sweep(struct db *db, struct err *err)
+{
+	uint32_t before = UINT32_MAX;
+	struct ref first = {0};
+	bool any = false;
+	int rc;
+
+	if (!db->texts_dir)
+		return 0;
+	rc = db_begin(db, err); /* nobody writes meanwhile */
+	if (!rc)
+		rc = first_ref(db, &first, &any, err);
+	if (!rc) {
+		before = any ? first.file : before;
+		each_file(db, delete_before, &before);
+	}
+	db_rollback(db);
+	return rc;
+}
+
+/* --- writing --- */
+
+static void writer_close(struct texts_writer *w)
+{
+	if (w->file)
+		close(w->fd);
+	w->file = 0;
+}
+
+void texts_writer_release(struct texts_writer *w)
+{
+	writer_close(w);
+	free(w->block);
+	w->block = NULL;
+}
+
+bool texts_are_long(const struct db *db, const struct log_record *r)
+{
+	return db->texts_dir && r->prompt.n + r->context.n + r->output.n >= TEXTS_MIN;
+}
+
+static int writer_open(const struct db *db, struct texts_writer *w, const struct ref *place, struct err *err)
+{
+	const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+	char path[PATH_SIZE];
+	int fd;
+
+	writer_close(w);
+	if (!w->block)
+		w->block = aligned_alloc(BLOCK_ALIGN, BLOCK_BYTES);
+	if (!w->block)
+		abort();
+	if (mkdir(db->texts_dir, 0700) < 0 && errno != EEXIST)
+		return err_set(err, E_IO, "cannot make the folder %s: %s", db->texts_dir, strerror(errno));
+	fd = open(file_path(db, place->file, path), flags | O_DIRECT, 0600);
+	if (fd < 0 && errno == EINVAL)
+		fd = open(path, flags, 0600);
+	/* What stands behind the last one is of nobody: of a transaction that never was. */
+	if (fd < 0 || ftruncate(fd, place->at) < 0) {
+		int rc = err_set(err, E_IO, "cannot open the texts %s: %s", path, strerror(errno));
+
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	w->fd = fd;
+	w->file = place->file;
+	return 0;
+}
+
+/* Where the next text goes: behind the last one that a row refers to. */
+static int writer_place(struct db *db, struct texts_writer *w, struct ref *ret, struct err *err)
+{
+	struct ref last = {0};
+	uint64_t end = 0;
+	bool any = false;
+	int rc = last_ref(db, &last, &any, err);
+
+	if (rc)
+		return rc;
+	if (any)
+		end = ((uint64_t)last.at + ref_bytes(&last) + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	*ret = (struct ref){.file = any ? last.file : 1, .at = (uint32_t)end};
+	if (end >= TEXTS_FILE_MAX)
+		*ret = (struct ref){.file = last.file + 1};
+	w->at = ret->at;
+	w->n = 0;
+	/* A file that is referred to stays; any other may have been swept away. */
+	return ret->at && ret->file == w->file ? 0 : writer_open(db, w, ret, err);
+}
+
+/* Blocks of the file begin at multiples of BLOCK_ALIGN, as O_DIRECT wants it. */
+static int flush(const struct db *db, struct texts_writer *w, struct err *err)
+{
+	size_t n = (w->n + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1), done = 0;
+	char path[PATH_SIZE];
+
+	memset(w->block + w->n, 0, n - w->n);
+	while (done < n) {
+		ssize_t got = pwrite(w->fd, w->block + done, n - done, (off_t)(w->at + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EINVAL && fcntl(w->fd, F_GETFL) & O_DIRECT) { /* larger blocks than ours */
+			(void)fcntl(w->fd, F_SETFL, 0); /* if it stays, the write fails again */
+			if (!(fcntl(w->fd, F_GETFL) & O_DIRECT))
+				continue;
+		}
+		if (got <= 0)
+			return err_set(err, E_IO, "cannot write the texts %s: %s", file_path(db, w->file, path),
+				       strerror(got < 0 ? errno : ENOSPC));
+		done += (size_t)got;
+	}
+	w->at += n;
+	w->n = 0;
+	return 0;
+}
+
+static int put(const struct db *db, struct texts_writer *w, struct slice s, struct err *err)
+{
+	while (s.n) {
+		size_t n = min_size(s.n, BLOCK_BYTES - w->n);
+		int rc = 0;
+
+		memcpy(w->block + w->n, s.p, n);
+		w->n += n;
+		s = slice_sub(s, n, s.n - n);
+		if (w->n == BLOCK_BYTES)
+			rc = flush(db, w, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int put_texts(const struct db *db, struct texts_writer *w, const struct log_record *r, struct ref *ref,
+		     struct err *err)
+{
+	struct slice texts[N_TEXTS];
+	int rc = 0;
+
+	texts_of(r, texts);
+	ref->crc = 0;
+	for (size_t i = 0; i < N_TEXTS && !rc; i++) {
+		ref->n[i] = texts[i].p ? (uint32_t)texts[i].n : ABSENT;
+		if (!texts[i].p)
+			continue;
+		ref->crc = crc32c(ref->crc, texts[i].p, texts[i].n);
+		rc = put(db, w, texts[i], err);
+	}
+	return rc;
+}
+
+int texts_write(struct db *db, struct texts_writer *w, const struct log_record *list, size_t n,
+		char ret_refs[][TEXTS_REF_SIZE], struct err *err)
+{
+	struct ref ref = {0};
+	int rc = 0;
+
+	for (size_t i = 0; i < n && !rc; i++) {
+		ret_refs[i][0] = '\0';
+		if (!texts_are_long(db, &list[i]))
+			continue;
+		if (!ref.file)
+			rc = writer_place(db, w, &ref, err);
+		if (!rc)
+			rc = put_texts(db, w, &list[i], &ref, err);
+		if (!rc)
+			ref_format(&ref, ret_refs[i]);
+		ref.at += (uint32_t)ref_bytes(&ref);
+	}
+	return rc || !ref.file || !w->n ? rc : flush(db, w, err);
+}
+
+/* --- reading --- */
+
+static int read_all(int fd, char *to, size_t n, off_t at)
+{
+	while (n) {
+		ssize_t got = pread(fd, to, n, at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? errno : ENODATA;
+		to += got;
+		at += got;
+		n -= (size_t)got;
+	}
+	return 0;
+}
+
+static int lost(struct arena *a, struct log_record *r, const char *path, const char *why)
+{
+	const char *text = arena_printf(a, "the texts of this record are lost: %s: %s", path, why);
+
+	r->content_error = slice_from(text);
+	return text ? 0 : E_TOOBIG;
+}
+
+int texts_read(const struct db *db, struct arena *a, struct slice text, struct log_record *r)
+{
+	struct ref ref = {0};
+	char path[PATH_SIZE], *p;
+	int fd, failure;
+	size_t n;
+
+	if (!db->texts_dir || !ref_parse(text, &ref))
+		return lost(a, r, "model_historical_logs", "the reference to them cannot be read");
+	n = ref_bytes(&ref);
+	fd = open(file_path(db, ref.file, path), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return lost(a, r, path, strerror(errno));
+	p = arena_alloc(a, n + 1);
+	failure = p ? read_all(fd, p, n, ref.at) : 0;
+	close(fd);
+	if (!p)
+		return E_TOOBIG;
+	if (failure)
+		return lost(a, r, path, failure == ENODATA ? "it is shorter than it was" : strerror(failure));
+	if (crc32c(0, p, n) != ref.crc)
+		return lost(a, r, path, "what stands there is not what was written");
+	for (size_t i = 0; i < N_TEXTS; i++) {
+		if (ref.n[i] == ABSENT)
+			continue;
+		*text_of(r, i) = (struct slice){p, ref.n[i]};
+		p += ref.n[i];
+	}
+	return 0;
+}
+
+/* --- erasing --- */
+
+static int zero(int fd, off_t at, size_t n)
+{
+	static const char zeros[65536];
+
+	if (!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, (off_t)n))
+		return 0;
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return errno;
+	while (n) {
+		ssize_t put = pwrite(fd, zeros, min_size(n, sizeof(zeros)), at);
+
+		if (put <= 0)
+			return put < 0 ? errno : ENOSPC;
+		at += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+static int erase_span(const struct db *db, uint32_t file, off_t at, size_t n, struct err *err)
+{
+	char path[PATH_SIZE];
+	int fd = open(file_path(db, file, path), O_RDWR | O_CLOEXEC), failure;
+
+	if (fd < 0 && errno == ENOENT) /* that is as good */
+		return 0;
+	failure = fd < 0 ? errno : zero(fd, at, n);
+	if (fd >= 0)
+		close(fd);
+	return failure ? err_set(err, E_IO, "cannot erase from the texts %s: %s", path, strerror(failure)) : 0;
+}
+
+int texts_erase(const struct db *db, const struct db_rows *refs, struct err *err)
+{
+	struct ref ref = {0};
+	uint32_t file = 0;
+	uint64_t at = 0;
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < refs->n_rows && !rc; i++) {
+		const struct db_value *v = db_cell(refs, i, 0);
+
+		if (v->type != DB_TEXT || !ref_parse(v->s, &ref)) /* what cannot be read refers to nothing */
+			continue;
+		if (ref.file == file && ref.at == at + n) {
+			n += ref_bytes(&ref);
+			continue;
+		}
+		rc = n ? erase_span(db, file, (off_t)at, n, err) : 0;
+		file = ref.file;
+		at = ref.at;
+		n = ref_bytes(&ref);
+	}
+	return rc || !n ? rc : erase_span(db, file, (off_t)at, n, err);
+}

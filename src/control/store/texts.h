@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The long texts of records, beside an embedded database: PATH-texts/NNNNNNNN.txt, appended to; the row keeps a
+ * reference.  Going through the database, each byte would be copied three times by the kernel (its log, read back, its
+ * file), and for texts of 32 KB that is half of what a request costs.  They are written past the page cache, where the
+ * file system can: a page that nobody reads soon costs more than all else here.  A database that has no folder for
+ * them (db->texts_dir is NULL) keeps all texts in its rows.
+ *
+ * The end of the last reference is the end of what counts, and the database knows it: where to write is asked in each
+ * transaction, under the write lock, so that whatever a kill, a rollback or another process left behind is overwritten.
+ * A text that cannot be read back, or is not what was written, is told of (log_record.content_error), never an error of
+ * the row.
+ */
+#pragma once
+#include "control/store/db.h"
+#include "domain/record.h"
+
+#define TEXTS_MIN 2048u			    /* shorter ones, all three together, are cheaper in the row */
+#define TEXTS_FILE_MAX (UINT32_C(64) << 20) /* a file that has come so far gets no more */
+#define TEXTS_REF_SIZE 64
+#define TEXTS_CHUNK 32u
+
+/* What keeps a file open between calls; one thread's. */
+struct texts_writer {
+	uint32_t file; /* 0: none */
+	int fd;
+	char *block; /* what goes to the file at once; NULL: nothing was written yet */
+	size_t n;
+	uint64_t at; /* where it goes */
+};
+void texts_writer_release(struct texts_writer *w);
+
+bool texts_are_long(const struct db *db, const struct log_record *r);
+/*
+ * Writes the texts of those records (at most TEXTS_CHUNK) that are long, and their references: "" for the others.  To
+ * be called inside the transaction that inserts the rows.
+ */
+int texts_write(struct db *db, struct texts_writer *w, const struct log_record *list, size_t n,
+		char ret_refs[][TEXTS_REF_SIZE], struct err *err);
+/* Fills the texts of *r, or r->content_error.  E_TOOBIG: they do not fit the arena. */
+int texts_read(const struct db *db, struct arena *a, struct slice ref, struct log_record *r);
+/* Makes the bytes zero, and gives back their room where the file system can; refs: some absent. */
+int texts_erase(const struct db *db, const struct db_rows *refs, struct err *err);
+/* Deletes the files that no row refers to.  A transaction of its own. */
+int texts_sweep(struct db *db, struct err *err);
+/* Of all files, on disk; 0 where there are none. */
+int64_t texts_bytes(const struct db *db);

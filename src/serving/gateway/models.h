@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What callers may name as a model: use cases, and registered models behind them. */
+#pragma once
+#include "serving/snapshot/snapshot.h"
+
+struct models_entry {
+	struct slice id, owner, version;
+	struct slice mark; /* tells it from all others, also from a model of the same name */
+	struct slice use_case;
+	int64_t created_us, context_tokens;
+	const struct snapshot_model *model; /* that serves now; NULL: a use case has none */
+};
+
+size_t models_count(const struct snapshot *s);
+struct models_entry models_at(const struct snapshot *s, size_t i);
+/* False: there is none of that name. */
+bool models_find(const struct snapshot *s, struct slice name, struct models_entry *ret);
