@@ -101,6 +101,7 @@ class Answer:
     def __init__(self, status, reason, headers, body):
         self.status, self.reason, self.headers, self.body = status, reason, headers, body
         self.path = None  # that was asked, when it is known
+        self.trailers = {}
 
     def json(self):
         return json.loads(self.body)
@@ -191,6 +192,16 @@ class Connection:
             answer.path = self.asked.popleft()
         return answer
 
+    def read_fields(self):
+        """Lines "name: value" up to an empty one."""
+        fields = {}
+        while True:
+            line = self.read_until(b"\r\n").decode("latin-1").strip()
+            if not line:
+                return fields
+            name, _, value = line.partition(":")
+            fields[name.lower()] = value.strip()
+
     def pieces(self, answer, method="POST"):
         """The body in the chunks it came in; raises Cut when it ends before its end."""
         h = answer.headers
@@ -200,10 +211,11 @@ class Connection:
             assert "content-length" not in h
             while True:
                 size = int(self.read_until(b"\r\n"), 16)
+                if not size:
+                    answer.trailers = self.read_fields()
+                    return
                 piece = self.read_exactly(size)
                 assert self.read_exactly(2) == b"\r\n"
-                if not size:
-                    return
                 yield piece
         elif "content-length" in h:
             yield self.read_exactly(int(h["content-length"]))

@@ -61,6 +61,7 @@ struct http_exchange {
 	bool aborted;			     /* the client has gone: answers are swallowed */
 	bool sent_head;			     /* http_reply or http_stream_begin has been called */
 	bool is_head_request;		     /* server's: the body is left out */
+	struct slice end;		     /* server's: of a stream that has trailers */
 };
 
 struct http_handler {
@@ -127,6 +128,8 @@ void http_replyv(struct http_exchange *x, int status, const struct http_header *
  */
 void http_stream_begin(struct http_exchange *x, int status, const struct http_header *headers, size_t n_headers);
 void http_stream_write(struct http_exchange *x, const struct iovec *piece, int n_pieces);
+/* Fields that stand behind the body, where that is possible: lines "name: value\r\n", before the end. */
+void http_stream_trailers(struct http_exchange *x, struct slice lines);
 /* Ends it cleanly, with a last piece (n_pieces may be 0) in the same send. Finishes the exchange. */
 void http_stream_end(struct http_exchange *x, const struct iovec *piece, int n_pieces);
 /* Ends it so that the client sees it was cut: the connection is reset without the last chunk. Finishes the exchange. */

@@ -100,7 +100,7 @@ void conn_open_exchange(struct conn *c)
 	}
 	x->conn = c;
 	x->finished = x->chunked = x->bodyless = x->above_mark = false;
-	x->pub.body = (struct slice){NULL, 0};
+	x->pub.body = x->pub.end = (struct slice){NULL, 0};
 	x->pub.user = NULL;
 	x->pub.ops = NULL;
 	x->pub.peer = (struct slice){c->peer, c->n_peer};

@@ -409,10 +409,9 @@ static void stream_send(struct exchange *x, const struct iovec *piece, int n_pie
 
 	if (x->chunked && !x->bodyless) {
 		before = chunk_head(total, buf);
-		if (total)
-			after = last ? SLICE_LIT("\r\n0\r\n\r\n") : SLICE_LIT("\r\n");
-		else if (last)
-			after = SLICE_LIT("0\r\n\r\n");
+		after = !last ? SLICE_LIT("\r\n") : x->pub.end.n ? x->pub.end : SLICE_LIT("\r\n0\r\n\r\n");
+		if (!total)
+			after = slice_sub(after, 2, last ? after.n : 0);
 	}
 	if (!total || x->bodyless)
 		n_pieces = 0;
@@ -425,6 +424,11 @@ void http_stream_write(struct http_exchange *pub, const struct iovec *piece, int
 
 	assert(pub->sent_head && !x->finished);
 	stream_send(x, piece, n_pieces, false);
+}
+
+void http_stream_trailers(struct http_exchange *pub, struct slice lines)
+{
+	pub->end = slice_from(arena_printf(&pub->arena, "\r\n0\r\n" SLICE_FMT "\r\n", SLICE_ARG(lines)));
 }
 
 void http_stream_end(struct http_exchange *pub, const struct iovec *piece, int n_pieces)
