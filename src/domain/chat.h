@@ -214,7 +214,7 @@ struct chat_answer {
 
 enum chat_event_type {
 	CHAT_EVENT_NONE,       /* says nothing (a ping, an empty delta) */
-	CHAT_EVENT_START,      /* the answer begins: id, when it says one */
+	CHAT_EVENT_START,      /* the answer begins: id, name (the model), created_s, when it says them */
 	CHAT_EVENT_PART_START, /* a part begins: index, part.  Only some protocols say so */
 	CHAT_EVENT_TEXT,       /* more text */
 	CHAT_EVENT_REASONING,  /* more reasoning: text, or opaque (its signature; with redacted, its data) */
@@ -247,9 +247,10 @@ struct chat_event {
 	struct slice text;
 	struct slice text_raw;	   /* the token in the payload that holds it, for splicing; absent if none */
 	struct slice logprobs_raw; /* logprobs that repeat it; absent if none */
-	struct slice id, name;
+	struct slice id, name;	   /* of a tool call; of a start the answer's, and the model's */
 	struct slice opaque;
 	struct slice stop_sequence;
+	int64_t created_s; /* of a start: 0: it does not say */
 	struct chat_usage usage;
 };
 

@@ -67,6 +67,7 @@ struct model_config {
 	const struct json *endpoints;  /* array of URLs: the same model behind more endpoints, or NULL */
 	enum model_balance balance;    /* how one of them is chosen */
 	bool no_circuit_breaker;       /* it is asked however often it failed */
+	bool prefill;		       /* it goes on from the beginning of an answer that it is given */
 	int64_t context_tokens;	       /* how long prompt and answer together may be; 0: not said */
 	struct price price;	       /* no currency: not said */
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms; /* 0: the use case's */

@@ -197,15 +197,27 @@ static int balance_get(const struct json *root, struct model_config *c, struct e
 	return 0;
 }
 
+/* *ret stays when it does not say. */
+static int bool_get(const struct json *root, const char *name, bool *ret, struct err *err)
+{
+	const struct json *v = json_get(root, name);
+
+	if (!v || v->type == JSON_NULL)
+		return 0;
+	if (v->type != JSON_BOOL)
+		return err_set(err, E_INVALID, "configuration.%s has to be true or false, not a %s", name,
+			       json_type_name(v->type));
+	*ret = v->boolean;
+	return 0;
+}
+
 static int breaker_get(const struct json *root, struct model_config *c, struct err *err)
 {
-	const struct json *v = json_get(root, "circuit_breaker");
+	bool breaker = true;
+	int rc = bool_get(root, "circuit_breaker", &breaker, err);
 
-	if (v && v->type != JSON_NULL && v->type != JSON_BOOL)
-		return err_set(err, E_INVALID, "configuration.circuit_breaker has to be true or false, not a %s",
-			       json_type_name(v->type));
-	c->no_circuit_breaker = v && v->type == JSON_BOOL && !v->boolean;
-	return 0;
+	c->no_circuit_breaker = !breaker;
+	return rc;
 }
 
 static int context_get(const struct json *root, struct model_config *c, struct err *err)
@@ -240,7 +252,7 @@ static int members_get(const struct json *root, struct model_config *c, struct e
 	    (rc = object_get(root, "headers", &c->headers, err)) ||
 	    (rc = object_get(root, "parameters", &c->parameters, err)) ||
 	    (rc = object_get(root, "sim", &c->sim, err)) || (rc = balance_get(root, c, err)) ||
-	    (rc = breaker_get(root, c, err)))
+	    (rc = breaker_get(root, c, err)) || (rc = bool_get(root, "prefill", &c->prefill, err)))
 		return rc;
 	rc = context_get(root, c, err);
 	return rc ? rc : price_get(root, c, err);

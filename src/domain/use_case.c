@@ -43,7 +43,21 @@ static int log_mode_parse(struct slice s, enum log_mode *ret, struct err *err)
 
 const char *answer_mode_name(enum answer_mode m)
 {
-	return m == ANSWER_BUFFER ? "buffer" : "error";
+	static const char *const names[] = {"error", "buffer", "resume"};
+
+	return names[m];
+}
+
+static int answer_mode_parse(struct slice s, enum answer_mode *ret, struct err *err)
+{
+	for (unsigned i = ANSWER_ERROR; i <= ANSWER_RESUME; i++) {
+		if (slice_eq_str(s, answer_mode_name((enum answer_mode)i))) {
+			*ret = (enum answer_mode)i;
+			return 0;
+		}
+	}
+	return err_set(err, E_INVALID, "answer_mode has to be error, buffer or resume, not '" SLICE_FMT "'",
+		       SLICE_ARG(slice_sub(s, 0, 64)));
 }
 
 const char *priority_name(enum priority p)
@@ -101,13 +115,9 @@ static int failing_parse(const struct json *root, struct use_case *u, struct err
 	if (retries < -1 || retries > USE_CASE_MAX_RETRIES)
 		return err_set(err, E_INVALID, "retries has to be from 0 to %d, not %lld", USE_CASE_MAX_RETRIES,
 			       (long long)retries);
-	if (mode.p && !slice_eq_str(mode, "error") && !slice_eq_str(mode, "buffer"))
-		return err_set(err, E_INVALID, "answer_mode has to be error or buffer, not '" SLICE_FMT "'",
-			       SLICE_ARG(slice_sub(mode, 0, 64)));
 	u->has_retries = retries >= 0;
 	u->retries = retries >= 0 ? (unsigned)retries : 0;
-	u->answer_mode = mode.p && slice_eq_str(mode, "buffer") ? ANSWER_BUFFER : ANSWER_ERROR;
-	return 0;
+	return mode.p ? answer_mode_parse(mode, &u->answer_mode, err) : 0;
 }
 
 static int cache_parse(const struct json *v, struct use_case *u, struct err *err)

@@ -15,6 +15,7 @@ enum log_mode {
 enum answer_mode {
 	ANSWER_ERROR,  /* what came has left; an error of the caller's protocol follows */
 	ANSWER_BUFFER, /* nothing leaves before the answer is whole: another model may take over up to its end */
+	ANSWER_RESUME, /* another model goes on where it broke off, if it can; else as ANSWER_ERROR */
 };
 #define USE_CASE_MAX_RETRIES 5
 #define USE_CASE_MAX_CONCURRENCY 1000000
@@ -52,7 +53,8 @@ struct use_case {
  * The settings as a JSON object, every member optional:
  * {"fallback": ["name@version", ...], "fallback_content": "text", "policy": "name", "log": "full" | "metadata" |
  * "none", "log_durability": "best_effort" | "required", "timeouts": {"connect_ms", "first_byte_ms", "between_ms",
- * "total_ms"}, "translation": "lenient" | "strict", "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer",
+ * "total_ms"}, "translation": "lenient" | "strict", "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer" |
+ * "resume",
  * "priority": "low" | "normal" | "high", "max_concurrency": 0, "cache": null |
  * {"ttl_s": 1 to 604800, "scope": "key" | "use_case"}} and use_case, created_at, updated_at, which
  * use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the store

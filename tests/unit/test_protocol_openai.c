@@ -575,6 +575,6 @@ TEST(what_is_encoded_decodes_to_the_same)
 	protocol_openai.encode_event(&state, &b.out, &e, &meta);
 	line = slice_sub(buf_slice(&b.out), 6, b.out.n - 8);
 	CHECK_STR(bench_stream(&b, &protocol_openai, (const char *[]){bench_cstr(&b, line), NULL}),
-		  "begin id=chatcmpl-1; text 'x\t\\y'");
+		  "begin id=chatcmpl-1 name=m@1; text 'x\t\\y'");
 	bench_done(&b);
 }

@@ -77,6 +77,63 @@ TEST(a_request_keeps_every_byte_but_what_is_ours)
 	bench_done(&b);
 }
 
+static const struct {
+	const struct protocol *protocol;
+	const char *body;
+	enum prefill_style style;
+	int64_t left;
+	const char *want; /* NULL: it cannot be said */
+} beginnings[] = {
+	{&protocol_openai, "{\"model\":\"a\"," M "}", PREFILL_LAST, 0,
+	 "{\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+	 "{\"role\":\"assistant\",\"content\":\"a\\\"b\"}]}"},
+	{&protocol_openai, "{\"model\":\"a\"," M "}", PREFILL_PREFIX, 0,
+	 "{\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+	 "{\"role\":\"assistant\",\"content\":\"a\\\"b\",\"prefix\":true}]}"},
+	{&protocol_openai, "{\"max_tokens\":9,\"model\":\"a\"," M ",\"max_completion_tokens\": 9 }", PREFILL_CONTINUE,
+	 4,
+	 "{\"max_tokens\":4,\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+	 "{\"role\":\"assistant\",\"content\":\"a\\\"b\"}],\"max_completion_tokens\": 4 ,"
+	 "\"continue_final_message\":true,\"add_generation_prompt\":false}"},
+	{&protocol_openai, "{\"add_generation_prompt\":true,\"continue_final_message\":0,\"model\":\"a\"," M "}",
+	 PREFILL_CONTINUE, 4,
+	 "{\"add_generation_prompt\":false,\"continue_final_message\":true,\"model\":\"up\","
+	 "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":\"assistant\",\"content\":\"a\\\"b\"}]}"},
+	{&protocol_anthropic, "{\"model\":\"a\",\"max_tokens\":9," M "}", PREFILL_LAST, 1,
+	 "{\"model\":\"up\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+	 "{\"role\":\"assistant\",\"content\":\"a\\\"b\"}]}"},
+	{&protocol_gemini,
+	 "{\"contents\":[{\"parts\":[{\"text\":\"hi\"}]} ],\"generation_config\":{\"max_output_tokens\":9}}",
+	 PREFILL_LAST, 4,
+	 "{\"contents\":[{\"parts\":[{\"text\":\"hi\"}]} ,{\"role\":\"model\",\"parts\":[{\"text\":\"a\\\"b\"}]}],"
+	 "\"generation_config\":{\"max_output_tokens\":4}}"},
+	{&protocol_generate, "{\"layer\":\"a\",\"prompt\":\"p\"}", PREFILL_LAST, 0, NULL},
+};
+
+TEST(an_answer_that_has_begun_is_the_last_message)
+{
+	struct bench b;
+
+	bench_init(&b);
+	for (size_t i = 0; i < COUNT_OF(beginnings); i++) {
+		struct upstream_params p = {.model = SLICE_LIT("up"),
+					    .prefill = SLICE_LIT("a\"b"),
+					    .prefill_style = beginnings[i].style,
+					    .max_tokens = beginnings[i].left};
+		struct iovec v[PROTOCOL_SPLICE_PIECES];
+		struct chat_request r;
+		int n;
+
+		CHECK_INT(bench_request(&b, beginnings[i].protocol, beginnings[i].body, &r), 0);
+		n = protocol_splice_request(&b.a, &r, &p, beginnings[i].protocol, v, COUNT_OF(v));
+		if (beginnings[i].want)
+			CHECK_STR(joined(&b, v, n), beginnings[i].want);
+		else
+			CHECK(n < 0);
+	}
+	bench_done(&b);
+}
+
 TEST(usage_is_added_only_when_nobody_asked_and_the_upstream_lets_us)
 {
 	struct upstream_params p = {.model = SLICE_LIT("up"), .stream = true};

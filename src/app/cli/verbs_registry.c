@@ -74,9 +74,9 @@ static const struct option use_case_set_options[] = {
 	{"max-concurrency", OPTION_INTEGER, OPTIONAL, "N",
 	 "Requests under way at once in one daemon; one more gets 503. 0: any number. Default 0."},
 	{"answer-mode", OPTION_CHOICE, OPTIONAL, "MODE",
-	 "When a stream breaks off: an error in the caller's protocol, or nothing leaves before it is whole. Default "
-	 "error.",
-	 "error|buffer"},
+	 "When a stream breaks off: an error in the caller's protocol; nothing leaves before it is whole; or a model "
+	 "whose configuration says prefill goes on with it. Default error.",
+	 "error|buffer|resume"},
 	{"log-durability", OPTION_CHOICE, OPTIONAL, "MODE",
 	 "When the log has no room: answer all the same, or refuse. Default best_effort.", "best_effort|required"},
 	{"translation", OPTION_CHOICE, OPTIONAL, "MODE",

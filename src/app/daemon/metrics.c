@@ -109,6 +109,8 @@ static void write_gateway(struct prom_writer *w, const struct daemon *d)
 		 offsetof(struct gateway_stats, upstream_errors)},
 		{"muster_retries_total", "Attempts at a model that had failed the same request before.",
 		 offsetof(struct gateway_stats, retries)},
+		{"muster_resumes_total", "Streamed answers that broke off, and another attempt went on with.",
+		 offsetof(struct gateway_stats, resumes)},
 		{"muster_idempotent_replays_total", "Requests that got the answer of an earlier one.",
 		 offsetof(struct gateway_stats, replays)},
 		{"muster_shed_total", "Requests refused because too many were under way.",

@@ -142,6 +142,15 @@ static enum next next_candidate(struct exchange *e, const char *why)
 	return NEXT;
 }
 
+/* It came whole for a stream that another began. */
+static enum next go_on_with(struct exchange *e)
+{
+	struct chat_answer answer = e->answer;
+
+	e->answer = (struct chat_answer){0}; /* the stream has its own */
+	return stream_join(e, &answer);
+}
+
 enum next exchange_answer(struct exchange *e)
 {
 	const struct protocol *back = e->back;
@@ -151,7 +160,7 @@ enum next exchange_answer(struct exchange *e)
 
 	if (e->counts)
 		return count_answer(e);
-	if (e->call.first_byte_ms)
+	if (e->call.first_byte_ms && !e->stream)
 		e->first_token_ms = e->call.first_byte_ms - e->start_ms;
 	if (needs_decoding(e, back)) {
 		if (back->decode_answer(&e->http->arena, e->g->json, buf_slice(&e->body), &e->answer, &err))
@@ -162,6 +171,8 @@ enum next exchange_answer(struct exchange *e)
 	wrong = needs_decoding(e, back) ? vectors_wrong(e) : NULL;
 	if (wrong)
 		return next_candidate(e, wrong);
+	if (e->stream)
+		return go_on_with(e);
 	e->have_answer = true;
 	failover_settle(e, OUTCOME_GOOD);
 	attempt_note(e, CALL_OK, "ok");

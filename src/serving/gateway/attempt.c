@@ -10,6 +10,8 @@
 
 #include <sys/uio.h>
 
+#include "serving/gateway/resume.h"
+
 #define REQUEST_MAX ((size_t)64 * 1024 * 1024)
 
 static int64_t first_set(int64_t a, int64_t b, int64_t c)
@@ -39,6 +41,21 @@ static struct http_timeouts timeouts_of(const struct exchange *e, const struct t
 	};
 }
 
+/* Of several attempts in one answer each has its own part. */
+static void note_usage(const struct exchange *e, struct json_writer *w)
+{
+	const struct chat_usage *u = &e->answer.usage;
+
+	if (!u->known || !e->stream || !e->use_case || e->use_case->settings.answer_mode != ANSWER_RESUME)
+		return;
+	jw_key(w, "usage");
+	jw_object(w);
+	jw_ki64(w, "prompt_tokens", u->prompt_tokens);
+	jw_ki64(w, "completion_tokens", u->completion_tokens);
+	jw_kbool(w, "estimated", u->estimated);
+	jw_object_end(w);
+}
+
 /* {"model":..., "result":..., "ms":...} for the log; what does not fit is left out. */
 void attempt_note(struct exchange *e, enum call_end end, const char *result)
 {
@@ -57,6 +74,9 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result)
 		jw_kcstr(&w, "arm", c->arm == ARM_CANDIDATE ? "candidate" : "current");
 	jw_kcstr(&w, "result", result);
 	jw_ki64(&w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
+	if (resume_is_on(e))
+		jw_kbool(&w, "resumed", true);
+	note_usage(e, &w);
 	jw_object_end(&w);
 	if (buf_failed(&e->attempts) || e->attempts.n + 2 > ATTEMPTS_JSON_MAX) {
 		e->attempts.n = before;
@@ -66,11 +86,11 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result)
 
 static void forget_attempt(struct exchange *e)
 {
-	if (e->stream)
+	if (!e->stream || !e->stream->begun) { /* what has begun stays the caller's answer */
 		stream_release(e);
-	e->stream = NULL;
+		e->first_token_ms = -1;
+	}
 	e->upstream_is_stream = false;
-	e->first_token_ms = -1;
 	buf_clear(&e->body);
 	e->dropped.n = 0;
 }
@@ -245,7 +265,6 @@ static enum next pass_refusal(struct exchange *e)
 static enum next refused(struct exchange *e)
 {
 	bool too_long = e->upstream_status == 413 || says_too_long(buf_slice(&e->body));
-
 	if (too_long && !e->pinned && failover_to_larger(e)) {
 		forget_attempt(e);
 		return NEXT;
@@ -268,11 +287,13 @@ static enum next answer_arrived(struct exchange *e)
 	if (e->upstream_status == 403 && says_unsafe(buf_slice(&e->body)))
 		outcome = OUTCOME_GOOD;
 	snprintf(why, sizeof(why), "http %d", e->upstream_status);
-	if (outcome == OUTCOME_GOOD) {
+	if (outcome == OUTCOME_GOOD && !e->stream) {
 		failover_settle(e, outcome);
 		attempt_note(e, CALL_FAILED, why);
 		return refused(e);
 	}
+	if (outcome == OUTCOME_GOOD) /* it would not go on with what another began: not the caller's matter */
+		outcome = OUTCOME_REFUSED;
 	e->error_status = e->upstream_status == 429 ? 429 : 502;
 	attempt_failed(e, outcome, why);
 	return NEXT;
@@ -444,13 +465,17 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 					 .parameters = e->counts || back->embeds ? NULL : t->parameters,
 					 .leave_usage =
 						 t->usage_unasked || (e->log == LOG_NONE && !e->request.include_usage)};
+	struct chat_request space;
+	const struct chat_request *r = resume_request(e, t, &params, &space);
 	struct buf out;
 
-	e->usage_asked = back == e->front && protocol_adds_usage(&e->request, &params, back);
+	if (!r)
+		return E_TOOBIG;
+	e->usage_asked = back == e->front && protocol_adds_usage(r, &params, back);
 	if (leaves_as_it_came(e))
-		return protocol_splice_request(&e->http->arena, &e->request, &params, back, iov, max);
+		return protocol_splice_request(&e->http->arena, r, &params, back, iov, max);
 	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
-	if (back->encode_request(&out, &e->request, &params, &e->dropped) || buf_failed(&out))
+	if (back->encode_request(&out, r, &params, &e->dropped) || buf_failed(&out))
 		return E_TOOBIG;
 	iov[0] = (struct iovec){out.p, out.n};
 	return 1;
@@ -490,6 +515,8 @@ static enum next nothing_left(struct exchange *e)
 
 	if (e->counts)
 		return count_estimate(e);
+	if (e->stream)
+		return stream_give_up(e);
 	if (!e->n_attempts && !e->error_text[0]) {
 		snprintf(e->error_text, sizeof(e->error_text),
 			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
@@ -539,7 +566,7 @@ enum next exchange_attempt(struct exchange *e)
 		return next == WAIT ? WAIT : nothing_left(e);
 	t = exchange_served_by(e)->target;
 	e->back = target_speaks(t, e->front);
-	if (e->front->of == t->protocol && hides_words(e))
+	if (e->front->of == t->protocol && (hides_words(e) || resume_is_on(e)))
 		e->back = t->protocol;
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
@@ -563,8 +590,12 @@ enum next exchange_attempt(struct exchange *e)
 		return exchange_refuse(e, err.text[0] ? err.text : "The request cannot be translated.", param);
 	}
 	n = build_request(e, t);
-	if (n >= 0 && is_strict(e) && e->dropped.n)
+	if (n >= 0 && is_strict(e) && e->dropped.n && !e->stream)
 		return refuse_translation(e);
+	if (n >= 0 && is_strict(e) && e->dropped.n) {
+		attempt_failed(e, OUTCOME_REFUSED, "its protocol cannot carry all of the request");
+		return NEXT;
+	}
 	if (n < 0) {
 		attempt_failed(e, OUTCOME_REFUSED, "the request is too large to be sent on");
 		return NEXT;

@@ -9,6 +9,7 @@
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/memory.h"
 #include "serving/gateway/once.h"
+#include "serving/gateway/seam.h"
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
 
@@ -97,6 +98,8 @@ struct stream {
 	struct event_repeat repeat;
 	struct encode_state encode;
 	struct slice id;    /* the upstream's for this answer; absent: it said none */
+	struct slice model; /* the name that the answer began with; absent: the serving model's */
+	int64_t created_s;  /* the same; 0: the exchange's */
 	bool begun;	    /* head of the answer has been given to the server */
 	bool same_protocol; /* events leave as they came */
 	bool usage_injected;
@@ -105,6 +108,8 @@ struct stream {
 	bool has_answer;	 /* a word of it, or its finish */
 	int64_t finish_ms;	 /* when; 0: not yet */
 	bool stopped;		 /* guardrails ended it */
+	bool beyond_text;	 /* it said more than text: reasoning, a call, a refusal */
+	bool text_over;		 /* its text has ended, the answer has not */
 	bool says_something;	 /* more than roles and comments has left `held` */
 	struct channel *channel; /* the first is the content's */
 	size_t n_channels;
@@ -113,6 +118,14 @@ struct stream {
 	struct buf text; /* all text that has left, for the log */
 	bool text_cut;
 	struct timer flush; /* splits an event whose end is still undecided */
+
+	/* answer_mode resume: resume.c */
+	bool given_up;	      /* nobody goes on with it */
+	unsigned n_resumed;   /* times that the answer was gone on with */
+	size_t i_served;      /* the candidate that said something last, before it broke off */
+	uint64_t seam_at;     /* bytes of text that are of attempts before */
+	struct slice prefill; /* the text so far, as it is given to the next model */
+	struct seam seam;
 };
 
 struct exchange {
@@ -173,7 +186,7 @@ struct exchange {
 	struct timer pause;
 	struct timer given_up; /* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
 	int given_up_rc;
-	struct iovec request_iov[24];
+	struct iovec request_iov[PROTOCOL_SPLICE_PIECES + 2];
 	int64_t attempt_ms;
 	int upstream_status;
 	struct slice upstream_retry_after; /* as it goes to the caller */
@@ -185,6 +198,8 @@ struct exchange {
 
 	struct chat_answer answer;
 	bool have_answer;
+	struct chat_usage spent; /* by attempts whose text is in the answer, before the last: resume.c */
+	struct money spent_cost;
 	struct stream *stream; /* NULL: the answer is not streamed */
 	int64_t first_token_ms;
 
@@ -269,8 +284,20 @@ int stream_feed(struct exchange *e, struct slice piece);
 /* rc: of the call */
 void stream_finish(struct exchange *e, int rc);
 void stream_release(struct exchange *e);
+/* What comes next is of another upstream, for the same answer. */
+void stream_rewind(struct exchange *e);
+/* Nobody goes on with an answer that broke off: the caller is told. */
+enum next stream_give_up(struct exchange *e);
+/* A whole answer of a model that goes on with a stream. */
+enum next stream_join(struct exchange *e, const struct chat_answer *answer);
 /* Appends an event in the caller's protocol to what leaves. */
 void stream_encode(struct exchange *e, const struct chat_event *event);
+/* take.c: events that come */
+int take_events(struct exchange *e, const struct chat_events *events, struct slice raw);
+int take_event(struct exchange *e, const struct chat_event *event); /* translated */
+void take_end(struct exchange *e);				    /* of all channels: everything is decided */
+bool take_is_carried(const struct exchange *e, const struct chat_event *event); /* to a caller of another protocol */
+struct channel *take_add_channel(struct stream *s, unsigned id);		/* NULL: there are too many */
 /* hold.c: events that wait until they are decided */
 struct hold_place {
 	const struct chat_event *event; /* that has the text */
@@ -287,6 +314,8 @@ void hold_pass(struct exchange *e, const struct chat_events *events, struct slic
 int hold_event(struct exchange *e, const struct chat_event *event, const struct hold_place *at);
 /* Everything that is decided goes to `out`; split: the decided part of an event too. */
 void hold_release(struct exchange *e, bool split);
+/* Appends all content that waits, as it may leave so far. How many bytes of its channel that is. */
+uint64_t hold_waiting(struct exchange *e, struct buf *out);
 /* A whole text as a stream of the caller's protocol. */
 enum next stream_whole(struct exchange *e, const struct chat_answer *answer);
 /* respond.c */

@@ -12,6 +12,8 @@
  */
 #include "core/base/digest.h"
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/resume.h"
+#include "serving/gateway/target.h"
 
 #define RETRIES_DEFAULT 1
 #define WAIT_MAX_MS \
@@ -184,6 +186,16 @@ static void pass_over(struct exchange *e)
 	e->i_candidate++;
 }
 
+/* It cannot go on with what another began. */
+static void leave_out(struct exchange *e)
+{
+	e->attempt_ms = now_of(e);
+	if (turn_of(e)->tried == 0)
+		attempt_note(e, CALL_NOT_COUNTED, "not asked: it is not configured to go on with an answer (prefill)");
+	e->arm_failed |= e->i_candidate == 0;
+	e->i_candidate++;
+}
+
 static void on_pause(void *arg)
 {
 	exchange_run(arg);
@@ -201,8 +213,14 @@ enum next failover_choose(struct exchange *e)
 	}
 	if (failover_deadline_passed(e))
 		e->i_candidate = e->n_candidates;
-	while (e->i_candidate < e->n_candidates && !choose_endpoint(e, turn_of(e)))
-		pass_over(e);
+	while (e->i_candidate < e->n_candidates) {
+		if (!resume_accepts(e, turn_of(e)->target))
+			leave_out(e);
+		else if (choose_endpoint(e, turn_of(e)))
+			break;
+		else
+			pass_over(e);
+	}
 	return e->i_candidate < e->n_candidates ? NEXT : FINISHED;
 }
 
@@ -231,7 +249,7 @@ static bool repeat(struct exchange *e, enum outcome outcome)
 	struct route_memory *route = e->use_case ? e->use_case->memory : NULL;
 	int64_t wait = wait_before_repeat(e, outcome);
 
-	if (!is_last(e) || wait < 0 || e->n_repeats >= retries_of(e))
+	if (!is_last(e) || wait < 0 || e->n_repeats >= retries_of(e) || !resume_accepts(e, turn_of(e)->target))
 		return false;
 	if (!route_withdraw(route, now_of(e))) {
 		counter_add(&e->g->stats.retries_denied, 1);

@@ -29,6 +29,7 @@ struct held {
 	size_t n_texts, n_bytes;
 	unsigned types; /* same protocol: a bit for each type of event in the payload */
 	bool says, ends, may_split;
+	bool passes;		 /* it leaves as it came */
 	bool split;		 /* part of its text has left */
 	struct chat_event event; /* same protocol: the first of the payload, without its slices */
 };
@@ -150,6 +151,7 @@ int hold_payload(struct exchange *e, const struct chat_events *events, struct sl
 		t->raw_offset = offset_in(raw, at[i].event->text_raw, &t->n_raw);
 		t->logprobs_offset = offset_in(raw, at[i].event->logprobs_raw, &t->n_logprobs);
 	}
+	h->passes = true;
 	h->types = all.types;
 	h->says = all.says;
 	h->ends = all.ends;
@@ -296,12 +298,17 @@ static void splice_payload(struct exchange *e, struct held *h)
 	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, n);
 }
 
-/* The log has what the caller gets. */
+static bool may_be_resumed(const struct exchange *e)
+{
+	return e->use_case && e->use_case->settings.answer_mode == ANSWER_RESUME;
+}
+
+/* The log has what the caller gets, and so has a model that goes on. */
 static void keep_text(struct exchange *e, bool is_content, struct slice text)
 {
 	struct stream *s = e->stream;
 
-	if (!is_content || e->log == LOG_NONE || e->log == LOG_METADATA || s->text_cut)
+	if (!is_content || s->text_cut || ((e->log == LOG_NONE || e->log == LOG_METADATA) && !may_be_resumed(e)))
 		return;
 	if (buf_add(&s->text, text))
 		s->text_cut = true;
@@ -334,7 +341,7 @@ static void release_event(struct exchange *e, struct held *h)
 		keep_text(e, t->is_content, text);
 	}
 	s->says_something |= h->says;
-	if (!s->same_protocol) {
+	if (!h->passes) {
 		event = event_of(h);
 		event.text = text;
 		stream_encode(e, &event);
@@ -432,4 +439,27 @@ void hold_release(struct exchange *e, bool split)
 		kept += size;
 	}
 	s->held.n = kept;
+}
+
+uint64_t hold_waiting(struct exchange *e, struct buf *out)
+{
+	struct stream *s = e->stream;
+	uint64_t bytes = 0;
+	size_t size;
+
+	for (size_t at = 0; at < s->held.n; at += size) {
+		struct held *h = (struct held *)(void *)(s->held.p + at);
+
+		size = h->size;
+		for (size_t i = 0; i < h->n_texts; i++) {
+			const struct held_text *t = &texts_of(h)[i];
+			bool changed;
+
+			if (!t->is_content)
+				continue;
+			buf_add(out, fit_text(e, h, t, &changed));
+			bytes += t->n;
+		}
+	}
+	return bytes;
 }

@@ -6,6 +6,7 @@
 
 #include "core/base/utf8.h"
 #include "serving/gateway/limits.h"
+#include "serving/gateway/resume.h"
 
 static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits,
 			   enum guard_side side)
@@ -106,17 +107,20 @@ static void add_usage(struct exchange *e, struct log_record *r)
 {
 	const struct candidate *c = exchange_served_by(e);
 	const struct chat_usage *u = &e->answer.usage;
+	struct chat_usage all;
 
-	if (e->stream && e->stream->channel[0].fed) /* what came before it broke off counts */
-		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
-	r->prompt_tokens = u->known ? u->prompt_tokens : -1;
-	r->completion_tokens = u->known ? u->completion_tokens : -1;
-	r->tokens_estimated = u->estimated;
+	if (e->stream && resume_said(e)) /* what came before it broke off counts */
+		exchange_complete_usage(e, resume_said(e));
+	all = resume_usage(e);
+	r->prompt_tokens = all.known ? all.prompt_tokens : -1;
+	r->completion_tokens = all.known ? all.completion_tokens : -1;
+	r->tokens_estimated = all.estimated;
 	r->cached = e->cached;
 	if (c && e->cached)
 		memcpy(r->cost.currency, c->targets->price.currency, sizeof(r->cost.currency)); /* it cost nothing */
 	else if (c && u->known)
 		r->cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
+	r->cost = resume_cost(e, r->cost);
 }
 
 static void fill(struct exchange *e, struct log_record *r)

@@ -59,6 +59,8 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	if (e->stream)
 		put(h, &n, SLICE_LIT("Cache-Control"), SLICE_LIT("no-cache"));
+	if (e->stream && e->use_case && e->use_case->settings.answer_mode == ANSWER_RESUME)
+		put(h, &n, SLICE_LIT("Trailer"), SLICE_LIT("x-muster-attempts, x-muster-model, x-muster-resumed"));
 	return n;
 }
 

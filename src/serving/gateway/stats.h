@@ -71,6 +71,7 @@ struct gateway_stats {
 	struct counter guard_failures;	/* checks that failed themselves */
 	struct counter upstream_errors; /* attempts that failed */
 	struct counter retries;		/* attempts at a model that had failed the same request before */
+	struct counter resumes;		/* answers that broke off, and another attempt went on with */
 	struct counter replays;		/* requests that got the answer of an earlier one */
 	struct counter shed;		/* requests refused because too many were under way */
 	struct counter retries_denied;	/* for lack of budget */

@@ -12,11 +12,12 @@
 
 #include <stdlib.h>
 
+#include "serving/gateway/resume.h"
+
 #define HELD_MAX ((size_t)4 * 1024 * 1024)
 #define OUT_MAX ((size_t)8 * 1024 * 1024)
 /* A whole answer as a stream, or at the end of one: escapes can make it six times as long. */
 #define WHOLE_MAX ((size_t)128 * 1024 * 1024)
-#define ANSWER_ID_MAX 256
 #define SPLIT_MS 40
 /* After the terminator the upstream has this long to end its answer, so that the connection can be used again. */
 #define LINGER_MS 24
@@ -45,23 +46,6 @@ void stream_release(struct exchange *e)
 
 static void on_flush_timer(void *arg);
 
-static struct channel *add_channel(struct stream *s, unsigned id)
-{
-	struct channel *c;
-
-	if (s->n_channels == CHANNELS_MAX)
-		return NULL;
-	if (s->n_channels % 4 == 0) { /* grown by four */
-		c = realloc(s->channel, (s->n_channels + 4) * sizeof(*c));
-		if (!c)
-			abort();
-		s->channel = c;
-	}
-	c = &s->channel[s->n_channels++];
-	*c = (struct channel){.id = id};
-	return c;
-}
-
 static struct stream *stream_new(struct exchange *e)
 {
 	struct stream *s = calloc(1, sizeof(*s));
@@ -74,14 +58,30 @@ static struct stream *stream_new(struct exchange *e)
 	buf_init(&s->out, e->front->repeats ? WHOLE_MAX : OUT_MAX);
 	buf_init(&s->text, LOG_TEXT_MAX);
 	timer_init(&s->flush, on_flush_timer, e);
-	add_channel(s, 0);
+	take_add_channel(s, 0);
 	return s;
+}
+
+void stream_rewind(struct exchange *e)
+{
+	struct stream *s = e->stream;
+
+	sse_release(&s->sse);
+	ndjson_release(&s->ndjson);
+	sse_init(&s->sse, STREAM_EVENT_MAX);
+	ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
+	s->decode = (struct decode_state){0};
+	s->repeat.n_before = 0;
+	s->has_answer = false;
+	e->answer = (struct chat_answer){0};
 }
 
 int stream_begin(struct exchange *e)
 {
 	const struct protocol *back = e->back;
 
+	if (e->stream) /* another goes on with it */
+		return 0;
 	e->stream = stream_new(e);
 	e->stream->same_protocol = back == e->front;
 	e->stream->usage_injected = e->usage_asked;
@@ -121,19 +121,31 @@ static void send_out(struct exchange *e)
 		http_call_pause(&e->call);
 }
 
+/* What we add to a stream belongs to it. */
+static void meta_of(const struct exchange *e, struct answer_meta *m)
+{
+	const struct stream *s = e->stream;
+
+	respond_meta(e, m);
+	if (s->id.n)
+		m->answer_id = s->id;
+	if (s->model.n)
+		m->model = s->model;
+	if (s->created_s)
+		m->created_s = s->created_s;
+}
+
 void stream_encode(struct exchange *e, const struct chat_event *event)
 {
 	struct chat_event whole = *event;
 	struct answer_meta m;
 
-	respond_meta(e, &m);
-	if (e->stream->id.n) /* what we add to a stream belongs to it */
-		m.answer_id = e->stream->id;
+	meta_of(e, &m);
 	if (event->type == CHAT_EVENT_END) { /* some protocols tell there how it all went */
-		exchange_complete_usage(e, (size_t)e->stream->channel[0].fed);
+		exchange_complete_usage(e, resume_said(e));
 		whole.finish = e->answer.finish ? e->answer.finish : CHAT_FINISH_STOP;
 		whole.stop_sequence = e->answer.stop_sequence;
-		whole.usage = e->answer.usage;
+		whole.usage = resume_usage(e);
 	} else if (!e->stream->encode.begun) {
 		m.prompt_tokens = exchange_estimate_prompt(e);
 	}
@@ -146,7 +158,7 @@ static void encode_failure(struct exchange *e, const struct api_error *error)
 	struct stream *s = e->stream;
 	struct answer_meta m;
 
-	respond_meta(e, &m);
+	meta_of(e, &m);
 	if (e->front->encode_failure)
 		e->front->encode_failure(&s->encode, &s->out, error, &m);
 	else
@@ -173,246 +185,6 @@ static void release_decided(struct exchange *e)
 		timer_cancel(e->g->loop, &s->flush);
 }
 
-/* --- what comes --- */
-
-/* Where a channel of the codec is kept; NULL when there are too many. */
-static struct channel *channel_of(struct stream *s, unsigned id)
-{
-	for (size_t i = 0; i < s->n_channels; i++)
-		if (s->channel[i].id == id)
-			return &s->channel[i];
-	return add_channel(s, id);
-}
-
-/* By start, the longest first: a match that is certain late may begin before, or around, one that was certain early. */
-static void keep_hit(struct guard_result *r, size_t *n, struct guard_hit hit)
-{
-	size_t at = *n;
-
-	for (; at; at--) {
-		const struct guard_hit *before = &r->hit[at - 1];
-
-		if (before->start < hit.start || (before->start == hit.start && before->end >= hit.end))
-			break;
-		r->hit[at] = *before;
-	}
-	r->hit[at] = hit;
-	++*n;
-}
-
-/* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number.
- */
-static void note_hits(struct exchange *e, struct channel *c)
-{
-	struct guard_result *all = e->output_hits, *r = c->hits;
-	size_t kept = 0;
-
-	for (; c->n_told < r->n_hits; c->n_told++) {
-		r->hit[c->n_told].start += c->base;
-		r->hit[c->n_told].end += c->base;
-		if (all->n_hits < GUARD_MAX_HITS)
-			all->hit[all->n_hits++] = r->hit[c->n_told];
-		else
-			all->overflow = true;
-	}
-	if (r->failed && !all->failed)
-		counter_add(&e->g->stats.guard_failures, 1);
-	all->failed |= r->failed;
-	if (r->action > all->action)
-		all->action = r->action;
-	for (size_t i = 0; i < r->n_hits; i++)
-		if (r->hit[i].end > c->left)
-			keep_hit(r, &kept, r->hit[i]);
-	r->n_hits = c->n_told = kept;
-}
-
-static int open_guard(struct exchange *e, struct channel *c)
-{
-	if (!c->hits) {
-		c->hits = arena_alloc(&e->http->arena, sizeof(*c->hits));
-		if (c->hits)
-			guard_result_init(c->hits);
-	}
-	c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
-	if (!c->hits || !c->guard)
-		return err_set(&e->call.err, E_TOOBIG, "its answer is too large to be judged");
-	c->base = c->fed;
-	return 0;
-}
-
-/* A channel that is over: all of it is decided.  Should it go on, that is another text. */
-static void close_channel(struct exchange *e, struct channel *c)
-{
-	uint64_t safe = 0;
-
-	if (!c) /* too many: it has no text, or that would have failed */
-		return;
-	if (!c->guard) {
-		c->safe = c->fed;
-		return;
-	}
-	guard_stream_end(c->guard, c->hits, &safe);
-	c->safe = c->base + safe;
-	note_hits(e, c);
-	if (c->safe < c->fed)
-		return; /* what must not leave stays in front of whatever follows */
-	guard_stream_free(c->guard);
-	c->guard = NULL;
-}
-
-static int take_text(struct exchange *e, struct channel *c, struct slice text)
-{
-	uint64_t safe = 0;
-
-	if (!text.n)
-		return 0;
-	if (e->first_token_ms < 0)
-		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
-	if (!e->output_hits) {
-		c->fed += text.n;
-		c->safe = c->fed;
-		return 0;
-	}
-	if (!c->guard && open_guard(e, c))
-		return E_TOOBIG;
-	c->fed += text.n;
-	guard_stream_feed(c->guard, text, c->hits, &safe);
-	c->safe = c->base + safe;
-	note_hits(e, c);
-	return 0;
-}
-
-static bool is_answer(enum chat_event_type type)
-{
-	return type != CHAT_EVENT_NONE && type != CHAT_EVENT_START && type != CHAT_EVENT_PART_START &&
-	       type != CHAT_EVENT_PART_END && type != CHAT_EVENT_USAGE && type != CHAT_EVENT_END;
-}
-
-/* What the exchange learns from an event.  An error: the upstream gave up. */
-static int take_result(struct exchange *e, const struct chat_event *event)
-{
-	struct stream *s = e->stream;
-
-	if (event->type == CHAT_EVENT_ERROR)
-		return err_set(&e->call.err, E_IO, "the model gave up: " SLICE_FMT, (int)min_size(event->text.n, 300),
-			       event->text.p ? event->text.p : "");
-	if (event->type == CHAT_EVENT_FINISH) {
-		s->finish_seen = true;
-		if (!s->finish_ms)
-			s->finish_ms = loop_now_ms(e->g->loop);
-		if (event->finish)
-			e->answer.finish = event->finish;
-		if (event->stop_sequence.n)
-			e->answer.stop_sequence = arena_slice(&e->http->arena, event->stop_sequence);
-	}
-	if (event->type == CHAT_EVENT_START && !s->id.n && event->id.n <= ANSWER_ID_MAX)
-		s->id = arena_slice(&e->http->arena, event->id);
-	if (event->usage.known)
-		e->answer.usage = event->usage;
-	s->has_answer |= is_answer(event->type);
-	if (event->type == CHAT_EVENT_END && !s->has_answer)
-		return err_set(&e->call.err, E_INVALID, "it ended its stream with nothing in it");
-	s->ended |= event->type == CHAT_EVENT_END;
-	return 0;
-}
-
-/* The text of an event into its channel; *ret says where. */
-static int place_text(struct exchange *e, const struct chat_event *event, struct hold_place *ret)
-{
-	struct channel *c = channel_of(e->stream, event->channel);
-
-	if (!c)
-		return err_set(&e->call.err, E_TOOBIG, "its answer interleaves more than %d texts", CHANNELS_MAX);
-	*ret = (struct hold_place){event, (unsigned)(c - e->stream->channel), c->fed};
-	return take_text(e, c, event->text);
-}
-
-/* A payload that leaves as it came. */
-static int take_payload(struct exchange *e, const struct chat_events *events, struct slice raw)
-{
-	struct stream *s = e->stream;
-	struct hold_place *at = ARENA_ARRAY(&e->g->turn, struct hold_place, events->n + 1);
-	size_t n = 0;
-	int rc = 0;
-
-	if (!at)
-		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");
-	for (size_t i = 0; i < events->n && !rc; i++) {
-		const struct chat_event *event = &events->e[i];
-
-		rc = take_result(e, event);
-		if (!rc && event->text.n && event->text_raw.p)
-			rc = place_text(e, event, &at[n++]);
-		if (!rc && event->type == CHAT_EVENT_PART_END && e->front->ordered)
-			close_channel(e, channel_of(s, event->channel));
-	}
-	if (rc || (s->usage_injected && events->n == 1 && events->e[0].type == CHAT_EVENT_USAGE))
-		return rc;
-	if (!e->output_hits && !s->held.n) { /* nobody judges it, and nothing is before it */
-		hold_pass(e, events, raw, at, n);
-		return 0;
-	}
-	return hold_payload(e, events, raw, at, n);
-}
-
-/* Whether a caller of another protocol gets this event. */
-static bool is_carried(const struct exchange *e, const struct chat_event *event)
-{
-	unsigned parts = e->front->answer_parts;
-
-	switch (event->type) {
-	case CHAT_EVENT_NONE:
-	case CHAT_EVENT_START:
-	case CHAT_EVENT_PART_START:
-	case CHAT_EVENT_OTHER:
-	case CHAT_EVENT_USAGE: /* told at the end */
-	case CHAT_EVENT_ERROR:
-		return false;
-	case CHAT_EVENT_TEXT:
-		return parts & 1u << CHAT_PART_TEXT;
-	case CHAT_EVENT_REASONING:
-		return parts & 1u << CHAT_PART_REASONING;
-	case CHAT_EVENT_REFUSAL:
-		return parts & 1u << CHAT_PART_REFUSAL;
-	case CHAT_EVENT_TOOL_START:
-	case CHAT_EVENT_TOOL_ARGS:
-		return parts & 1u << CHAT_PART_TOOL_CALL;
-	case CHAT_EVENT_PART_END:
-	case CHAT_EVENT_FINISH:
-	case CHAT_EVENT_END:
-		break;
-	}
-	return true;
-}
-
-static int take_event(struct exchange *e, const struct chat_event *event)
-{
-	struct hold_place at;
-	int rc = take_result(e, event);
-
-	if (rc || !is_carried(e, event))
-		return rc;
-	if (event->type == CHAT_EVENT_PART_END)
-		close_channel(e, channel_of(e->stream, event->channel));
-	if (event->type == CHAT_EVENT_TOOL_START && e->first_token_ms < 0)
-		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;
-	if (!event->text.n)
-		return hold_event(e, event, NULL);
-	rc = place_text(e, event, &at);
-	return rc ? rc : hold_event(e, event, &at);
-}
-
-static int take_events(struct exchange *e, const struct chat_events *events, struct slice raw)
-{
-	int rc = 0;
-
-	if (e->stream->same_protocol)
-		return take_payload(e, events, raw);
-	for (size_t i = 0; i < events->n && !rc; i++)
-		rc = take_event(e, &events->e[i]);
-	return rc;
-}
-
 /* Nothing has left yet: the fallback content takes the place of all of it. */
 static void put_fallback_content(struct exchange *e)
 {
@@ -423,7 +195,7 @@ static void put_fallback_content(struct exchange *e)
 	buf_clear(&s->out);
 	buf_clear(&s->text);
 	s->text_cut = false;
-	s->id = (struct slice){0};
+	s->id = s->model = (struct slice){0};
 	encode_state_release(&s->encode);
 	e->answer.text = text.text;
 	e->i_candidate = e->n_candidates;
@@ -527,12 +299,6 @@ static int feed_ndjson(struct exchange *e, struct slice piece)
 	return 0;
 }
 
-static void finish_channels(struct exchange *e)
-{
-	for (size_t i = 0; i < e->stream->n_channels; i++)
-		close_channel(e, &e->stream->channel[i]);
-}
-
 /* The log, which is required, took no record: what was to leave does not, and the end says so. */
 static void end_unlogged(struct exchange *e)
 {
@@ -551,7 +317,7 @@ static void conclude(struct exchange *e)
 
 	s->ended = true;
 	if (!s->stopped) {
-		finish_channels(e);
+		take_end(e);
 		if (must_stop(e))
 			stop_stream(e);
 		else
@@ -586,6 +352,7 @@ static void end_answer(struct exchange *e)
 		respond_begin(e, slice_from(e->front->stream_type));
 	s->begun = true;
 	e->step = STEP_DONE;
+	resume_tell(e);
 	respond_end(e, buf_slice(&s->out));
 }
 
@@ -633,19 +400,17 @@ int stream_feed(struct exchange *e, struct slice piece)
 }
 
 /* The answer broke off, and part of it has left: the caller is told in its protocol. */
-static void truncated(struct exchange *e, int rc)
+static void truncated(struct exchange *e, bool late, const char *why)
 {
 	struct stream *s = e->stream;
-	struct api_error error = {
-		.status = rc == E_TIMEOUT ? 504 : 502, .type = "upstream_error", .code = "stream_truncated"};
+	struct api_error error = {.status = late ? 504 : 502, .type = "upstream_error", .code = "stream_truncated"};
 	char text[600];
 
-	snprintf(text, sizeof(text), "The answer broke off: %s.",
-		 e->call.err.text[0] ? e->call.err.text : "the upstream closed the stream before its end");
+	snprintf(text, sizeof(text), "The answer broke off: %.500s.", why);
 	if (!exchange_may_tell(e, slice_from(text)))
 		snprintf(text, sizeof(text), "The answer broke off; the model's error was withheld by a guardrail.");
 	snprintf(e->error_text, sizeof(e->error_text), "%.480s", text);
-	finish_channels(e);
+	take_end(e);
 	if (must_stop(e)) {
 		conclude(e);
 		end_answer(e);
@@ -657,13 +422,47 @@ static void truncated(struct exchange *e, int rc)
 	error.message = slice_from(text);
 	e->broke_off = true;
 	encode_failure(e, &error);
-	counter_add(&e->g->stats.upstream_errors, 1);
-	failover_settle(e, failover_deadline_passed(e) ? OUTCOME_DEADLINE : OUTCOME_FAULT);
-	attempt_note(e, rc == E_TIMEOUT ? CALL_TIMEOUT : CALL_FAILED, text);
+	if (!s->given_up) {
+		counter_add(&e->g->stats.upstream_errors, 1);
+		failover_settle(e, failover_deadline_passed(e) ? OUTCOME_DEADLINE : OUTCOME_FAULT);
+		attempt_note(e, late ? CALL_TIMEOUT : CALL_FAILED, text);
+	}
 	if (e->output_hits)
 		exchange_take_action(e, e->output_hits->action);
-	record_exchange(e, rc == E_TIMEOUT ? RECORD_TIMEOUT : RECORD_TRUNCATED, 200);
+	record_exchange(e, late ? RECORD_TIMEOUT : RECORD_TRUNCATED, 200);
 	end_answer(e);
+}
+
+enum next stream_give_up(struct exchange *e)
+{
+	char why[sizeof(e->error_text)];
+
+	snprintf(why, sizeof(why), "%s", e->error_text);
+	e->i_candidate = e->stream->i_served; /* that of whom the text is */
+	e->stream->given_up = true;
+	arena_reset(&e->g->turn);
+	truncated(e, e->error_status == 504, why);
+	return FINISHED;
+}
+
+enum next stream_join(struct exchange *e, const struct chat_answer *answer)
+{
+	struct chat_events events = {0};
+	int rc = protocol_answer_events(&e->http->arena, answer, &events);
+
+	arena_reset(&e->g->turn);
+	for (size_t i = 0; i < events.n && rc >= 0; i++)
+		rc = take_event(e, &events.e[i]);
+	if (rc < 0) { /* a part of it is in the stream: nobody can go on from there */
+		attempt_failed(e, OUTCOME_REFUSED, e->call.err.text[0] ? e->call.err.text : "its answer is too large");
+		e->i_candidate = e->n_candidates;
+		return NEXT;
+	}
+	if (must_stop(e))
+		stop_stream(e);
+	conclude(e);
+	end_answer(e);
+	return FINISHED;
 }
 
 /* A part of whole, in a copy of it. */
@@ -695,6 +494,21 @@ static int feed_rest(struct exchange *e)
 	return rc;
 }
 
+/* Another goes on with it, or the caller is told. */
+static void break_off(struct exchange *e, int rc)
+{
+	if (resume_is_possible(e)) {
+		hold_release(e, true);
+		send_out(e);
+		if (resume_begin(e, rc)) {
+			exchange_run(e);
+			return;
+		}
+	}
+	truncated(e, rc == E_TIMEOUT,
+		  e->call.err.text[0] ? e->call.err.text : "the upstream closed the stream before its end");
+}
+
 void stream_finish(struct exchange *e, int rc)
 {
 	struct stream *s = e->stream;
@@ -712,7 +526,7 @@ void stream_finish(struct exchange *e, int rc)
 		return;
 	}
 	if (s->begun) {
-		truncated(e, rc);
+		break_off(e, rc);
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
@@ -736,7 +550,7 @@ enum next stream_whole(struct exchange *e, const struct chat_answer *answer)
 	e->stream = stream_new(e);
 	e->stream->out.max = WHOLE_MAX;
 	for (size_t i = 0; i < events.n; i++)
-		if (is_carried(e, &events.e[i]))
+		if (take_is_carried(e, &events.e[i]))
 			stream_encode(e, &events.e[i]);
 	e->stream->ended = true;
 	end_answer(e);

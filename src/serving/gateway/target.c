@@ -299,6 +299,8 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 	ret->protocol = pt.protocol;
 	ret->usage_unasked = pt.usage_unasked;
 	ret->chat_only = pt.chat_only;
+	ret->prefill = config->prefill;
+	ret->prefill_style = pt.prefill;
 	ret->upstream_model = config->upstream_model.n ? config->upstream_model : source->model_name;
 	for (int stream = 0; stream < 2; stream++) {
 		buf_init_arena(&head, a, HEAD_MAX);

@@ -15,12 +15,14 @@ struct target {
 	struct slice head;	       /* request line and every header but Content-Length and those of the request */
 	struct slice stream_head;      /* the same of a request that streams: its path may be another */
 	struct http_timeouts timeouts; /* 0: the use case's, or the settings' */
-	bool usage_unasked;	       /* its streams tell usage by themselves, and it refuses to be asked */
-	unsigned slot;		       /* in the counters: series.h */
-	struct target_series *series;  /* slots of its other calls, or NULL */
-	bool chat_only;		       /* completions of texts are asked of it as chats */
-	bool denied;		       /* it is missing because its configuration names a secret that it may not have */
-	struct slice missing;	       /* why it cannot be called ("environment variable X is not set"), or absent */
+	bool prefill;		       /* it goes on from the beginning of an answer */
+	enum prefill_style prefill_style;
+	bool usage_unasked;	      /* its streams tell usage by themselves, and it refuses to be asked */
+	unsigned slot;		      /* in the counters: series.h */
+	struct target_series *series; /* slots of its other calls, or NULL */
+	bool chat_only;		      /* completions of texts are asked of it as chats */
+	bool denied;		      /* it is missing because its configuration names a secret that it may not have */
+	struct slice missing;	      /* why it cannot be called ("environment variable X is not set"), or absent */
 	struct upstream_memory *memory; /* how it answered lately; NULL: not kept */
 };
 

@@ -271,12 +271,23 @@ static void write_end(struct encode_state *s, struct buf *out, const struct chat
 	end_event(&w);
 }
 
+/* The kind of a block that has begun: more of it goes on in the same block. */
+static enum chat_event_type kind_of(const struct chat_event *e)
+{
+	if (e->type == CHAT_EVENT_TOOL_START)
+		return e->type;
+	return e->part == CHAT_PART_TEXT	? CHAT_EVENT_TEXT
+	       : e->part == CHAT_PART_REASONING ? CHAT_EVENT_REASONING
+						: CHAT_EVENT_OTHER;
+}
+
 /* What left as it came: which block is open, and what has been told. */
 static int note_passed(struct encode_state *s, const struct chat_event *e)
 {
 	s->begun = true;
 	if (e->type == CHAT_EVENT_PART_START || e->type == CHAT_EVENT_TOOL_START) {
-		s->open = e->type;
+		s->open = kind_of(e);
+		s->channel = e->channel;
 		s->index = e->index;
 		s->n_parts = e->index + 1;
 	} else if (e->type == CHAT_EVENT_PART_END) {

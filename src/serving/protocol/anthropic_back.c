@@ -307,7 +307,10 @@ static int on_message_start(struct decode_state *s, struct walk *w, const struct
 	s->begun = true;
 	s->usage = (struct chat_usage){0};
 	read_usage(json_get(message, "usage"), &s->usage, &s->usage.prompt_tokens);
-	return events_say(w->a, w->out, &(struct chat_event){.type = CHAT_EVENT_START, .id = text_in(message, "id")});
+	return events_say(w->a, w->out,
+			  &(struct chat_event){.type = CHAT_EVENT_START,
+					       .id = text_in(message, "id"),
+					       .name = text_in(message, "model")});
 }
 
 static int on_block_start(struct decode_state *s, struct walk *w, const struct json *root)

@@ -457,6 +457,18 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 
 /* --- streamed --- */
 
+static int say_start(struct walk *w, const struct json *root)
+{
+	struct chat_event e = {.type = CHAT_EVENT_START,
+			       .id = gemini_text(root, "responseId"),
+			       .name = gemini_text(root, "modelVersion")};
+
+	if (w->s->begun || !e.id.n)
+		return 0;
+	w->s->begun = true;
+	return events_say(w->a, w->out, &e);
+}
+
 static int say_end(struct walk *w, const struct json *root, bool blocked)
 {
 	struct chat_event e = {.type = CHAT_EVENT_FINISH};
@@ -496,7 +508,7 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 	if (json_get(doc.root, "error"))
 		rc = events_say(a, ret,
 				&(struct chat_event){.type = CHAT_EVENT_ERROR, .text = error_message(doc.root)});
-	else
+	else if ((rc = say_start(&w, doc.root)) == 0)
 		rc = read_reply(&w, doc.root, &blocked);
 	if (rc == 0 && !json_get(doc.root, "error"))
 		rc = say_end(&w, doc.root, blocked);

@@ -256,6 +256,17 @@ static int say_end(struct decode_state *s, struct arena *a, const struct reply *
 	return rc < 0 ? rc : events_say(a, ret, &finish);
 }
 
+static int say_start(struct decode_state *s, struct arena *a, const struct reply *r, struct chat_events *ret)
+{
+	struct chat_event e = {.type = CHAT_EVENT_START};
+
+	s->begun = true;
+	if (!wire_has_text(r->model))
+		return 0;
+	e.name = r->model->str;
+	return events_say(a, ret, &e);
+}
+
 static int decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
 			struct chat_events *ret, struct err *err)
 {
@@ -277,7 +288,9 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 	}
 	if (r.logprobs)
 		w.logprobs = wire_raw(&doc, r.logprobs);
-	rc = add_reply(&w, doc.root);
+	rc = s->begun ? 0 : say_start(s, a, &r, ret);
+	if (rc == 0)
+		rc = add_reply(&w, doc.root);
 	if (rc == 0 && is_done(&r))
 		rc = say_end(s, a, &r, ret);
 	return rc < 0 ? too_big(err) : 0;

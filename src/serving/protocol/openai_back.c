@@ -352,7 +352,7 @@ static int read_choices(struct walk *w, const struct json *choices)
 }
 
 struct top {
-	const struct json *id, *model, *choices, *usage, *error;
+	const struct json *id, *model, *created, *choices, *usage, *error;
 };
 
 static void read_top(const struct json *root, struct top *t)
@@ -368,6 +368,8 @@ static void read_top(const struct json *root, struct top *t)
 			t->id = v;
 		else if (KEY_IS(v, "model"))
 			t->model = v;
+		else if (KEY_IS(v, "created"))
+			t->created = v;
 		else if (KEY_IS(v, "error"))
 			t->error = v;
 	}
@@ -441,12 +443,15 @@ static int say_error(struct arena *a, struct slice text, struct chat_events *ret
 	return events_say(a, ret, &(struct chat_event){.type = CHAT_EVENT_ERROR, .text = text});
 }
 
-static int say_start(struct decode_state *s, struct walk *w, const struct json *id)
+static int say_start(struct decode_state *s, struct walk *w, const struct top *t)
 {
+	struct chat_event e = {.type = CHAT_EVENT_START,
+			       .id = text_of(t->id),
+			       .name = text_of(t->model),
+			       .created_s = wire_count(t->created)};
+
 	s->begun = true;
-	if (!wire_has_text(id))
-		return 0;
-	return events_say(w->a, w->out, &(struct chat_event){.type = CHAT_EVENT_START, .id = id->str});
+	return e.id.n || e.name.n ? events_say(w->a, w->out, &e) : 0;
 }
 
 static int say_finish(struct walk *w)
@@ -487,7 +492,7 @@ int openai_decode_event(struct decode_state *s, struct arena *a, struct json_par
 	read_top(doc.root, &t);
 	if (tells_of_an_error(&t) && wire_error_message(doc.root).n)
 		return say_error(a, wire_error_message(doc.root), ret);
-	rc = s->begun ? 0 : say_start(s, &w, t.id);
+	rc = s->begun ? 0 : say_start(s, &w, &t);
 	if (rc == 0 && t.choices)
 		rc = read_choices(&w, t.choices);
 	if (rc == 0 && wire_is_string(w.finish))

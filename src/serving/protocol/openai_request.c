@@ -127,7 +127,9 @@ static void write_results(struct json_writer *w, const struct chat_message *m, s
 			write_result(w, &m->parts[i], dropped);
 }
 
-static void write_message(struct json_writer *w, const struct chat_message *m, struct dropped_params *dropped)
+/* begins: it is the answer's beginning, and the upstream wants to be told so in the message. */
+static void write_message(struct json_writer *w, const struct chat_message *m, bool begins,
+			  struct dropped_params *dropped)
 {
 	size_t n_results = count_kind(m, CHAT_PART_TOOL_RESULT), n_calls = count_kind(m, CHAT_PART_TOOL_CALL);
 
@@ -138,16 +140,26 @@ static void write_message(struct json_writer *w, const struct chat_message *m, s
 	jw_kcstr(w, "role", chat_role_name(m->role));
 	write_content(w, m, n_calls > 0);
 	write_calls(w, m);
+	if (begins)
+		jw_kbool(w, "prefix", true);
 	jw_object_end(w);
 }
 
-static void write_messages(struct json_writer *w, const struct chat_request *r, struct dropped_params *dropped)
+static void write_messages(struct json_writer *w, const struct chat_request *r, const struct upstream_params *p,
+			   struct dropped_params *dropped)
 {
+	bool begun = p->prefill.n > 0;
+
 	jw_key(w, "messages");
 	jw_array(w);
 	for (size_t i = 0; i < r->n_messages; i++)
-		write_message(w, &r->messages[i], dropped);
+		write_message(w, &r->messages[i], begun && i + 1 == r->n_messages && p->prefill_style == PREFILL_PREFIX,
+			      dropped);
 	jw_array_end(w);
+	if (begun && p->prefill_style == PREFILL_CONTINUE) {
+		jw_kbool(w, "continue_final_message", true);
+		jw_kbool(w, "add_generation_prompt", false);
+	}
 }
 
 /* --- tools, formats, reasoning --- */
@@ -277,7 +289,7 @@ int openai_encode_request(struct buf *out, const struct chat_request *r, const s
 	jw_init(&w, out);
 	jw_object(&w);
 	jw_kstr(&w, "model", p->model);
-	write_messages(&w, r, dropped);
+	write_messages(&w, r, p, dropped);
 	write_stream(&w, p);
 	request_write_parameters(&w, r, "max_tokens");
 	request_write_said(&w, r, CHAT_PARAM_FREQUENCY_PENALTY, "frequency_penalty");

@@ -14,6 +14,13 @@
 
 enum framing { FRAMING_SSE, FRAMING_NDJSON, FRAMING_NONE /* this protocol does not stream */ };
 
+/* How an upstream that goes on from the beginning of an answer is told that it is one. */
+enum prefill_style {
+	PREFILL_LAST,	  /* the last message is the assistant's: that says it */
+	PREFILL_CONTINUE, /* continue_final_message as well: vLLM, SGLang */
+	PREFILL_PREFIX,	  /* a member `prefix` of the message; such models may say the beginning again */
+};
+
 /* What an upstream is to be sent beside the request. */
 struct upstream_params {
 	struct slice model;	       /* name upstream */
@@ -21,6 +28,10 @@ struct upstream_params {
 	const struct json *parameters; /* the model's defaults for what the caller left out, or NULL */
 	bool leave_usage; /* a stream's usage is not asked for when the caller did not: this upstream refuses or needs
 			     no asking */
+	struct slice prefill; /* the answer's beginning, without white space at its end; absent: none.  It is the last
+				 message: encode_request finds it among the request's */
+	enum prefill_style prefill_style;
+	int64_t max_tokens; /* in place of what the request says; 0: as it says */
 };
 
 /*
@@ -227,7 +238,7 @@ const struct protocol *protocol_of_path(struct slice path);
  * always enough), or a negative E_*. Every other byte is the caller's, but for stream_options: see protocol_adds_usage.
  */
 struct iovec;
-#define PROTOCOL_SPLICE_PIECES 12
+#define PROTOCOL_SPLICE_PIECES 22
 int protocol_splice_request(struct arena *a, const struct chat_request *r, const struct upstream_params *p,
 			    const struct protocol *proto, struct iovec *pieces, int max);
 /*

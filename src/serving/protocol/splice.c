@@ -15,7 +15,7 @@ struct edit {
 	struct slice with;
 };
 
-#define MAX_EDITS 5 /* beside those of names that a body repeats */
+#define MAX_EDITS 10 /* beside those of names that a body repeats */
 
 struct edits {
 	struct edit *e; /* sorted by from */
@@ -162,6 +162,90 @@ static int edit_options(struct arena *a, struct edits *list, const struct chat_r
 	return 0;
 }
 
+/* --- an answer that has begun --- */
+
+static void write_beginning(struct buf *b, const struct upstream_params *p, const struct protocol *proto)
+{
+	struct json_writer w;
+
+	buf_addc(b, ',');
+	jw_init(&w, b);
+	jw_object(&w);
+	jw_kcstr(&w, "role", proto == &protocol_gemini ? "model" : "assistant");
+	if (proto == &protocol_gemini) {
+		jw_key(&w, "parts");
+		jw_array(&w);
+		jw_object(&w);
+		jw_kstr(&w, "text", p->prefill);
+		jw_object_end(&w);
+		jw_array_end(&w);
+	} else {
+		jw_kstr(&w, "content", p->prefill);
+	}
+	if (proto == &protocol_openai && p->prefill_style == PREFILL_PREFIX)
+		jw_kbool(&w, "prefix", true);
+	jw_object_end(&w);
+}
+
+/* The last message. */
+static int add_beginning(struct arena *a, struct edits *list, const struct chat_request *r,
+			 const struct upstream_params *p, const struct protocol *proto)
+{
+	const struct json *messages = json_get(r->root, proto == &protocol_gemini ? "contents" : "messages");
+	struct buf b;
+	size_t end;
+
+	if (!messages || messages->type != JSON_ARRAY || !messages->first || !is_inside(r->body, messages->raw))
+		return E_INVALID;
+	buf_init_arena(&b, a, p->prefill.n * 6 + 128);
+	write_beginning(&b, p, proto);
+	end = (size_t)(messages->raw.p - r->body.p) + messages->raw.n - 1;
+	add_edit(list, end, end, buf_slice(&b));
+	return buf_failed(&b) ? E_TOOBIG : 0;
+}
+
+/* A flag of ours, whatever the caller said of it. */
+static void set_flag(struct edits *list, const struct chat_request *r, struct root *root, const char *name, bool v)
+{
+	const struct json *there = json_get(r->root, name);
+
+	if (there)
+		replace(list, r->body, there->raw, bool_text(v));
+	else
+		add_member(&root->b, &root->first, slice_from(name), bool_text(v));
+}
+
+static int begin_answer(struct arena *a, struct edits *list, const struct chat_request *r,
+			const struct upstream_params *p, const struct protocol *proto, struct root *root)
+{
+	if (!p->prefill.n)
+		return 0;
+	if (proto == &protocol_openai && p->prefill_style == PREFILL_CONTINUE) {
+		set_flag(list, r, root, "continue_final_message", true);
+		set_flag(list, r, root, "add_generation_prompt", false);
+	}
+	return add_beginning(a, list, r, p, proto);
+}
+
+/* What is left of the caller's limit. */
+static int lower_limit(struct arena *a, struct edits *list, const struct chat_request *r,
+		       const struct upstream_params *p, const struct protocol *proto)
+{
+	static const char *const names[] = {"max_tokens", "max_completion_tokens", "maxOutputTokens"};
+	const struct json *where = proto->options ? options_of(r, proto) : r->root;
+	const char *left = p->max_tokens ? arena_printf(a, "%lld", (long long)p->max_tokens) : "";
+
+	if (!left)
+		return E_TOOBIG;
+	for (size_t i = 0; p->max_tokens && i < COUNT_OF(names); i++) {
+		const struct json *v = gemini_get(where, names[i]);
+
+		if (v && v->type == JSON_NUMBER)
+			replace(list, r->body, v->raw, slice_from(left));
+	}
+	return 0;
+}
+
 /* Everything that goes in front of the root's last brace. */
 static int add_missing(struct arena *a, struct edits *list, const struct chat_request *r,
 		       const struct upstream_params *p, const struct protocol *proto)
@@ -185,6 +269,10 @@ static int add_missing(struct arena *a, struct edits *list, const struct chat_re
 	add_defaults(&root.b, &root.first, r, p, proto, false);
 	if (proto->options)
 		rc = edit_options(a, list, r, p, proto, &root);
+	if (rc == 0)
+		rc = begin_answer(a, list, r, p, proto, &root);
+	if (rc == 0)
+		rc = lower_limit(a, list, r, p, proto);
 	if (rc < 0 || buf_failed(&root.b))
 		return E_TOOBIG;
 	if (root.b.n)

@@ -15,8 +15,13 @@ ROW ollama = {"ollama",
 	      PROVIDER_AUTH_NONE,
 	      NULL,
 	      .doc = "Ollama, its own /api/chat"};
-ROW vllm = {"vllm",	    &protocol_openai,	   "http://127.0.0.1:8000", PROVIDER_AUTH_OPTIONAL_BEARER,
-	    "VLLM_API_KEY", .doc = "vLLM's server"};
+ROW vllm = {"vllm",
+	    &protocol_openai,
+	    "http://127.0.0.1:8000",
+	    PROVIDER_AUTH_OPTIONAL_BEARER,
+	    "VLLM_API_KEY",
+	    .prefill = PREFILL_CONTINUE,
+	    .doc = "vLLM's server"};
 ROW llamacpp = {"llamacpp",
 		&protocol_openai,
 		NULL,
@@ -40,11 +45,18 @@ ROW groq = {"groq",
 	    "GROQ_API_KEY",
 	    .chat_only = true,
 	    .doc = "Groq"};
-ROW mistral = {"mistral",	  &protocol_openai,	 "https://api.mistral.ai", PROVIDER_AUTH_BEARER,
-	       "MISTRAL_API_KEY", .usage_unasked = true, .chat_only = true,	   .otel_name = "mistral_ai",
+ROW mistral = {"mistral",
+	       &protocol_openai,
+	       "https://api.mistral.ai",
+	       PROVIDER_AUTH_BEARER,
+	       "MISTRAL_API_KEY",
+	       .usage_unasked = true,
+	       .chat_only = true,
+	       .prefill = PREFILL_PREFIX,
+	       .otel_name = "mistral_ai",
 	       .doc = "Mistral"};
 ROW deepseek = {"deepseek",	    &protocol_openai,  "https://api.deepseek.com", PROVIDER_AUTH_BEARER,
-		"DEEPSEEK_API_KEY", .chat_only = true, .doc = "DeepSeek"};
+		"DEEPSEEK_API_KEY", .chat_only = true, .prefill = PREFILL_PREFIX,  .doc = "DeepSeek"};
 ROW together = {"together",	      &protocol_openai,	  "https://api.together.xyz",
 		PROVIDER_AUTH_BEARER, "TOGETHER_API_KEY", .doc = "Together"};
 ROW anthropic = {"anthropic",	      &protocol_anthropic, "https://api.anthropic.com", PROVIDER_AUTH_X_API_KEY,
@@ -63,17 +75,23 @@ ROW generate = {
 	PROVIDER_AUTH_OPTIONAL_BEARER,
 	NULL,
 	.doc = "any server with POST /generate: {prompt, context, max_tokens, temperature} -> {text, tokens_used}"};
-ROW custom = {"custom", &protocol_openai,
-	      NULL,	PROVIDER_AUTH_OPTIONAL_BEARER,
-	      NULL,	.doc = "any server that speaks OpenAI's protocol"};
-ROW openai_compatible = {"openai_compatible",	     &protocol_openai, NULL, PROVIDER_AUTH_OPTIONAL_BEARER, NULL,
-			 .doc = "the same as custom"};
+ROW custom = {"custom",
+	      &protocol_openai,
+	      NULL,
+	      PROVIDER_AUTH_OPTIONAL_BEARER,
+	      NULL,
+	      .prefill = PREFILL_CONTINUE,
+	      .doc = "any server that speaks OpenAI's protocol"};
+ROW openai_compatible = {
+	"openai_compatible",	     &protocol_openai,		 NULL, PROVIDER_AUTH_OPTIONAL_BEARER, NULL,
+	.prefill = PREFILL_CONTINUE, .doc = "the same as custom"};
 ROW sim = {"sim",
 	   &protocol_openai,
 	   NULL,
 	   PROVIDER_AUTH_NONE,
 	   NULL,
 	   .simulated = true,
+	   .prefill = PREFILL_CONTINUE,
 	   .doc = "a simulated model inside Muster, for demos, drills and tests"};
 
 const struct provider *const providers[] = {
@@ -288,7 +306,14 @@ int provider_resolve(struct slice provider, const struct model_config *config, s
 	/* a key that the configuration names is sent, even to a server that usually wants none */
 	if (ret->auth == PROVIDER_AUTH_NONE && (config->api_key_env.n || config->api_key_file.n))
 		ret->auth = PROVIDER_AUTH_OPTIONAL_BEARER;
+	if (config->prefill && ret->protocol->framing == FRAMING_NONE)
+		return err_set(
+			err, E_INVALID,
+			"configuration.prefill is true, but a request of protocol %s has no place for the beginning of "
+			"an answer: leave it out",
+			ret->protocol->name);
 	ret->usage_unasked = known && known->usage_unasked;
 	ret->chat_only = (known && known->chat_only) || (config->endpoint.n && names_chats(path));
+	ret->prefill = known ? known->prefill : PREFILL_CONTINUE;
 	return set_path(ret, path, err);
 }

@@ -18,11 +18,12 @@ struct provider {
 	enum provider_auth auth;
 	const char *api_key_env; /* where its key is looked for when the configuration names none; or NULL */
 	bool simulated;
-	bool usage_unasked;    /* its streams tell usage by themselves, and it refuses to be asked:
-				  upstream_params.leave_usage */
-	bool chat_only;	       /* its models take chats: /v1/completions is not there, or only for a few of them */
-	const char *otel_name; /* what OpenTelemetry calls it; NULL: the same */
-	const char *doc;       /* one line for `muster model register --help` */
+	bool usage_unasked;	    /* its streams tell usage by themselves, and it refuses to be asked:
+				       upstream_params.leave_usage */
+	bool chat_only;		    /* its models take chats: /v1/completions is not there, or only for a few of them */
+	enum prefill_style prefill; /* how it is told, if it can, that its answer has begun */
+	const char *otel_name;	    /* what OpenTelemetry calls it; NULL: the same */
+	const char *doc;	    /* one line for `muster model register --help` */
 };
 
 extern const struct provider *const providers[];
@@ -44,6 +45,7 @@ struct provider_target {
 	const char *api_key_env;	    /* default; or NULL */
 	bool usage_unasked;		    /* see struct provider */
 	bool chat_only;			    /* the same, or its endpoint names the call for chats */
+	enum prefill_style prefill;	    /* the same */
 	char path_space[PROVIDER_PATH_MAX]; /* path may point in here: copy the slice's bytes, not the struct */
 };
 /* E_INVALID with what to do ("provider 'foo' is not known and configuration.endpoint is missing: ..."). Slices live as
