@@ -42,6 +42,14 @@ await play({
   async called(model) { // the same by way of a tool
     return chat(model).withStructuredOutput(schema, { method: 'functionCalling', name: 'answer' }).invoke('hello');
   },
+  async respond(model) { // by way of /v1/responses
+    const asking = chat(model, { useResponsesApi: true, zdrEnabled: true }), bound = asking.bindTools(tools);
+    const hello = new HumanMessage('hello'), first = await bound.invoke([hello]);
+    const result = new ToolMessage({ content: 'sunny', tool_call_id: first.tool_calls[0].id });
+    let streamed = '';
+    for await (const chunk of await asking.stream('hello')) streamed += chunk.text;
+    return { calls: calls(first), text: (await bound.invoke([hello, first, result])).text, streamed };
+  },
   async embed(model) {
     const embeddings = new OpenAIEmbeddings({ model, apiKey: 'unused', maxRetries: 0, configuration });
     return [[await embeddings.embedQuery('a')], await embeddings.embedDocuments(['a', 'b'])];

@@ -46,6 +46,18 @@ def toolstream(model):
     return {"calls": calls_of(choice.message), "finish": choice.finish_reason}
 
 
+def respond(model):
+    tools = [dict(TOOLS[0]["function"], type="function", strict=False)]
+    first = client.responses.create(model=model, input=HELLO, tools=tools)
+    calls = [i for i in first.output if i.type == "function_call"]
+    result = {"type": "function_call_output", "call_id": calls[0].call_id, "output": "sunny"}
+    second = client.responses.create(model=model, input=HELLO + first.output + [result], tools=tools)
+    with client.responses.stream(model=model, input="hello") as s:
+        streamed = "".join(e.delta for e in s if e.type == "response.output_text.delta")
+        assert s.get_final_response().output_text == streamed
+    return {"calls": [[c.name, json.loads(c.arguments)] for c in calls], "text": second.output_text, "streamed": streamed}
+
+
 def structured(model):
     answer = client.chat.completions.create(model=model, messages=HELLO, response_format={
         "type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}})
@@ -66,5 +78,5 @@ def moderate(model):
     return client.moderations.create(input="hello", model=model).results[0].flagged
 
 
-play({"whole": whole, "stream": stream, "tools": tools, "toolstream": toolstream, "object": structured, "embed": embed,
+play({"whole": whole, "stream": stream, "tools": tools, "toolstream": toolstream, "respond": respond, "object": structured, "embed": embed,
       "models": models, "moderate": moderate})

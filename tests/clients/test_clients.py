@@ -14,7 +14,7 @@ from conftest import HERE
 
 CLIENTS = {  # and the protocol that it speaks
     "ollama": "ollama", "google": "gemini", "vercel": "openai", "langchain": "openai", "openrouter": "openai",
-    "python_openai": "openai", "python_anthropic": "anthropic",
+    "responses": "openai", "python_openai": "openai", "python_anthropic": "anthropic",
 }
 COMMON = ("whole", "stream", "tools", "toolstream", "object")
 NODE = [c for c in CLIENTS if not c.startswith("python_")]
@@ -103,6 +103,11 @@ def jobs_of(client):
         yield "chat", "chat", "openai"
     if client == "langchain":
         yield "called", "called", "openai"
+    if client in ("langchain", "python_openai"):
+        for back in agents.AGENTS:
+            yield back + " respond", "respond", back
+    if client == "responses":
+        yield "kept", "kept", "openai"
     if client == "python_openai":
         yield "moderate", "moderate", "guarded"
 
@@ -209,7 +214,7 @@ def test_a_guarded_stream_says_why_it_ended(client):
     assert got["text"] == "Take the " and got["finish"] == words.get(name, "content_filter"), got
 
 
-@only("ollama", "google", "vercel", "langchain")
+@only("ollama", "google", "vercel", "langchain", "responses")
 def test_an_abort_frees_the_upstream(client):
     name, seen = client
     assert seen["abort"]["text"] == "begun" and seen["gone"], seen["abort"]
@@ -271,6 +276,29 @@ def test_several_turns_of_a_chat(client):
 @only("langchain")
 def test_an_object_by_way_of_a_tool(client):
     assert client[1]["called"] == agents.ARGS
+
+
+@only("responses")
+def test_every_event_of_a_response_has_its_place(client):
+    text = ["response.output_item.added", "response.content_part.added"] + ["response.output_text.delta"] * 2 + [
+        "response.output_text.done", "response.content_part.done", "response.output_item.done"]
+    for back in agents.AGENTS:
+        assert client[1][back + " stream"]["types"] == ["response.created", "response.in_progress"] + text + [
+            "response.completed"]
+        assert client[1][back + " toolstream"]["parsed"] == [agents.ARGS], back
+
+
+@only("responses")
+def test_what_would_have_been_kept_is_not_there(client):
+    assert client[1]["kept"] == [[400, "previous_response_id", "BadRequestError"], [404, "id", "NotFoundError"],
+                                 [404, "id", "NotFoundError"]]
+
+
+@only("langchain", "python_openai")
+def test_responses_of_other_clients(client):
+    for back in agents.AGENTS:
+        assert client[1][back + " respond"] == {"calls": [["weather", agents.ARGS]], "text": "It is sunny.",
+                                                "streamed": agents.TEXT}, (back, client[1][back + " respond"])
 
 
 @only("python_openai")

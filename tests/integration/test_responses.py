@@ -199,6 +199,19 @@ def test_calls_that_come_interleaved_are_told_whole(daemon, upstream):
     assert got.calls == [("f", {"x": 1}), ("f", {"y": 2}), ("f", {})] and got.text == "over"
 
 
+def test_a_text_that_a_model_cut_into_parts_is_one(daemon, upstream):
+    """Else a client could not parse the JSON that it asked for."""
+    name = t.served(daemon, upstream, "gemini")
+    parts = [{"text": "{\"a\""}, {"text": ": 1}"}]
+    upstream.default = m.answer_with(200, {
+        "candidates": [{"content": {"parts": parts, "role": "model"}, "index": 0, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3}})
+    for stream in (False, True):
+        answer = ask(daemon, name, stream=stream, text={"format": {"type": "json_object"}})
+        response = answer.values[-1]["response"] if stream else answer.json()
+        assert [p["text"] for i in response["output"] for p in i["content"]] == ["{\"a\": 1}"]
+
+
 def test_an_answer_with_nothing_in_it_has_a_message(daemon, upstream):
     name = t.served(daemon, upstream, "openai")
     upstream.default = m.answer_with(200, m.completion("", finish="length"))

@@ -239,7 +239,7 @@ TEST(items_begin_and_end_one_after_the_other)
 
 	bench_init(&b);
 	CHECK_STR(
-		SENT(&b, {E(TEXT), T("")}, {E(TEXT), T("a")}, {E(TEXT), T("b")}, {E(PART_END)}, {E(FINISH)}, {E(END)}),
+		SENT(&b, {E(TEXT), T("")}, {E(TEXT), T("a")}, {E(PART_END)}, {E(TEXT), T("b")}, {E(FINISH)}, {E(END)}),
 		BEGUN TEXT_OPENED("0") "output_text.delta:0:a output_text.delta:0:b " TEXT_CLOSED("0") " completed");
 	CHECK_STR(SENT(&b, {E(REASONING), T("hm"), .channel = 1}, {E(REASONING), .opaque = SLICE_LIT("s")},
 		       {E(REASONING), T("x"), .channel = 1}, {E(REASONING), .redacted = true, .opaque = SLICE_LIT("d")},
@@ -355,7 +355,8 @@ TEST(an_answer_comes_out_complete)
 	struct chat_part parts[] = {
 		{.kind = CHAT_PART_REASONING, .text = SLICE_LIT("hm"), .opaque = SLICE_LIT("sig")},
 		{.kind = CHAT_PART_REASONING, .redacted = true, .text = SLICE_LIT(""), .opaque = SLICE_LIT("xyz")},
-		{.kind = CHAT_PART_TEXT, .text = SLICE_LIT("hi")},
+		{.kind = CHAT_PART_TEXT, .text = SLICE_LIT("h")},
+		{.kind = CHAT_PART_TEXT, .text = SLICE_LIT("i")},
 		{.kind = CHAT_PART_TOOL_CALL, .name = SLICE_LIT("f"), .text = SLICE_LIT("")},
 	};
 	struct chat_answer answer = {.parts = parts,

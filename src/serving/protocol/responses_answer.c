@@ -365,20 +365,49 @@ static void write_output(struct json_writer *w, const struct chat_part *p, struc
 	responses_write_item(w, &item, m);
 }
 
+/* How many parts from here on are one text: some models cut theirs anywhere. */
+static size_t count_together(const struct chat_part *parts, size_t n)
+{
+	size_t together = 1;
+
+	if (parts[0].kind != CHAT_PART_TEXT && parts[0].kind != CHAT_PART_REFUSAL)
+		return 1;
+	while (together < n && parts[together].kind == parts[0].kind)
+		together++;
+	return together;
+}
+
+static void write_together(struct json_writer *w, const struct chat_part *parts, size_t n, struct responses_item *at,
+			   const struct answer_meta *m)
+{
+	struct chat_part whole = parts[0];
+	struct buf text;
+
+	buf_init(&text, w->out->max);
+	for (size_t i = 0; n > 1 && i < n; i++)
+		buf_add(&text, parts[i].text);
+	if (n > 1)
+		whole.text = text.n ? buf_slice(&text) : SLICE_LIT("");
+	write_output(w, &whole, at, m);
+	w->out->failed |= buf_failed(&text);
+	buf_release(&text);
+}
+
 int responses_encode_answer(struct buf *out, const struct chat_answer *answer, const struct answer_meta *m)
 {
 	const struct chat_part whole = {.kind = CHAT_PART_TEXT, .text = answer->text};
 	const struct responses_state s = {.ended = true, .finish = answer->finish, .usage = &answer->usage};
 	const struct chat_part *parts = answer->n_parts ? answer->parts : &whole;
-	size_t n = answer->n_parts ? answer->n_parts : 1;
+	size_t n = answer->n_parts ? answer->n_parts : 1, together;
 	struct responses_item at = {.number = 0};
 	struct json_writer w;
 
 	jw_init(&w, out);
 	responses_begin(&w, &s, m);
-	for (size_t i = 0; i < n; i++) {
-		at.status = i + 1 == n && responses_broke_off(answer->finish) ? "incomplete" : "completed";
-		write_output(&w, &parts[i], &at, m);
+	for (size_t i = 0; i < n; i += together) {
+		together = count_together(parts + i, n - i);
+		at.status = i + together == n && responses_broke_off(answer->finish) ? "incomplete" : "completed";
+		write_together(&w, parts + i, together, &at, m);
 	}
 	responses_end(&w, &s);
 	return buf_failed(out) ? E_TOOBIG : 0;

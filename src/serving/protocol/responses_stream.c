@@ -387,12 +387,14 @@ static void say_arguments(struct writing *x, const struct chat_event *e)
 		x->out->failed = true; /* more of a call that has been told whole: the answer cannot be told */
 }
 
+/* A text goes on with the part that follows: some models cut theirs anywhere. */
 static void end_channel(struct writing *x, unsigned channel)
 {
 	struct item *it;
 
 	for (size_t i = 0; (it = item_at(x, i)); i++)
-		if (it->open && it->channel == channel && is_over(it))
+		if (it->open && it->channel == channel && it->kind != CHAT_PART_TEXT && it->kind != CHAT_PART_REFUSAL &&
+		    is_over(it))
 			close_item(x, it, "completed");
 }
 
