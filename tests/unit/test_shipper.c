@@ -11,7 +11,7 @@
 #include "tests/t.h"
 #include "tests/unit/spool_fixture.h"
 
-#define LIMIT_MS 20000
+#define LIMIT_MS 60000
 
 struct ship {
 	struct fixture f;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
+#include "core/base/digest.h"
 #include "serving/spool/record.h"
 #include "tests/t.h"
 #include "tests/unit/spool_fixture.h"
@@ -92,6 +93,9 @@ TEST(many_segments_are_filled_acknowledged_and_deleted)
 	n += read_all(&f, true);
 	CHECK_INT(n, 50000);
 	CHECK_INT(spool_prepare(f.spool, NULL), 0);
+	/* In use, four ahead, and two to be used again until nothing happens any more. */
+	CHECK(counter_get(&spool_stats(f.spool)->segments) <= 7);
+	spool_settle(f.spool);
 	CHECK(counter_get(&spool_stats(f.spool)->segments) <= 5);
 	CHECK_INT(counter_get(&spool_stats(f.spool)->records), 50000);
 	CHECK_INT(counter_get(&spool_stats(f.spool)->shipped), 50000);
@@ -506,6 +510,168 @@ TEST(a_file_that_ends_anywhere_in_the_last_record_drops_that_record_only)
 		check_two_remain(&f, i > from);
 	}
 	free(good);
+	fixture_release(&f);
+}
+
+/* Until a segment is in use that was in use before; the records that follow are numbered from 0 and not read. */
+static void make_recycled(struct fixture *f, uint64_t n_records)
+{
+	uint32_t recycled = 0;
+	char path[300], *header;
+
+	fixture_init(f);
+	CHECK_INT(fixture_open(f, 1, 0), 0);
+	for (uint64_t i = 0; i < 60000; i++) {
+		CHECK_INT(fixture_append(f, 0, i), 0);
+		if (i % 500 == 0) {
+			CHECK_INT(spool_prepare(f->spool, NULL), 0);
+			CHECK(read_all(f, true) > 0);
+		}
+	}
+	CHECK(read_all(f, true) > 0);
+	for (uint64_t i = 0; i < n_records; i++)
+		CHECK_INT(fixture_append(f, 0, i), 0);
+	CHECK(fixture_segments(f, path) > 1);
+	header = file_read(path, SPOOL_SEGMENT_HEADER);
+	memcpy(&recycled, header + 32, sizeof(recycled));
+	CHECK_INT(recycled, 1);
+	free(header);
+}
+
+struct image { /* a file as a kill leaves it */
+	char path[300], *bytes;
+};
+
+/* All segments there are, while their spool is open; closes it then, and puts them back. */
+static size_t kill_and_restore(struct fixture *f, struct image list[16])
+{
+	DIR *d = opendir(f->dir);
+	size_t n = 0;
+
+	for (struct dirent *e; (e = readdir(d)) && n < 16;) {
+		if (!strstr(e->d_name, ".seg"))
+			continue;
+		(void)snprintf(list[n].path, sizeof(list[n].path), "%.60s/%.200s", f->dir, e->d_name);
+		list[n].bytes = file_read(list[n].path, FIXTURE_MIB);
+		n++;
+	}
+	closedir(d);
+	fixture_close(f);
+	for (size_t i = 0; i < n; i++)
+		file_write(list[i].path, list[i].bytes, FIXTURE_MIB);
+	return n;
+}
+
+static void images_free(struct image *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(list[i].bytes);
+}
+
+TEST(a_segment_that_is_used_again_shows_nothing_of_its_earlier_records_after_a_kill)
+{
+	struct image list[16];
+	struct fixture f;
+	size_t n;
+
+	make_recycled(&f, 3);
+	n = kill_and_restore(&f, list);
+	CHECK_INT(fixture_open(&f, 1, 0), 0);
+	CHECK_INT(read_all(&f, true), 3);
+	CHECK_INT(counter_get(&spool_stats(f.spool)->cut_bytes), 0);
+	CHECK_INT(read_all(&f, true), 0);
+	fixture_close(&f);
+	CHECK_INT(fixture_segments(&f, NULL), 0);
+	images_free(list, n);
+	fixture_release(&f);
+}
+
+/* Where the zero behind the last record did not come to the disk, an earlier record stands, whole but for its number.
+ */
+TEST(a_record_of_an_earlier_use_never_checks)
+{
+	struct log_record r = fixture_record(0, 0);
+	uint32_t length = (uint32_t)record_size(&r);
+	size_t span = SPOOL_RECORD_HEADER + ((length + 7) & ~(size_t)7), n, n_met = 0;
+	struct image list[16];
+	struct fixture f;
+
+	make_recycled(&f, 0);
+	n = kill_and_restore(&f, list);
+	forget_positions(&f);
+	for (size_t i = 0; i < n; i++) {
+		size_t at = SPOOL_SEGMENT_HEADER;
+		uint32_t found, stale;
+
+		for (;; at += span) {
+			memcpy(&found, list[i].bytes + at, sizeof(found));
+			if (found != length || at + 2 * span > FIXTURE_MIB)
+				break;
+		}
+		memcpy(&stale, list[i].bytes + at + sizeof(stale), sizeof(stale));
+		if (found || !stale)
+			continue;
+		memcpy(list[i].bytes + at, &length, sizeof(length));
+		file_write(list[i].path, list[i].bytes, FIXTURE_MIB);
+		n_met++;
+	}
+	CHECK(n_met > 0);
+	CHECK_INT(fixture_open(&f, 1, 0), 0);
+	(void)read_all(&f, true);
+	CHECK_INT(counter_get(&spool_stats(f.spool)->cut_bytes), n_met * span);
+	images_free(list, n);
+	fixture_release(&f);
+}
+
+TEST(a_segment_of_the_format_before_is_read)
+{
+	struct fixture f;
+	size_t from, to, span;
+	char path[300], *bytes;
+	uint32_t version = 1, crc, length;
+
+	make_three(&f, path, &from, &to);
+	span = (from - SPOOL_SEGMENT_HEADER) / 2;
+	to = from + span;
+	bytes = file_read(path, to);
+	memcpy(bytes + 8, &version, sizeof(version));
+	crc = crc32c(0, bytes, SPOOL_SEGMENT_HEADER - 4);
+	memcpy(bytes + SPOOL_SEGMENT_HEADER - 4, &crc, sizeof(crc));
+	for (size_t at = SPOOL_SEGMENT_HEADER; at < to; at += span) {
+		memcpy(&length, bytes + at, sizeof(length));
+		crc = crc32c(crc32c(0, &length, sizeof(length)), bytes + at + SPOOL_RECORD_HEADER, length);
+		memcpy(bytes + at + sizeof(length), &crc, sizeof(crc));
+	}
+	file_write(path, bytes, to);
+	forget_positions(&f);
+	CHECK_INT(fixture_open(&f, 1, 0), 0);
+	CHECK_INT(read_all(&f, true), 3);
+	CHECK_INT(counter_get(&spool_stats(f.spool)->cut_bytes), 0);
+	free(bytes);
+	fixture_release(&f);
+}
+
+TEST(what_was_kept_for_a_busy_writer_is_given_back_and_writing_goes_on)
+{
+	struct fixture f;
+	int n = 0;
+
+	make_recycled(&f, 0);
+	for (int round = 0; round < 3; round++) {
+		spool_settle(f.spool);
+		CHECK(counter_get(&spool_stats(f.spool)->segments) <= 5);
+		for (uint64_t i = 0; i < 12000; i++) {
+			CHECK_INT(fixture_append(&f, 0, i), 0);
+			if (i % 500 == 0) {
+				CHECK_INT(spool_prepare(f.spool, NULL), 0);
+				n += read_all(&f, true);
+			}
+		}
+		n += read_all(&f, true);
+	}
+	CHECK_INT(n, 36000);
+	CHECK_INT(counter_get(&spool_stats(f.spool)->cut_bytes), 0);
+	CHECK_INT(counter_get(&spool_stats(f.spool)->pending_bytes), 0);
 	fixture_release(&f);
 }
 

@@ -375,7 +375,10 @@ static void *keep(void *arg)
 
 	while (!p[0].revents) {
 		has_room = make_room(s, has_room);
-		(void)poll(p, COUNT_OF(p), has_room ? -1 : RECHECK_MS); /* whatever it says, look again */
+		if (poll(p, COUNT_OF(p), RECHECK_MS) || !has_room)
+			continue;	/* whatever it says, look again */
+		spool_settle(s->spool); /* nothing was to be done: nobody is busy */
+		(void)poll(p, COUNT_OF(p), -1);
 	}
 	return NULL;
 }

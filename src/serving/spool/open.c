@@ -321,5 +321,6 @@ void spool_close(struct spool *s)
 		}
 		t->first = t->last = t->reading = NULL;
 	}
+	spool_drop_spare(s);
 	spool_free(s);
 }

@@ -7,10 +7,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "serving/spool/record.h"
 #include "serving/spool/spool_internal.h"
 
 #define GIVE_BACK_BYTES ((size_t)256 << 10)
+#define BUSY_BYTES_PER_MS 4096 /* of a writer that is busy, so much is acknowledged */
 #define PAGE 4096u
 
 static void unlock(struct spool **s)
@@ -80,6 +82,23 @@ void track_skip_empty(struct spool *s, struct segment *g)
 		segment_end(s, g, offset);
 }
 
+/* All of it is acknowledged, and its writer has left it. */
+static void segment_retire(struct spool *s, struct segment *g)
+{
+	if (g->found || s->n_spare == SPOOL_SPARE) {
+		segment_delete(s, g);
+		return;
+	}
+	if (g->given_back || g->dropped) {		       /* not of a busy writer: it need not be resident */
+		(void)madvise(g->map, g->size, MADV_DONTNEED); /* or it stays so */
+		atomic_store_explicit(&g->touched, 0, memory_order_relaxed);
+	}
+	g->next = s->spare;
+	s->spare = g;
+	s->n_spare++;
+	spool_signal(s->room_fd);
+}
+
 static bool is_acknowledged(const struct track *t, const struct segment *g)
 {
 	return g->sequence < t->ack.sequence || start_of(t, g) >= g->end;
@@ -97,7 +116,7 @@ void track_reap(struct spool *s, struct track *t)
 			t->reading = t->first;
 			t->offset = t->first ? start_of(t, t->first) : 0;
 		}
-		segment_delete(s, g);
+		segment_retire(s, g);
 	}
 }
 
@@ -117,7 +136,7 @@ static bool record_checks(const struct segment *g, size_t offset, uint32_t lengt
 	if (length > g->size - offset - SPOOL_RECORD_HEADER || record_span(length) > g->size - offset)
 		return false;
 	memcpy(&crc, at + sizeof(length), sizeof(crc));
-	return crc == segment_crc(length, at + SPOOL_RECORD_HEADER);
+	return crc == segment_crc(g, length, at + SPOOL_RECORD_HEADER);
 }
 
 /* What an earlier run left counts as pending from its first reading on. */
@@ -214,9 +233,20 @@ static void count_shipped(struct spool *s, const struct track *t, const struct s
 	counter_add(&s->acked_bytes, bytes);
 }
 
-/* Resident pages before the acknowledged place are of no more use.  Nobody writes there, and the file keeps what they
- * hold. */
-static void give_back(const struct track *t)
+static bool is_busy(struct track *t)
+{
+	int64_t now_ms = clock_mono_ms();
+	size_t n = t->looked_at.sequence == t->ack.sequence ? t->ack.offset - t->looked_at.offset : t->ack.offset;
+	bool busy = (int64_t)n > (now_ms - t->looked_ms) * BUSY_BYTES_PER_MS;
+
+	t->looked_at = t->ack;
+	t->looked_ms = now_ms;
+	return busy;
+}
+
+/* Resident pages before the acknowledged place are of no more use, until the segment is used again.  Nobody writes
+ * there, and the file keeps what they hold. */
+static void give_back(struct track *t)
 {
 	struct segment *g = t->first;
 	size_t upto;
@@ -225,7 +255,9 @@ static void give_back(const struct track *t)
 		return;
 	atomic_store_explicit(&g->acked, t->ack.offset, memory_order_release);
 	upto = t->ack.offset & ~(size_t)(PAGE - 1);
-	if (upto < g->given_back + GIVE_BACK_BYTES || upto > g->size)
+	if (t->looked_at.sequence == g->sequence && upto < t->looked_at.offset + GIVE_BACK_BYTES)
+		return;
+	if (is_busy(t) || upto <= g->given_back || upto > g->size)
 		return;
 	(void)madvise(g->map + g->given_back, upto - g->given_back, MADV_DONTNEED); /* or they stay resident */
 	g->given_back = upto;
@@ -304,9 +336,18 @@ static int segment_add(struct spool *s, unsigned writer, struct err *err)
 {
 	struct writer *w = &s->writers[writer];
 	unsigned put = atomic_load_explicit(&w->ring_put, memory_order_relaxed);
-	struct segment *g;
-	int rc = segment_create(s, writer, &g, err);
+	struct segment *g = s->spare;
+	int rc;
 
+	if (g) {
+		s->spare = g->next;
+		s->n_spare--;
+		rc = segment_recycle(s, g, writer, err);
+		if (rc == 0)
+			segment_uncount(s, g); /* track_append counts it again */
+	} else {
+		rc = segment_create(s, writer, &g, err);
+	}
 	if (rc < 0)
 		return rc;
 	track_append(s, g);
@@ -326,7 +367,7 @@ static int writer_supply(struct spool *s, unsigned writer, struct err *err)
 			atomic_load_explicit(&w->ring_taken, memory_order_acquire);
 		if (ready >= wanted)
 			break;
-		if (s->allocated_bytes + s->segment_bytes <= s->max_bytes)
+		if (s->spare || s->allocated_bytes + s->segment_bytes <= s->max_bytes)
 			rc = segment_add(s, writer, err);
 		else if (ready) /* as far ahead as the limit lets it be */
 			break;
@@ -374,6 +415,44 @@ static void drop_waiting(const struct track *t)
 			continue;
 		g->dropped = true;
 		(void)madvise(g->map, g->size, MADV_DONTNEED); /* or they stay resident */
+	}
+}
+
+/* Of one that its writer has not filled: what stands behind the window. */
+static void settle_ahead(struct segment *g, size_t used)
+{
+	size_t window = (used + SPOOL_WINDOW_BYTES) & ~(size_t)(PAGE - 1);
+
+	if (window >= atomic_load_explicit(&g->touched, memory_order_relaxed))
+		return;
+	(void)madvise(g->map + window, g->size - window, MADV_DONTNEED); /* or it stays resident */
+	atomic_store_explicit(&g->touched, window, memory_order_relaxed);
+}
+
+void spool_drop_spare(struct spool *s)
+{
+	for (struct segment *g = s->spare, *next; g; g = next) {
+		next = g->next;
+		segment_delete(s, g);
+	}
+	s->spare = NULL;
+	s->n_spare = 0;
+}
+
+void spool_settle(struct spool *s)
+{
+	LOCK(s);
+	spool_drop_spare(s);
+	for (unsigned i = 0; i < s->n_tracks; i++) {
+		struct track *t = &s->tracks[i];
+
+		t->looked_ms = 0;
+		t->looked_at = (struct position){0, 0};
+		give_back(t);
+		for (struct segment *g = t->first; g; g = g->next) {
+			if (!g->found && !atomic_load_explicit(&g->sealed, memory_order_acquire))
+				settle_ahead(g, atomic_load_explicit(&g->used, memory_order_relaxed));
+		}
 	}
 }
 

@@ -2,7 +2,7 @@
 /*
  * Segment files: made, mapped, found again, deleted.  Blocks are allocated before the file gets its name, so that
  * writing into the mapping can not run out of disk (which would be a SIGBUS); a file shorter than its header says is
- * mapped as far as it goes.
+ * mapped as far as it goes.  One that is used again has no name of a segment while its header changes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,8 @@ struct segment_header {
 	char magic[8];
 	uint32_t version, writer;
 	uint64_t sequence, size;
-	char zero[28];
+	uint32_t recycled;
+	char zero[24];
 	uint32_t crc; /* of all before it */
 };
 _Static_assert(sizeof(struct segment_header) == SPOOL_SEGMENT_HEADER, "segment header");
@@ -51,9 +52,14 @@ bool segment_parse_name(const char *name, uint32_t *ret_writer, uint64_t *ret_se
 	return true;
 }
 
-uint32_t segment_crc(uint32_t length, const char *payload)
+uint32_t segment_crc(const struct segment *g, uint32_t length, const char *payload)
 {
-	return crc32c(crc32c(0, &length, sizeof(length)), payload, length);
+	return crc32c(crc32c(g->seed, &length, sizeof(length)), payload, length);
+}
+
+static uint32_t seed_of(uint64_t sequence)
+{
+	return crc32c(0, &sequence, sizeof(sequence));
 }
 
 static struct segment *segment_new(char *map, size_t size, uint32_t writer, uint64_t sequence)
@@ -67,14 +73,14 @@ static struct segment *segment_new(char *map, size_t size, uint32_t writer, uint
 	g->size = size;
 	g->writer = writer;
 	g->sequence = sequence;
+	g->seed = seed_of(sequence);
 	g->end = SIZE_MAX;
 	g->seen = SPOOL_SEGMENT_HEADER;
 	atomic_init(&g->used, SPOOL_SEGMENT_HEADER);
 	return g;
 }
 
-/* Allocated, with a header, still without its name. */
-static int file_fill(struct spool *s, int fd, uint32_t writer, struct err *err)
+static struct segment_header header_make(const struct spool *s, uint32_t writer, bool recycled)
 {
 	struct segment_header h = {
 		.magic = SEGMENT_MAGIC,
@@ -82,10 +88,19 @@ static int file_fill(struct spool *s, int fd, uint32_t writer, struct err *err)
 		.writer = writer,
 		.sequence = s->next_sequence,
 		.size = s->segment_bytes,
+		.recycled = recycled,
 	};
-	int failure;
 
 	h.crc = crc32c(0, &h, offsetof(struct segment_header, crc));
+	return h;
+}
+
+/* Allocated, with a header, still without its name. */
+static int file_fill(struct spool *s, int fd, uint32_t writer, struct err *err)
+{
+	struct segment_header h = header_make(s, writer, false);
+	int failure;
+
 	do
 		failure = posix_fallocate(fd, 0, (off_t)s->segment_bytes);
 	while (failure == EINTR);
@@ -107,9 +122,10 @@ static int file_map(struct spool *s, int fd, size_t size, char **ret, struct err
 	return 0;
 }
 
+static const char temporary[] = "new.tmp";
+
 int segment_create(struct spool *s, unsigned writer, struct segment **ret, struct err *err)
 {
-	static const char temporary[] = "new.tmp";
 	char name[NAME_SIZE], *map = NULL;
 	int fd, rc;
 
@@ -133,6 +149,47 @@ int segment_create(struct spool *s, unsigned writer, struct segment **ret, struc
 	*ret = segment_new(map, s->segment_bytes, writer, s->next_sequence++);
 	(*ret)->fd = fd;
 	return 0;
+}
+
+static void segment_renew(struct segment *g, unsigned writer, uint64_t sequence)
+{
+	g->next = NULL;
+	g->writer = writer;
+	g->sequence = sequence;
+	g->seed = seed_of(sequence);
+	g->recycled = true;
+	g->ended = g->dropped = false;
+	g->end = SIZE_MAX;
+	g->seen = SPOOL_SEGMENT_HEADER;
+	g->given_back = 0;
+	atomic_store_explicit(&g->used, SPOOL_SEGMENT_HEADER, memory_order_relaxed);
+	atomic_store_explicit(&g->acked, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->sealed, false, memory_order_relaxed);
+}
+
+int segment_recycle(struct spool *s, struct segment *g, unsigned writer, struct err *err)
+{
+	struct segment_header h = header_make(s, writer, true);
+	char old[NAME_SIZE], name[NAME_SIZE];
+	int rc = 0;
+
+	name_format(old, g->writer, g->sequence);
+	name_format(name, writer, s->next_sequence);
+	if (renameat(s->dir_fd, old, s->dir_fd, temporary) < 0) {
+		rc = err_set(err, E_IO, "cannot rename a segment of the spool in %s: %s", s->directory,
+			     strerror(errno));
+		segment_delete(s, g);
+		return rc;
+	}
+	memcpy(g->map, &h, sizeof(h));
+	atomic_store_explicit(length_at(g, SPOOL_SEGMENT_HEADER), 0, memory_order_relaxed);
+	segment_renew(g, writer, s->next_sequence++);
+	if (renameat(s->dir_fd, temporary, s->dir_fd, name) < 0) {
+		rc = err_set(err, E_IO, "cannot name a segment of the spool in %s: %s", s->directory, strerror(errno));
+		(void)unlinkat(s->dir_fd, temporary, 0); /* the next attempt truncates it */
+		segment_delete(s, g);
+	}
+	return rc;
 }
 
 static int header_check(const struct segment_header *h, uint32_t writer, uint64_t sequence)
@@ -174,6 +231,9 @@ int segment_adopt(struct spool *s, const char *name, struct segment **ret, struc
 		return rc;
 	*ret = segment_new(map, (size_t)st.st_size, writer, sequence);
 	(*ret)->found = true;
+	(*ret)->recycled = h.recycled;
+	if (h.version < 2)
+		(*ret)->seed = 0;
 	atomic_init(&(*ret)->sealed, true);
 	return 0;
 }
@@ -214,15 +274,20 @@ void segment_free(struct segment *g)
 	free(g);
 }
 
+void segment_uncount(struct spool *s, const struct segment *g)
+{
+	s->allocated_bytes -= g->size;
+	counter_set(&s->n_segments, counter_get(&s->n_segments) - 1);
+}
+
 void segment_delete(struct spool *s, struct segment *g)
 {
 	char name[NAME_SIZE];
 
 	name_format(name, g->writer, g->sequence);
 	(void)unlinkat(s->dir_fd, name, 0); /* if it stays, the next run finds it acknowledged and deletes it */
-	s->allocated_bytes -= g->size;
+	segment_uncount(s, g);
 	spool_signal(s->room_fd);
-	counter_set(&s->n_segments, counter_get(&s->n_segments) - 1);
 	segment_free(g);
 }
 
@@ -244,6 +309,14 @@ size_t segment_tail(const struct segment *g, size_t offset)
 {
 	static const char zeros[PAGE];
 	size_t end = offset;
+
+	if (g->recycled) { /* what stands behind a length of zero may be of an earlier use */
+		uint32_t length = 0;
+
+		if (g->size - offset >= sizeof(length))
+			memcpy(&length, g->map + offset, sizeof(length));
+		return length ? min_size(record_span(length), g->size - offset) : 0;
+	}
 
 	for (size_t at = offset; at < g->size;) {
 		size_t n = min_size(PAGE - at % PAGE, g->size - at);

@@ -112,8 +112,10 @@ static void record_store(struct segment *g, const struct log_record *r, uint32_t
 	uint32_t crc;
 
 	record_encode(r, to + SPOOL_RECORD_HEADER);
-	crc = segment_crc(length, to + SPOOL_RECORD_HEADER);
+	crc = segment_crc(g, length, to + SPOOL_RECORD_HEADER);
 	memcpy(to + sizeof(length), &crc, sizeof(crc));
+	if (g->recycled && g->size - at - record_span(length) >= SPOOL_RECORD_HEADER)
+		atomic_store_explicit(length_at(g, at + record_span(length)), 0, memory_order_relaxed);
 	atomic_store_explicit(length_at(g, at), length, memory_order_seq_cst);
 	atomic_store_explicit(&g->used, at + record_span(length), memory_order_release);
 }

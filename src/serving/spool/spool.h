@@ -7,10 +7,12 @@
  * take what the kernel had not written yet.
  *
  * File: <dir>/<writer>-<sequence>.seg.  A header, then records: length (4 bytes, stored last), CRC-32C of length and
- * payload (4), payload, padding to 8.  A length of zero ends the used part.  Bytes are never used twice, so that
- * whatever checks is a record.
+ * payload (4), payload, padding to 8.  A length of zero ends the used part.  The checksum begins with the number of the
+ * segment, so that whatever checks is a record of it: a segment that is acknowledged whole is used again, under a new
+ * number, with its pages, for making new ones costs more than all else that is done to a record.
  *
- * The mapped part that is resident stays small: SPOOL_WINDOW_BYTES ahead of each writer, and what is not acknowledged.
+ * The mapped part that is resident stays small while little is written: SPOOL_WINDOW_BYTES ahead of each writer, and
+ * what is not acknowledged.  The segments of a busy writer stay resident until spool_settle.
  */
 #pragma once
 #include "core/base/err.h"
@@ -82,6 +84,8 @@ bool spool_has_room(struct spool *s, unsigned writer, size_t record_bytes);
  */
 int spool_prepare(struct spool *s, struct err *err);
 int spool_room_fd(const struct spool *s);
+/* Nothing happens now: gives back what was kept for a busy writer. */
+void spool_settle(struct spool *s);
 
 /* --- the reading thread --- */
 

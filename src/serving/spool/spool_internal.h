@@ -11,7 +11,7 @@
  * - sealed: the writer's last touch of a segment.
  * - acked: bytes that the database has, of the segment that it is at; the reading side stores it.
  * - touched: bytes of a segment that are mapped in; the reading side stores it.
- * - length: the first word of each record in the mapping, stored after the payload.
+ * - length: the first word of each record in the mapping, stored after the payload, and after the zero that follows it.
  * - armed: the reader may be asleep.  The writer stores a length and then loads armed; the reader stores armed and then
  *   loads lengths.  All four are sequentially consistent, so that one of the two sees the other.
  */
@@ -22,8 +22,9 @@
 #include "serving/spool/spool.h"
 
 #define SEGMENT_MAGIC "MUSTRSEG"
-#define SEGMENT_VERSION 1u
-#define SPOOL_AHEAD 4u /* segments that may be ready for one writer */
+#define SEGMENT_VERSION 2u /* 1: no number in the checksums */
+#define SPOOL_AHEAD 4u	   /* segments that may be ready for one writer */
+#define SPOOL_SPARE 2u	   /* segments that wait to be used again */
 #define SPOOL_MIN_SEGMENT ((size_t)1 << 20)
 #define SPOOL_MAX_SEGMENT ((size_t)1 << 30)
 #define SPOOL_DEFAULT_MAX_BYTES (4ull * 1024 * 1024 * 1024)
@@ -35,6 +36,8 @@ struct segment {
 	size_t size; /* mapped, and of the file */
 	uint32_t writer;
 	uint64_t sequence;
+	uint32_t seed; /* what a checksum begins with */
+	bool recycled; /* bytes of an earlier use stand behind the records */
 	/* the reading side */
 	bool found;	   /* left by an earlier run */
 	bool ended;	   /* sealed, and `end` is final */
@@ -57,6 +60,9 @@ struct track {
 	struct segment *reading; /* NULL only when the list is empty */
 	size_t offset;		 /* in `reading` */
 	struct position ack, mark;
+	/* how fast it is acknowledged */
+	struct position looked_at;
+	int64_t looked_ms;
 };
 
 struct writer {
@@ -88,6 +94,8 @@ struct spool {
 	unsigned n_tracks, next_track; /* n_tracks: n_writers, or more while an earlier run's are there */
 	uint64_t next_sequence, ack_generation;
 	uint64_t allocated_bytes;
+	struct segment *spare; /* acknowledged, to be used again */
+	unsigned n_spare;
 	struct counter shipped, cut_bytes, n_segments, found_bytes, acked_bytes;
 };
 
@@ -112,12 +120,15 @@ int segment_adopt(struct spool *s, const char *name, struct segment **ret, struc
 void segment_touch(const struct spool *s, struct segment *g, size_t upto);
 /* Unmaps and frees; the file stays. */
 void segment_free(struct segment *g);
-void segment_delete(struct spool *s, struct segment *g);       /* and its file */
+void segment_delete(struct spool *s, struct segment *g);	/* and its file */
+void segment_uncount(struct spool *s, const struct segment *g); /* of the sums, which track_append counts it into */
+/* Makes a new one of one that is acknowledged.  On an error it is deleted. */
+int segment_recycle(struct spool *s, struct segment *g, unsigned writer, struct err *err);
 void segment_shrink(struct spool *s, const struct segment *g); /* cuts the unused end off the file */
 /* "<writer>-<sequence>.seg": false for any other name. */
 bool segment_parse_name(const char *name, uint32_t *ret_writer, uint64_t *ret_sequence);
-uint32_t segment_crc(uint32_t length, const char *payload);
-/* Bytes from offset on that something was written to. */
+uint32_t segment_crc(const struct segment *g, uint32_t length, const char *payload);
+/* Bytes from offset on that something was written to, as far as that can be told. */
 size_t segment_tail(const struct segment *g, size_t offset);
 
 /* --- ack.c --- */
@@ -128,5 +139,6 @@ int ack_write(struct spool *s, struct err *err);
 void track_append(struct spool *s, struct segment *g); /* takes it over */
 void track_reap(struct spool *s, struct track *t);     /* deletes what is acknowledged and sealed */
 int spool_supply(struct spool *s, struct err *err);    /* makes the segments that are wanted */
+void spool_drop_spare(struct spool *s);
 /* One that was found and holds no record from `offset` on is at its end. */
 void track_skip_empty(struct spool *s, struct segment *g);
