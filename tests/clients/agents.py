@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models that behave alike behind each protocol: they call the first tool that they are given, with {"city": "Rome"}, tell
 what it said, answer JSON where they are asked for it, and else say hello; whole and streamed, arguments cut in two."""
+import base64
 import json
+import struct
 
 import muster as m
 import test_protocol_gemini as gemini
@@ -17,6 +19,35 @@ def think(tools, result, wants_json):
     if tools:
         return tools[0], None
     return None, json.dumps(OBJECT) if wants_json else TEXT
+
+
+def vector(text):
+    """Numbers that every protocol carries as they are, in base64 too."""
+    return [float(len(text)), 0.5, -1.25]
+
+
+def in_base64(numbers):
+    return base64.b64encode(struct.pack("<%df" % len(numbers), *numbers)).decode()
+
+
+def embeds(c, r):
+    """Answers a request for vectors; False: it is none."""
+    asked = r.json()
+    if r.path.endswith("/v1/embeddings"):
+        texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+        write = in_base64 if asked.get("encoding_format") == "base64" else list
+        c.reply(200, {"object": "list", "model": "up", "usage": {"prompt_tokens": 5, "total_tokens": 5}, "data": [
+            {"object": "embedding", "index": i, "embedding": write(vector(x))} for i, x in enumerate(texts)]})
+    elif r.path.endswith("/api/embed"):
+        texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+        c.reply(200, {"model": "up", "embeddings": [vector(x) for x in texts], "prompt_eval_count": 5})
+    elif "mbedContent" in r.path:
+        contents = [x["content"] for x in asked.get("requests", [asked])]
+        vectors = [{"values": vector("".join(p["text"] for p in x["parts"]))} for x in contents]
+        c.reply(200, {"embeddings": vectors} if "requests" in asked else {"embedding": vectors[0]})
+    else:
+        return False
+    return True
 
 
 def pieces(text):
@@ -113,4 +144,10 @@ def ollama(c, r):
     c.end_stream()
 
 
-AGENTS = {"ollama": ollama, "openai": openai, "anthropic": anthropic, "gemini": gemini_agent}
+def with_vectors(agent):
+    return lambda c, r: embeds(c, r) or agent(c, r)
+
+
+AGENTS = {"ollama": with_vectors(ollama), "openai": with_vectors(openai), "anthropic": anthropic,
+          "gemini": with_vectors(gemini_agent)}
+EMBEDDERS = ("ollama", "openai", "gemini")

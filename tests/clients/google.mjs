@@ -64,7 +64,7 @@ await play({
   },
   async embed(model) {
     const one = await ai.models.embedContent({ model, contents: 'a' });
-    const two = await ai.models.embedContent({ model, contents: ['a', 'b'] });
+    const two = await ai.models.embedContent({ model, contents: ['a', 'bb'] });
     return [one, two].map((r) => r.embeddings.map((e) => e.values));
   },
   async abort(model) {

@@ -52,7 +52,7 @@ await play({
   },
   async embed(model) {
     const embeddings = new OpenAIEmbeddings({ model, apiKey: 'unused', maxRetries: 0, configuration });
-    return [[await embeddings.embedQuery('a')], await embeddings.embedDocuments(['a', 'b'])];
+    return [[await embeddings.embedQuery('a')], await embeddings.embedDocuments(['a', 'bb'])];
   },
   async abort(model) {
     const controller = new AbortController();

@@ -46,6 +46,10 @@ await play({
   async object(model) {
     return JSON.parse((await client.chat({ model, messages, format: parameters })).message.content);
   },
+  async embed(model) {
+    const one = await client.embed({ model, input: 'a' }), two = await client.embed({ model, input: ['a', 'bb'] });
+    return [one.embeddings, two.embeddings];
+  },
   async generate(model) {
     const r = await client.generate({ model, prompt: 'hello', system: 'be brief' });
     let streamed = '';

@@ -49,7 +49,7 @@ await play({
   },
   async embed(model) {
     const one = await client.embeddings.generate({ requestBody: { model, input: 'a' } });
-    const two = await client.embeddings.generate({ requestBody: { model, input: ['a', 'b'] } });
+    const two = await client.embeddings.generate({ requestBody: { model, input: ['a', 'bb'] } });
     return [one, two].map((r) => r.data.map((d) => d.embedding));
   },
 });

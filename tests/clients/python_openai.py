@@ -66,7 +66,7 @@ def structured(model):
 
 def embed(model):
     one = client.embeddings.create(model=model, input="a")
-    two = client.embeddings.create(model=model, input=["a", "b"])
+    two = client.embeddings.create(model=model, input=["a", "bb"])
     return [[d.embedding for d in r.data] for r in (one, two)]
 
 

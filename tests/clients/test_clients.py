@@ -14,10 +14,11 @@ from conftest import HERE
 
 CLIENTS = {  # and the protocol that it speaks
     "ollama": "ollama", "google": "gemini", "vercel": "openai", "langchain": "openai", "openrouter": "openai",
-    "responses": "openai", "python_openai": "openai", "python_anthropic": "anthropic",
+    "openai_all": "openai", "responses": "openai", "python_openai": "openai", "python_anthropic": "anthropic",
 }
 COMMON = ("whole", "stream", "tools", "toolstream", "object")
 NODE = [c for c in CLIENTS if not c.startswith("python_")]
+EMBEDDING = [c for c in CLIENTS if c not in ("responses", "python_anthropic")]
 GUARDED = "Take the forbidden fruit now."
 
 
@@ -83,6 +84,9 @@ def jobs_of(client):
         for scenario in COMMON:
             if scenario != "object" or client != "python_anthropic":
                 yield back + " " + scenario, scenario, back
+    for back in agents.EMBEDDERS + ("sim",):
+        if client in EMBEDDING:
+            yield back + " embed", "embed", back
     for scenario in ("whole", "stream"):
         yield "sim " + scenario, scenario, "sim"
     for scenario, model in (("whole", "nobody-knows-it"), ("whole", "failing"), ("whole", "busy"), ("stream", "failing"),
@@ -214,7 +218,7 @@ def test_a_guarded_stream_says_why_it_ended(client):
     assert got["text"] == "Take the " and got["finish"] == words.get(name, "content_filter"), got
 
 
-@only("ollama", "google", "vercel", "langchain", "responses")
+@only("ollama", "google", "vercel", "langchain", "openai_all", "responses")
 def test_an_abort_frees_the_upstream(client):
     name, seen = client
     assert seen["abort"]["text"] == "begun" and seen["gone"], seen["abort"]
@@ -229,6 +233,15 @@ def test_the_real_model_tells_a_story(client):
 
 
 # --- what only some have ---
+
+
+@only(*EMBEDDING)
+def test_embeddings(client):
+    name, seen = client
+    for back in agents.EMBEDDERS:
+        assert seen[back + " embed"] == [[agents.vector("a")], [agents.vector("a"), agents.vector("bb")]], (back, seen)
+    one, two = seen["sim embed"]
+    assert len(one) == 1 and len(two) == 2 and one[0] == two[0] != two[1], (one, two)
 
 
 @only("google", "python_anthropic")

@@ -48,7 +48,7 @@ await play({
   async embed(model) {
     const embedding = provider.embeddingModel(model);
     return [[(await embed({ model: embedding, value: 'a' })).embedding],
-      (await embedMany({ model: embedding, values: ['a', 'b'] })).embeddings];
+      (await embedMany({ model: embedding, values: ['a', 'bb'] })).embeddings];
   },
   async abort(model) {
     const controller = new AbortController();

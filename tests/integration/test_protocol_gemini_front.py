@@ -216,7 +216,7 @@ def test_models_come_page_by_page(daemon, use_case, make_upstream):
         assert [e["name"] for e in pages(daemon, size)] == ["models/" + i for i in ids]
     entry = {e["name"]: e for e in pages(daemon, 1000)}["models/" + name]
     assert entry == {"name": "models/" + name, "version": "1.0", "displayName": name, "inputTokenLimit": 8192,
-                     "supportedGenerationMethods": ["generateContent", "countTokens"]}
+                     "supportedGenerationMethods": ["generateContent", "countTokens", "embedContent"]}
     assert len(daemon.get("/v1beta/models?pageSize=0").json()["models"]) == min(50, len(ids))
 
 
@@ -226,6 +226,21 @@ def test_one_model(daemon, use_case, make_upstream):
         got = daemon.get("/v1beta/models/" + asked).json()
         assert got["name"] == "models/" + asked and got["version"] == version
         assert "generateContent" in got["supportedGenerationMethods"]
+
+
+@pytest.mark.parametrize("protocol, path, methods", [
+    ("openai", "", ["generateContent", "countTokens", "embedContent"]),
+    ("openai", "/v1/embeddings", ["embedContent"]),
+    ("anthropic", "", ["generateContent", "countTokens"]),
+    ("generate", "/generate", ["generateContent", "countTokens"]),
+])
+def test_a_model_says_what_may_be_asked_of_it(daemon, use_case, protocol, path, methods):
+    name = daemon.register(use_case, "http://127.0.0.1:9" + path, protocol=protocol)
+    for asked in (name, use_case):
+        assert daemon.get("/v1beta/models/" + asked).json()["supportedGenerationMethods"] == methods
+    daemon.use_case(use_case + "_empty")
+    got = daemon.get("/v1beta/models/%s_empty" % use_case).json()
+    assert got["supportedGenerationMethods"] == ["generateContent", "countTokens"] and got["version"] == "none"
 
 
 @pytest.mark.parametrize("path, status, word", [

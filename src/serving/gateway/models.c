@@ -9,6 +9,7 @@
 #include "core/http/router.h"
 #include "core/http/url.h"
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/target.h"
 
 #define ANSWER_MAX ((size_t)16 * 1024 * 1024)
 #define PAGE_DEFAULT 50
@@ -63,20 +64,37 @@ struct models_entry models_at(const struct snapshot *s, size_t i)
 				  : entry_of_model(&s->models[i - s->n_use_cases]);
 }
 
+/* Whether a call of front's to it has somebody who can answer. */
+static bool answers(const struct models_entry *e, const struct protocol *front)
+{
+	const struct targets *t = e->model ? e->model->target : NULL;
+
+	return t && t->n && target_speaks(&t->list[0], front);
+}
+
+static void write_methods(struct json_writer *w, const struct models_entry *e)
+{
+	bool embeds = answers(e, &protocol_gemini_embed);
+
+	jw_key(w, "supportedGenerationMethods");
+	jw_array(w);
+	if (answers(e, &protocol_gemini) || !embeds) {
+		jw_cstr(w, "generateContent");
+		jw_cstr(w, "countTokens");
+	}
+	if (embeds)
+		jw_cstr(w, "embedContent");
+	jw_array_end(w);
+}
+
 static void write_gemini(struct json_writer *w, struct arena *a, const struct models_entry *e)
 {
-	static const char *const methods[] = {"generateContent", "countTokens"};
-
 	jw_kstr(w, "name", slice_from(arena_printf(a, "models/" SLICE_FMT, SLICE_ARG(e->id))));
 	jw_kstr(w, "version", e->version);
 	jw_kstr(w, "displayName", e->id);
 	if (e->context_tokens)
 		jw_ki64(w, "inputTokenLimit", e->context_tokens);
-	jw_key(w, "supportedGenerationMethods");
-	jw_array(w);
-	for (size_t i = 0; i < COUNT_OF(methods); i++)
-		jw_cstr(w, methods[i]);
-	jw_array_end(w);
+	write_methods(w, e);
 }
 
 static void write_entry(struct json_writer *w, struct arena *a, enum shape shape, const struct models_entry *e)
