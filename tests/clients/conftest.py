@@ -97,8 +97,10 @@ def model_port():
         if not line.startswith("ready"):
             with open(os.path.join(folder, "stderr")) as f:
                 pytest.fail("the model did not start: " + f.read()[-2000:])
+        m.passed.others = True
         yield port
     finally:
+        m.passed.others = False
         server.terminate()
         server.wait()
         server.stdout.close()
