@@ -198,7 +198,7 @@ struct chat_answer {
 	struct slice text_raw;	/* the token in the body that holds it, quotes included, for splicing; absent if none */
 	struct slice logprobs_raw; /* logprobs repeat the text: who replaces the text replaces this by null; absent if
 				      none */
-	struct slice *other_logprobs; /* those of the other choices */
+	struct slice *other_logprobs; /* those of the other choices; tokens that repeat the whole answer */
 	size_t n_other_logprobs;
 	struct chat_part *parts; /* of the first choice, in order; none: text is all there is */
 	size_t n_parts;
@@ -246,7 +246,8 @@ struct chat_event {
 	enum chat_finish finish;
 	struct slice text;
 	struct slice text_raw;	   /* the token in the payload that holds it, for splicing; absent if none */
-	struct slice logprobs_raw; /* logprobs that repeat it; absent if none */
+	struct slice logprobs_raw; /* logprobs that repeat it; absent if none.  Of a finish: tokens that repeat the
+				      whole answer, which do not leave where it is judged */
 	struct slice id, name;	   /* of a tool call; of a start the answer's, and the model's */
 	struct slice opaque;
 	struct slice stop_sequence;

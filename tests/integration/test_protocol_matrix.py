@@ -390,7 +390,8 @@ each. What breaks off ends with an error as its last event or element, in the ar
 
 `/api/generate` is asked of a model that speaks Ollama's protocol as it came, where its endpoint ends in `/api/chat` or
 has no path; of any other it is a chat of one message. A `context` is tokens, which no guardrail can read: where a policy
-judges prompts it is left out, and named. `think` is a level for models called gpt-oss, and yes or no for all others.
+judges prompts it is left out, and named; where one judges answers, that of a stream is empty. `think` is a level for
+models called gpt-oss, and yes or no for all others.
 
 `/v1/responses` keeps nothing: an answer says `"store": false`, and what refers to a response that would have been kept
 (`previous_response_id`, `conversation`, `prompt`, `background`, an item by reference) is refused with 400. What a model told of

@@ -360,6 +360,22 @@ def test_tokens_do_not_get_past_who_judges_prompts(daemon, make_upstream):
     assert up.last().path == "/api/generate" and up.last().json() == {"model": up.last().json()["model"], "prompt": "eat [X]"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_that_repeat_a_masked_answer_do_not_leave(daemon, make_upstream, stream):
+    rules, use_case = daemon.name("rules").replace("_", "-"), daemon.name("uc")
+    daemon.policy(rules, {"id": "hide", "category": "test", "kind": "literal", "action": "mask", "severity": "high",
+                          "side": "output", "values": ["secret"], "mask": "[X]"})
+    daemon.use_case(use_case, policy=rules)
+    tokens = {"context": [31337, 2]}
+    up = make_upstream(streams(response("the secret", False), response(" is out", **tokens)) if stream else
+                       m.answer_with(200, response("the secret is out", **tokens)))
+    daemon.register(use_case, up, protocol="ollama")
+    answer = daemon.post("/api/generate", {"model": use_case, "prompt": "go", "stream": stream})
+    assert g.stream_said("ollama_generate", answer.body).text == "the [X] is out" and b"31337" not in answer.body
+    last = json.loads(answer.body.strip().split(b"\n")[-1])
+    assert last["done"] is True and last["context"] == ([] if stream else None)
+
+
 # --- what clients ask beside ---
 
 

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import random
+import re
 
 import pytest
 
@@ -207,16 +208,23 @@ def test_a_recorded_answer_says_the_same_through_every_front(daemon, models, nam
 
 
 @pytest.mark.skipif(not os.path.isdir(FIXTURES), reason="no recordings")
+@pytest.mark.parametrize("policy", ["none", "watch"])
 @pytest.mark.parametrize("name", ["generation_legacy.body.json", "async_generation_legacy.body.json",
                                   "streaming_generation_legacy.body.ndjson", "async_streaming_generation_legacy.body.ndjson"])
-def test_a_recorded_completion_leaves_as_it_came(daemon, models, name):
+def test_a_recorded_completion_leaves_as_it_came(daemon, models, name, policy):
     up, made = models
     name = OLLAMA + "/test_ollama_" + name
     asked = json.loads(read(name.rsplit(".", 2)[0] + ".meta.json"))["request"]["body"]
     data = wire(name) if asked["stream"] else read(name).encode()
     up.default = sends(data) if asked["stream"] else m.answer_with(200, data)
-    answer = daemon.post("/api/generate", dict(asked, model=made["ollama", "watch"]))
-    assert answer.status == 200 and answer.body == data and "x-muster-dropped-params" not in answer.headers
+    answer = daemon.post("/api/generate", dict(asked, model=made["ollama", policy]))
+    got = answer.body
+    if policy == "watch" and asked["stream"]:  # tokens that repeat what is judged do not leave
+        blank = re.sub(rb'"context":(\[[^]]*\])', lambda x: b'"context":' + b"[]".ljust(len(x[1])), data)
+        assert blank != data and got == blank
+    else:
+        assert got == data
+    assert answer.status == 200 and "x-muster-dropped-params" not in answer.headers
     assert up.last().path == "/api/generate" and up.last().json() == dict(asked, model=up.last().json()["model"])
     assert g.stream_said("ollama_generate", data).text == daemon.log_of(answer)["output"]
 

@@ -288,6 +288,26 @@ TEST(logprobs_repeat_the_text_that_they_stand_beside)
 	bench_done(&b);
 }
 
+TEST(tokens_repeat_the_whole_answer)
+{
+	struct chat_events list = {0};
+	struct decode_state state = {0};
+	struct chat_answer answer;
+	struct slice body;
+	struct bench b;
+
+	bench_init(&b);
+	body = bench_text(&b, "{\"response\":\"Hi\",\"context\":[1, 2],\"done\":true}");
+	CHECK_INT(protocol_ollama_generate.decode_event(&state, &b.a, b.jp, body, &list, &b.err), 0);
+	CHECK_STR(bench_events(&b, &list), "text 'Hi'; finish stop; end");
+	CHECK(!list.e[0].logprobs_raw.p);
+	CHECK_SLICE(&b, list.e[1].logprobs_raw, "[1, 2]");
+	CHECK_INT(protocol_ollama_generate.decode_answer(&b.a, b.jp, body, &answer, &b.err), 0);
+	CHECK_INT((long long)answer.n_other_logprobs, 1);
+	CHECK_SLICE(&b, answer.other_logprobs[0], "[1, 2]");
+	bench_done(&b);
+}
+
 /* --- callers --- */
 
 static const struct {

@@ -89,6 +89,13 @@ struct slice slice_sub(struct slice s, size_t from, size_t n)
 	return (struct slice){s.p + from, n};
 }
 
+struct slice slice_moved(struct slice part, struct slice whole, const char *copy)
+{
+	bool inside = part.p && part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
+
+	return inside ? (struct slice){copy + (part.p - whole.p), part.n} : part;
+}
+
 bool slice_split(struct slice *s, char sep, struct slice *ret_head)
 {
 	ptrdiff_t at;

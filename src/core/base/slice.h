@@ -40,6 +40,8 @@ ptrdiff_t slice_find(struct slice haystack, struct slice needle);
 ptrdiff_t slice_chr(struct slice s, char c);
 struct slice slice_trim(struct slice s);		       /* ASCII spaces and tabs at both ends */
 struct slice slice_sub(struct slice s, size_t from, size_t n); /* clamped */
+/* A part of whole where it is in a copy of whole; what is no part of it stays. */
+struct slice slice_moved(struct slice part, struct slice whole, const char *copy);
 /* Splits off what stands before the first sep; *s becomes the rest after it. False when *s was absent (p == NULL). */
 bool slice_split(struct slice *s, char sep, struct slice *ret_head);
 /* Decimal, no sign for u64, whole slice, overflow refused.  0 or E_INVALID. */

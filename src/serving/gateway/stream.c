@@ -465,14 +465,6 @@ enum next stream_join(struct exchange *e, const struct chat_answer *answer)
 	return FINISHED;
 }
 
-/* A part of whole, in a copy of it. */
-static struct slice moved(struct slice part, struct slice whole, const char *copy)
-{
-	bool inside = part.p && part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
-
-	return inside ? (struct slice){copy + (part.p - whole.p), part.n} : part;
-}
-
 /* What came without the end of an event, or of a line; it leaves with one, since more may follow. */
 static int feed_rest(struct exchange *e)
 {
@@ -489,7 +481,7 @@ static int feed_rest(struct exchange *e)
 	buf_init(&raw, STREAM_EVENT_MAX + 2);
 	buf_add(&raw, block.raw);
 	buf_adds(&raw, lines ? "\n" : "\n\n");
-	rc = decode_block(e, moved(block.data, block.raw, raw.p), buf_slice(&raw));
+	rc = decode_block(e, slice_moved(block.data, block.raw, raw.p), buf_slice(&raw));
 	buf_release(&raw);
 	return rc;
 }

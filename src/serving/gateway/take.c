@@ -205,13 +205,39 @@ static int place_text(struct exchange *e, const struct chat_event *event, struct
 	return take_text(e, c, event->text);
 }
 
+/* Where the answer is judged, tokens that repeat all of it do not leave: an empty list and spaces take their place. */
+static int blank_tokens(struct exchange *e, const struct chat_events *events, struct slice *raw)
+{
+	static const struct slice blank = {"[]", 2};
+	struct slice tokens = {NULL, 0};
+	char *copy, *at;
+
+	for (size_t i = 0; i < events->n; i++)
+		if (events->e[i].type == CHAT_EVENT_FINISH)
+			tokens = events->e[i].logprobs_raw;
+	if (!e->output_hits || tokens.n < blank.n)
+		return 0;
+	copy = arena_strndup(&e->g->turn, raw->p, raw->n);
+	if (!copy)
+		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");
+	for (size_t i = 0; i < events->n; i++) {
+		events->e[i].text_raw = slice_moved(events->e[i].text_raw, *raw, copy);
+		events->e[i].logprobs_raw = slice_moved(events->e[i].logprobs_raw, *raw, copy);
+	}
+	at = copy + (tokens.p - raw->p);
+	memset(at, ' ', tokens.n);
+	memcpy(at, blank.p, blank.n);
+	raw->p = copy;
+	return 0;
+}
+
 /* A payload that leaves as it came. */
 static int take_payload(struct exchange *e, const struct chat_events *events, struct slice raw)
 {
 	struct stream *s = e->stream;
 	struct hold_place *at = ARENA_ARRAY(&e->g->turn, struct hold_place, events->n + 1);
 	size_t n = 0;
-	int rc = 0;
+	int rc = blank_tokens(e, events, &raw);
 
 	if (!at)
 		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");

@@ -13,7 +13,8 @@
 #define CALLS_MAX (64 - CHAT_CHANNEL_CALL)
 
 struct reply {
-	const struct json *model, *message, *response, *done, *done_reason, *prompt_count, *count, *error, *logprobs;
+	const struct json *model, *message, *response, *done, *done_reason, *prompt_count, *count, *error, *logprobs,
+		*context;
 	bool calls; /* a tool */
 };
 
@@ -32,6 +33,7 @@ static void read_reply(const struct json *root, struct reply *r)
 		{"eval_count", &r->count},
 		{"error", &r->error},
 		{"logprobs", &r->logprobs},
+		{"context", &r->context},
 	};
 	const struct json *calls;
 
@@ -72,6 +74,14 @@ static int finish_of(const struct reply *r, enum chat_finish *ret)
 		return 0;
 	}
 	return wire_finish(r->done_reason->str, ret);
+}
+
+/* The whole conversation again, as tokens: who replaces a text replaces these too. */
+static struct slice tokens_of(const struct reply *r, const struct wire_doc *doc)
+{
+	bool some = r->context && r->context->type == JSON_ARRAY && r->context->first;
+
+	return some ? wire_raw(doc, r->context) : (struct slice){NULL, 0};
 }
 
 /* A walk over an object of an answer. */
@@ -225,6 +235,11 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		return too_big(err);
 	if (r.logprobs)
 		answer.logprobs_raw = wire_raw(&doc, r.logprobs);
+	answer.other_logprobs = ARENA_NEW(a, struct slice);
+	if (!answer.other_logprobs)
+		return too_big(err);
+	*answer.other_logprobs = tokens_of(&r, &doc);
+	answer.n_other_logprobs = answer.other_logprobs->n > 0;
 	if (wire_is_string(r.model))
 		answer.model = r.model->str;
 	answer.usage = usage_of(&r);
@@ -239,21 +254,22 @@ static int say_error(struct arena *a, struct slice text, struct chat_events *ret
 }
 
 /* The last object: how it ended, what it took, and the end. */
-static int say_end(struct decode_state *s, struct arena *a, const struct reply *r, struct chat_events *ret)
+static int say_end(struct decode_state *s, struct walk *w, const struct reply *r)
 {
-	struct chat_event finish = {.type = CHAT_EVENT_FINISH}, usage = {.type = CHAT_EVENT_USAGE};
+	struct chat_event finish = {.type = CHAT_EVENT_FINISH, .logprobs_raw = tokens_of(r, w->doc)},
+			  usage = {.type = CHAT_EVENT_USAGE};
 	int rc = 0;
 
 	if (finish_of(r, &finish.finish) < 0)
-		return say_error(a, SLICE_LIT("the upstream broke its answer off"), ret);
+		return say_error(w->a, SLICE_LIT("the upstream broke its answer off"), w->out);
 	if (s->n_calls && finish.finish == CHAT_FINISH_STOP)
 		finish.finish = CHAT_FINISH_TOOL_CALLS; /* they came in an object before */
-	rc = events_say(a, ret, &finish);
+	rc = events_say(w->a, w->out, &finish);
 	usage.usage = usage_of(r);
 	if (rc == 0 && usage.usage.known)
-		rc = events_say(a, ret, &usage);
+		rc = events_say(w->a, w->out, &usage);
 	finish = (struct chat_event){.type = CHAT_EVENT_END};
-	return rc < 0 ? rc : events_say(a, ret, &finish);
+	return rc < 0 ? rc : events_say(w->a, w->out, &finish);
 }
 
 static int say_start(struct decode_state *s, struct arena *a, const struct reply *r, struct chat_events *ret)
@@ -292,7 +308,7 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 	if (rc == 0)
 		rc = add_reply(&w, doc.root);
 	if (rc == 0 && is_done(&r))
-		rc = say_end(s, a, &r, ret);
+		rc = say_end(s, &w, &r);
 	return rc < 0 ? too_big(err) : 0;
 }
 
