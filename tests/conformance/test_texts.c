@@ -265,6 +265,33 @@ TEST(what_a_rollback_or_a_kill_left_is_overwritten)
 	close_one(&f);
 }
 
+TEST(short_ones_stand_side_by_side_and_what_was_erased_between_them_stays_so)
+{
+	static const struct retention_who who = {.actor = S("op"), .reason = S("why"), .now_us = T0 + 1};
+	const struct retention_erasure texts = {.caller = S("b"), .texts_only = true};
+	struct retention_removed n = {0};
+	struct log_record r[20];
+	struct stat st = {0};
+	struct fixture f;
+	char path[200];
+
+	open_one(&f);
+	for (size_t i = 0; i < COUNT_OF(r); i++) {
+		r[i] = record(&f, (char)('A' + i), 2300);
+		r[i].caller = i == 3 ? S("b") : S("a");
+		if (i == 5)
+			CHECK_INT(store_retention_erase(f.db, &who, &texts, 100, &n, &f.err), 0);
+		put(&f, &r[i], 1);
+	}
+	for (size_t i = 0; i < COUNT_OF(r); i++) {
+		CHECK_INT((long long)n_left(&f, (char)('A' + i)), i == 3 ? 0 : 2300);
+		CHECK(i == 3 || is_whole(&f, &r[i]));
+	}
+	CHECK_INT((long long)files(&f, path), 1);
+	CHECK(!stat(path, &st) && st.st_size == 49152); /* 20 times 2309 bytes, in blocks */
+	close_one(&f);
+}
+
 TEST(two_writers_take_turns_without_harm)
 {
 	struct log_record r[12];
@@ -273,7 +300,7 @@ TEST(two_writers_take_turns_without_harm)
 
 	open_one(&f);
 	for (size_t i = 0; i < COUNT_OF(r); i++) {
-		r[i] = record(&f, (char)('A' + i), LONG + i * 1000);
+		r[i] = record(&f, (char)('A' + i), i % 2 ? LONG + i * 1000 : 2100);
 		CHECK_INT(insert(&f, f.db, i % 3 ? f.w : other, &r[i], 1), 0);
 	}
 	for (size_t i = 0; i < COUNT_OF(r); i++)

@@ -21,6 +21,7 @@
 #define N_TEXTS 3u
 #define ABSENT UINT32_MAX
 #define BLOCK_ALIGN 4096u
+#define MANY ((size_t)32 << 10) /* so many bytes begin at a block of their own: that is cheaper than to read one */
 #define BLOCK_BYTES ((size_t)1 << 20) /* half of it costs twice as much a byte, twice as much gains nothing */
 
 /* In a row: file, place, checksum and three lengths, hexadecimal; so that the order of references is that of bytes. */
@@ -211,14 +212,19 @@ void texts_writer_release(struct texts_writer *w)
 	w->block = NULL;
 }
 
-bool texts_are_long(const struct db *db, const struct log_record *r)
+static size_t texts_length(const struct log_record *r)
 {
-	return db->texts_dir && r->prompt.n + r->context.n + r->output.n >= TEXTS_MIN;
+	return r->prompt.n + r->context.n + r->output.n;
+}
+
+static bool texts_are_long(const struct db *db, const struct log_record *r)
+{
+	return db->texts_dir && texts_length(r) >= TEXTS_MIN;
 }
 
 static int writer_open(const struct db *db, struct texts_writer *w, const struct ref *place, struct err *err)
 {
-	const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+	const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
 	char path[PATH_SIZE];
 	int fd;
 
@@ -245,8 +251,32 @@ static int writer_open(const struct db *db, struct texts_writer *w, const struct
 	return 0;
 }
 
+static uint64_t align(uint64_t n)
+{
+	return (n + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+}
+
+/* The end of what is there, when it ends inside a block.  Never from memory: something may have been erased from it. */
+static int read_tail(const struct db *db, struct texts_writer *w, const struct ref *place, struct err *err)
+{
+	char path[PATH_SIZE];
+	ssize_t got;
+
+	w->n = place->at % BLOCK_ALIGN;
+	w->at = place->at - w->n;
+	if (!w->n)
+		return 0;
+	memset(w->block, 0, BLOCK_ALIGN); /* where the file is shorter than it was, its texts are lost already */
+	do
+		got = pread(w->fd, w->block, BLOCK_ALIGN, (off_t)w->at);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? err_set(err, E_IO, "cannot read the texts %s: %s", file_path(db, w->file, path),
+				 strerror(errno))
+		       : 0;
+}
+
 /* Where the next text goes: behind the last one that a row refers to. */
-static int writer_place(struct db *db, struct texts_writer *w, struct ref *ret, struct err *err)
+static int writer_place(struct db *db, struct texts_writer *w, bool many, struct ref *ret, struct err *err)
 {
 	struct ref last = {0};
 	uint64_t end = 0;
@@ -256,20 +286,22 @@ static int writer_place(struct db *db, struct texts_writer *w, struct ref *ret, 
 	if (rc)
 		return rc;
 	if (any)
-		end = ((uint64_t)last.at + ref_bytes(&last) + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+		end = (uint64_t)last.at + ref_bytes(&last);
+	if (many)
+		end = align(end);
 	*ret = (struct ref){.file = any ? last.file : 1, .at = (uint32_t)end};
 	if (end >= TEXTS_FILE_MAX)
 		*ret = (struct ref){.file = last.file + 1};
-	w->at = ret->at;
-	w->n = 0;
 	/* A file that is referred to stays; any other may have been swept away. */
-	return ret->at && ret->file == w->file ? 0 : writer_open(db, w, ret, err);
+	if (!ret->at || ret->file != w->file)
+		rc = writer_open(db, w, ret, err);
+	return rc ? rc : read_tail(db, w, ret, err);
 }
 
 /* Blocks of the file begin at multiples of BLOCK_ALIGN, as O_DIRECT wants it. */
 static int flush(const struct db *db, struct texts_writer *w, struct err *err)
 {
-	size_t n = (w->n + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1), done = 0;
+	size_t n = align(w->n), done = 0;
 	char path[PATH_SIZE];
 
 	memset(w->block + w->n, 0, n - w->n);
@@ -332,14 +364,17 @@ int texts_write(struct db *db, struct texts_writer *w, const struct log_record *
 		char ret_refs[][TEXTS_REF_SIZE], struct err *err)
 {
 	struct ref ref = {0};
+	size_t n_bytes = 0;
 	int rc = 0;
 
+	for (size_t i = 0; i < n; i++)
+		n_bytes += texts_are_long(db, &list[i]) ? texts_length(&list[i]) : 0;
 	for (size_t i = 0; i < n && !rc; i++) {
 		ret_refs[i][0] = '\0';
 		if (!texts_are_long(db, &list[i]))
 			continue;
 		if (!ref.file)
-			rc = writer_place(db, w, &ref, err);
+			rc = writer_place(db, w, n_bytes >= MANY, &ref, err);
 		if (!rc)
 			rc = put_texts(db, w, &list[i], &ref, err);
 		if (!rc)

@@ -30,7 +30,6 @@ struct texts_writer {
 };
 void texts_writer_release(struct texts_writer *w);
 
-bool texts_are_long(const struct db *db, const struct log_record *r);
 /*
  * Writes the texts of those records (at most TEXTS_CHUNK) that are long, and their references: "" for the others.  To
  * be called inside the transaction that inserts the rows.
