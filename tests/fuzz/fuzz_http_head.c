@@ -25,7 +25,7 @@ static void must_be_inside(struct slice part, struct slice in)
 
 static void check_accepted(parse_fn *parse, struct slice in, const struct http_head *h)
 {
-	static struct http_head again;
+	HTTP_HEAD(again);
 	struct slice head = slice_sub(in, 0, h->head_bytes);
 
 	must(h->head_bytes >= 4 && h->head_bytes <= in.n && h->head_bytes <= HTTP_MAX_HEAD_BYTES);
@@ -49,7 +49,8 @@ static void check_accepted(parse_fn *parse, struct slice in, const struct http_h
 
 static void check_one(parse_fn *parse, struct slice in)
 {
-	static struct http_head whole, part;
+	HTTP_HEAD(whole);
+	HTTP_HEAD(part);
 	struct err err = {0};
 	int rc = parse(in, 0, &whole, &err), rc_part = E_AGAIN;
 	size_t n = 0;

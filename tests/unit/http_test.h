@@ -349,7 +349,7 @@ static bool ht_read_chunks(int fd, struct ht_answer *a)
 /* Reads one answer and no byte more. has_body: false for answers to HEAD. False when it is cut or none. */
 static HT_UNUSED bool ht_read(int fd, struct ht_answer *a, bool has_body)
 {
-	static struct http_head head;
+	HTTP_HEAD(head);
 	size_t n = 0;
 	ssize_t r;
 

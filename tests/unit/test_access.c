@@ -121,10 +121,10 @@ static struct gateway_settings *settings_with(size_t n_keys, bool asks)
 static enum access_problem ask(struct snapshot *s, struct gateway_settings *settings, const char *header,
 			       const char *value, struct gateway_caller *ret)
 {
-	struct http_head head = {.method = HTTP_GET, .path = SLICE_LIT("/v1/models")};
+	struct http_header room = {slice_from(header ? header : ""), slice_from(value ? value : "")};
+	struct http_head head = {
+		.method = HTTP_GET, .path = SLICE_LIT("/v1/models"), .header = &room, .n_headers = header != NULL};
 
-	if (header)
-		head.header[head.n_headers++] = (struct http_header){slice_from(header), slice_from(value)};
 	return access_authenticate(s, settings, &head, 1000, ret);
 }
 

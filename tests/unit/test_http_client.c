@@ -38,7 +38,7 @@ struct upstream {
 
 static bool read_request(int fd)
 {
-	static _Thread_local struct http_head head;
+	HTTP_HEAD(head);
 	char buf[8192];
 	size_t n = 0;
 

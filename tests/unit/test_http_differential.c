@@ -556,7 +556,7 @@ static void print_case(const char *what, struct slice in, const struct err *err,
 /* What is wrong with how the two see the head, or NULL. */
 static const char *compare(struct slice in, bool request, struct other *o, struct err *err)
 {
-	static struct http_head h;
+	HTTP_HEAD(h);
 	static struct lines l;
 	int rc = request ? http_parse_request(in, 0, &h, err) : http_parse_response(in, 0, &h, err);
 

@@ -147,7 +147,7 @@ static int parse_dripping(parse_fn *parse, struct slice in, struct http_head *h,
 static void check_refusals(parse_fn *parse, const struct refusal *t, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct http_head h;
+		HTTP_HEAD(h);
 		struct err err = {0};
 		size_t given;
 		int rc = parse_str(parse, t[i].in, &h, &err);
@@ -182,7 +182,7 @@ TEST(a_nul_byte_is_refused_everywhere)
 
 	for (size_t i = 0; i < sizeof(text) - 1; i++) {
 		char in[sizeof(text)];
-		struct http_head h;
+		HTTP_HEAD(h);
 
 		memcpy(in, text, sizeof(text));
 		in[i] = '\0';
@@ -201,7 +201,7 @@ TEST(a_request_is_read_into_its_parts)
 				 "CONTENT-length: 0012\r\n"
 				 "Expect: 100-Continue\r\n"
 				 "\r\nbody";
-	struct http_head h;
+	HTTP_HEAD(h);
 
 	CHECK_INT(parse_str(http_parse_request, in, &h, NULL), 0);
 	CHECK_INT(h.method, HTTP_POST);
@@ -227,7 +227,7 @@ TEST(a_request_is_read_into_its_parts)
 
 TEST(an_absent_query_differs_from_an_empty_one)
 {
-	struct http_head h;
+	HTTP_HEAD(h);
 
 	CHECK_INT(parse_str(http_parse_request, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", &h, NULL), 0);
 	CHECK(!h.query.p && slice_eq_str(h.path, "/a"));
@@ -247,7 +247,7 @@ static const struct {
 TEST(methods_are_recognised_by_their_exact_names)
 {
 	for (size_t i = 0; i < COUNT_OF(methods); i++) {
-		struct http_head h;
+		HTTP_HEAD(h);
 		char in[100];
 
 		snprintf(in, sizeof(in), "%s / HTTP/1.1\r\nHost: a\r\n\r\n", methods[i].line);
@@ -278,7 +278,7 @@ static const struct {
 TEST(keep_alive_follows_version_and_connection)
 {
 	for (size_t i = 0; i < COUNT_OF(connections); i++) {
-		struct http_head h;
+		HTTP_HEAD(h);
 		char in[200];
 
 		snprintf(in, sizeof(in), "GET / HTTP/%s\r\nHost: a\r\n%s\r\n", connections[i].version,
@@ -307,7 +307,7 @@ TEST(requests_at_the_edge_of_the_rules_pass)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(good); i++) {
-		struct http_head h;
+		HTTP_HEAD(h);
 		size_t given;
 
 		CHECK_INT(parse_str(http_parse_request, good[i], &h, NULL), 0);
@@ -320,7 +320,7 @@ TEST(requests_at_the_edge_of_the_rules_pass)
 
 TEST(an_answer_is_read_into_its_parts)
 {
-	struct http_head h;
+	HTTP_HEAD(h);
 
 	CHECK_INT(parse_str(http_parse_response,
 			    "HTTP/1.1 429 Too Many\tRequests\r\nRetry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n5",
@@ -354,7 +354,7 @@ TEST(a_head_at_the_limit_of_bytes_passes_and_one_past_it_does_not)
 	for (size_t n = HTTP_MAX_HEAD_BYTES - 1; n <= HTTP_MAX_HEAD_BYTES + 2; n++) {
 		struct slice in = {head_of(n), n};
 		int want = n <= HTTP_MAX_HEAD_BYTES ? 0 : E_TOOBIG;
-		struct http_head h;
+		HTTP_HEAD(h);
 		size_t given;
 
 		CHECK_INT(http_parse_request(in, 0, &h, NULL), want);
@@ -371,7 +371,7 @@ TEST(as_many_headers_as_the_limit_pass_and_one_more_does_not)
 {
 	for (int n = HTTP_MAX_HEADERS; n <= HTTP_MAX_HEADERS + 1; n++) {
 		char in[8192];
-		struct http_head h;
+		HTTP_HEAD(h);
 		size_t len = (size_t)snprintf(in, sizeof(in), "HTTP/1.1 200 OK\r\n");
 
 		for (int i = 0; i < n; i++)
@@ -396,7 +396,8 @@ TEST(a_head_cut_in_two_anywhere_reads_as_in_one_piece)
 	static const char text[] = "\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n"
 				   "A: b\r\n\r\nabc";
 	struct slice in = SLICE_LIT(text);
-	struct http_head whole, h;
+	HTTP_HEAD(whole);
+	HTTP_HEAD(h);
 
 	CHECK_INT(http_parse_request(in, 0, &whole, NULL), 0);
 	for (size_t cut = 0; cut < in.n; cut++) {

@@ -12,6 +12,8 @@
 
 #define ALIGN 16
 #define FIRST_MIN 256
+#define PAGE ((size_t)4096)
+#define PAGED_MIN (3 * PAGE)
 #define CHUNK_MAX ((size_t)256 * 1024)
 
 struct arena_chunk {
@@ -56,13 +58,22 @@ void arena_reset(struct arena *a)
 	a->used_bytes = 0;
 }
 
+/* A first chunk that begins with a page: whoever uses little of it has as few pages in memory as can be. */
+static struct arena_chunk *paged_chunk(size_t *size)
+{
+	size_t whole = (sizeof(struct arena_chunk) + *size + PAGE - 1) / PAGE * PAGE;
+
+	*size = whole - sizeof(struct arena_chunk);
+	return aligned_alloc(PAGE, whole);
+}
+
 static void add_chunk(struct arena *a, size_t need)
 {
 	size_t size = a->cur ? min_size(2 * a->cur->size, CHUNK_MAX) : a->first_size;
 	struct arena_chunk *c;
 
 	size = max_size(size, need);
-	c = malloc(sizeof(*c) + size);
+	c = !a->cur && size >= PAGED_MIN ? paged_chunk(&size) : malloc(sizeof(*c) + size);
 	if (!c)
 		abort();
 	c->next = NULL;

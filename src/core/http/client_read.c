@@ -70,7 +70,7 @@ static void bad_head(struct up *u, int rc, const struct err *err)
 
 static bool step_head(struct up *u)
 {
-	struct http_head head;
+	HTTP_HEAD(head);
 
 	while (u->n_heads < HEADS_MAX) {
 		struct slice in = {u->in + u->at, u->n_in - u->at};

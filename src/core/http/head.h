@@ -40,7 +40,7 @@ struct http_head {
 	struct slice reason;
 	struct slice content_coding; /* request: what Content-Encoding says; absent: nothing */
 	int minor;		     /* 0 or 1 of HTTP/1.x */
-	struct http_header header[HTTP_MAX_HEADERS];
+	struct http_header *header;  /* the caller's: room for HTTP_MAX_HEADERS before it is parsed */
 	size_t n_headers;
 	int64_t content_length; /* -1: none given */
 	bool chunked;
@@ -49,6 +49,11 @@ struct http_head {
 	size_t head_bytes; /* of the whole head, blank line included (and blank lines before a request) */
 	int refuse_status; /* after a refusal: what a server answers (400, 431, 501, 505) */
 };
+
+/* A head to parse into, with its room. */
+#define HTTP_HEAD(name)                                   \
+	struct http_header name##_room[HTTP_MAX_HEADERS]; \
+	struct http_head name = {.header = name##_room}
 
 /*
  * 0: *ret is whole and ret->head_bytes were used.  E_AGAIN: more bytes needed.  E_TOOBIG: past a limit (431).

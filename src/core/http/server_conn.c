@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <unistd.h>
 
-#define EXCHANGE_ARENA_BYTES ((size_t)16 * 1024)
+#define EXCHANGE_ARENA_BYTES ((size_t)16 * 1024 - 64)
 #define FREE_EXCHANGES 128
 
 void conn_link(struct conn *c, struct conn **list)
@@ -102,6 +102,7 @@ void conn_open_exchange(struct conn *c)
 	x->finished = x->chunked = x->bodyless = x->above_mark = false;
 	x->pub.body = x->pub.end = (struct slice){NULL, 0};
 	x->pub.user = NULL;
+	x->pub.head.header = s->headers;
 	x->pub.ops = NULL;
 	x->pub.peer = (struct slice){c->peer, c->n_peer};
 	x->pub.start_ms = loop_now_ms(s->loop);

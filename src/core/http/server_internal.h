@@ -88,6 +88,7 @@ struct http_server {
 	struct exchange *free_x; /* with warm arenas */
 	unsigned n_free_x;
 	struct bufpool bufs;
+	struct http_header headers[HTTP_MAX_HEADERS]; /* of the head that is parsed just now */
 	bool draining;
 	struct timer drain_timer;
 	loop_fn *on_drained;

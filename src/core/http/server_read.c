@@ -192,6 +192,21 @@ static bool begin_body(struct conn *c)
 	return h->chunked;
 }
 
+/* The head is whole: its headers go where they live as long as the exchange. */
+static bool keep_headers(struct conn *c)
+{
+	struct http_head *h = &c->x->pub.head;
+	struct http_header *own = arena_alloc(&c->x->pub.arena, (h->n_headers + 1) * sizeof(*own));
+
+	if (!own) {
+		conn_refuse(c, 431, "the head of the request is too large");
+		return false;
+	}
+	memcpy(own, h->header, h->n_headers * sizeof(*own));
+	h->header = own;
+	return true;
+}
+
 static bool step_head(struct conn *c)
 {
 	struct err err;
@@ -202,6 +217,8 @@ static bool step_head(struct conn *c)
 		grow_buffer(c); /* room to read chunks into; the slices are found anew */
 		rc = http_parse_request((struct slice){c->in, c->n_in}, 0, h, &err);
 	}
+	if (rc == 0 && !keep_headers(c))
+		return false;
 	if (rc == 0)
 		return begin_body(c);
 	if (rc != E_AGAIN) {

@@ -70,8 +70,8 @@ static void drop_parts(struct exchange *e)
 	for (size_t i = 0; i < e->answer.n_parts; i++) {
 		enum chat_part_kind kind = e->answer.parts[i].kind;
 
-		if (!(e->front->answer_parts & 1u << kind) && e->dropped.n < DROPPED_MAX)
-			protocol_dropped(&e->dropped, names[kind]);
+		if (!(e->front->answer_parts & 1u << kind) && exchange_dropped(e))
+			protocol_dropped(e->dropped, names[kind]);
 	}
 }
 
@@ -112,7 +112,7 @@ enum next answer_fallback_content(struct exchange *e, const char *why)
 	e->have_answer = true;
 	e->i_candidate = e->n_candidates;
 	if (why && !e->error_text[0])
-		snprintf(e->error_text, sizeof(e->error_text), "%s", why);
+		exchange_say(e, "%s", why);
 	exchange_complete_usage(e, e->answer.text.n);
 	record_exchange(e, why ? RECORD_BLOCKED : RECORD_ERROR, 200);
 	return send_encoded(e);
@@ -124,7 +124,7 @@ static enum next answer_withheld(struct exchange *e)
 	const char *text = arena_printf(&e->http->arena, "The answer was withheld by guardrail rule '" SLICE_FMT "'.",
 					SLICE_ARG(rule));
 
-	snprintf(e->error_text, sizeof(e->error_text), "%s", text ? text : "withheld");
+	exchange_say(e, "%s", text ? text : "withheld");
 	e->answer.text = SLICE_LIT("");
 	e->answer.parts = ARENA_NEW(&e->http->arena, struct chat_part);
 	e->answer.n_parts = e->answer.parts ? 1 : 0;

@@ -92,7 +92,8 @@ static void forget_attempt(struct exchange *e)
 	}
 	e->upstream_is_stream = false;
 	buf_clear(&e->body);
-	e->dropped.n = 0;
+	if (e->dropped)
+		e->dropped->n = 0;
 }
 
 /* As what it is counted. */
@@ -124,7 +125,7 @@ void attempt_failed(struct exchange *e, enum outcome outcome, const char *why)
 	counter_add(&e->g->stats.upstream_errors, 1);
 	failover_settle(e, outcome);
 	attempt_note(e, end_of(outcome), why);
-	snprintf(e->error_text, sizeof(e->error_text), "%s", why);
+	exchange_say(e, "%s", why);
 	forget_attempt(e);
 	failover_go_on(e, outcome);
 }
@@ -230,7 +231,7 @@ static bool may_tell_refusal(struct exchange *e, struct slice body, struct slice
 
 static void withhold_error(struct exchange *e)
 {
-	snprintf(e->error_text, sizeof(e->error_text), "the model's error was withheld by a guardrail");
+	exchange_say(e, "the model's error was withheld by a guardrail");
 }
 
 /* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
@@ -248,8 +249,8 @@ static enum next pass_refusal(struct exchange *e)
 		error.message = slice_from(e->error_text);
 		return respond_error(e, &error);
 	}
-	snprintf(e->error_text, sizeof(e->error_text), "upstream answered %d: " SLICE_FMT, e->upstream_status,
-		 (int)min_size(message.n, 300), message.p ? message.p : "");
+	exchange_say(e, "upstream answered %d: " SLICE_FMT, e->upstream_status, (int)min_size(message.n, 300),
+		     message.p ? message.p : "");
 	if (p == e->front && p->needs_model_splice && message.n) {
 		counter_add(&e->stats->errors, 1);
 		record_exchange(e, RECORD_ERROR, e->upstream_status);
@@ -475,7 +476,7 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 	if (leaves_as_it_came(e))
 		return protocol_splice_request(&e->http->arena, r, &params, back, iov, max);
 	buf_init_arena(&out, &e->http->arena, REQUEST_MAX);
-	if (back->encode_request(&out, r, &params, &e->dropped) || buf_failed(&out))
+	if (!exchange_dropped(e) || back->encode_request(&out, r, &params, e->dropped) || buf_failed(&out))
 		return E_TOOBIG;
 	iov[0] = (struct iovec){out.p, out.n};
 	return 1;
@@ -483,14 +484,15 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 
 static int build_request(struct exchange *e, const struct target *t)
 {
-	int n = encode_body(e, t, e->request_iov + 1, (int)COUNT_OF(e->request_iov) - 1);
+	struct iovec iov[PROTOCOL_SPLICE_PIECES + 2];
+	int n = encode_body(e, t, iov + 1, (int)COUNT_OF(iov) - 1);
 	size_t length = 0;
 	struct buf head;
 
 	if (n < 0)
 		return n;
 	for (int i = 1; i <= n; i++)
-		length += e->request_iov[i].iov_len;
+		length += iov[i].iov_len;
 	buf_init_arena(&head, &e->http->arena, t->stream_head.n + HTTP_MAX_HEAD_BYTES);
 	buf_reserve(&head, t->stream_head.n + 256);
 	buf_add(&head,
@@ -504,7 +506,11 @@ static int build_request(struct exchange *e, const struct target *t)
 	buf_adds(&head, "\r\n\r\n");
 	if (buf_failed(&head))
 		return E_TOOBIG;
-	e->request_iov[0] = (struct iovec){head.p, head.n};
+	iov[0] = (struct iovec){head.p, head.n};
+	e->request_iov = ARENA_ARRAY(&e->http->arena, struct iovec, (size_t)n + 1);
+	if (!e->request_iov)
+		return E_TOOBIG;
+	memcpy(e->request_iov, iov, ((size_t)n + 1) * sizeof(*iov));
 	return n + 1;
 }
 
@@ -518,8 +524,8 @@ static enum next nothing_left(struct exchange *e)
 	if (e->stream)
 		return stream_give_up(e);
 	if (!e->n_attempts && !e->error_text[0]) {
-		snprintf(e->error_text, sizeof(e->error_text),
-			 "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
+		exchange_say(e, "use case '" SLICE_FMT "' has no current model and no fallback",
+			     SLICE_ARG(e->use_case_name));
 		error.status = 503;
 	}
 	if (!e->pinned && !e->request.embed && answer_fallback_text(e).n)
@@ -540,7 +546,7 @@ static bool is_strict(const struct exchange *e)
 /* The use case would rather not be answered than be answered to less than was asked. */
 static enum next refuse_translation(struct exchange *e)
 {
-	struct slice first = e->dropped.name[0];
+	struct slice first = e->dropped->name[0];
 	const char *param = arena_strndup(&e->http->arena, first.p, first.n);
 	const char *text;
 
@@ -590,9 +596,9 @@ enum next exchange_attempt(struct exchange *e)
 		return exchange_refuse(e, err.text[0] ? err.text : "The request cannot be translated.", param);
 	}
 	n = build_request(e, t);
-	if (n >= 0 && is_strict(e) && e->dropped.n && !e->stream)
+	if (n >= 0 && is_strict(e) && e->dropped && e->dropped->n && !e->stream)
 		return refuse_translation(e);
-	if (n >= 0 && is_strict(e) && e->dropped.n) {
+	if (n >= 0 && is_strict(e) && e->dropped && e->dropped->n) {
 		attempt_failed(e, OUTCOME_REFUSED, "its protocol cannot carry all of the request");
 		return NEXT;
 	}

@@ -9,7 +9,7 @@ enum next exchange_refuse(struct exchange *e, const char *text, const char *para
 	struct api_error error = {.status = 400, .type = "invalid_request_error", .param = param};
 
 	error.message = slice_from(text);
-	snprintf(e->error_text, sizeof(e->error_text), "%s", text);
+	exchange_say(e, "%s", text);
 	return respond_error(e, &error);
 }
 

@@ -10,6 +10,8 @@
  */
 #include "serving/gateway/exchange.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "serving/gateway/gemini_path.h"
@@ -68,7 +70,7 @@ static void on_abort(struct http_exchange *x)
 	}
 	if (e->stats)
 		counter_add(&e->stats->disconnects, 1);
-	snprintf(e->error_text, sizeof(e->error_text), "the caller went away");
+	exchange_say(e, "the caller went away");
 	record_exchange(e, RECORD_CLIENT_DISCONNECT, 499);
 	e->step = STEP_DONE;
 	http_stream_cut(x);
@@ -110,11 +112,32 @@ struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const 
 		e->request_id = slice_from(e->log_id_text);
 	e->first_token_ms = -1;
 	e->error_status = 502;
+	e->error_text = "";
 	e->retry_after_ms = -1;
 	buf_init_arena(&e->attempts, &x->arena, ATTEMPTS_JSON_MAX);
 	x->user = e;
 	x->ops = &exchange_ops;
 	return e;
+}
+
+void exchange_say(struct exchange *e, const char *fmt, ...)
+{
+	char text[500];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* a longer one is cut */
+	va_end(ap);
+	e->error_text = arena_strndup(&e->http->arena, text, strlen(text));
+	if (!e->error_text)
+		e->error_text = "no memory is left for this request";
+}
+
+struct dropped_params *exchange_dropped(struct exchange *e)
+{
+	if (!e->dropped)
+		e->dropped = ARENA_NEW(&e->http->arena, struct dropped_params);
+	return e->dropped;
 }
 
 void exchange_release(struct exchange *e)

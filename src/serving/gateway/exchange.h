@@ -167,11 +167,11 @@ struct exchange {
 	bool arm_failed;      /* its model did, and the next was asked */
 	struct gateway_use_case_stats *stats;
 
-	struct candidate candidate[CANDIDATES_MAX];
-	size_t n_candidates, i_candidate;
+	struct candidate *candidate;
+	size_t n_candidates, max_candidates, i_candidate;
 	unsigned n_attempts;
-	struct buf attempts; /* JSON array, open */
-	struct dropped_params dropped;
+	struct buf attempts;		/* JSON array, open */
+	struct dropped_params *dropped; /* NULL: nothing was, so far */
 
 	struct http_call call;
 	bool call_active;
@@ -186,7 +186,7 @@ struct exchange {
 	struct timer pause;
 	struct timer given_up; /* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
 	int given_up_rc;
-	struct iovec request_iov[PROTOCOL_SPLICE_PIECES + 2];
+	struct iovec *request_iov;
 	int64_t attempt_ms;
 	int upstream_status;
 	struct slice upstream_retry_after; /* as it goes to the caller */
@@ -206,7 +206,7 @@ struct exchange {
 	struct guard_result *input_hits, *output_hits;
 	enum guard_action action; /* the strongest taken */
 	struct slice judged_prompt;
-	char error_text[500]; /* why there is no good answer: for the log and the caller */
+	const char *error_text; /* never NULL; why there is no good answer: for the log and the caller */
 	int error_status;
 	bool recorded;
 };
@@ -215,6 +215,8 @@ struct exchange {
 void exchange_run(struct exchange *e);
 const struct protocol *gateway_front_of(struct slice path); /* NULL: no inference endpoint */
 struct exchange *exchange_new(struct gateway *g, struct http_exchange *x, const struct protocol *front);
+void exchange_say(struct exchange *e, const char *fmt, ...) PRINTF_LIKE(2, 3); /* e->error_text: up to 500 bytes */
+struct dropped_params *exchange_dropped(struct exchange *e);		       /* to add to; NULL: no memory */
 void exchange_release(struct exchange *e);
 const struct candidate *exchange_served_by(const struct exchange *e); /* NULL: none has answered */
 

@@ -175,8 +175,7 @@ static void pass_over(struct exchange *e)
 		 (long long)((wait + 999) / 1000));
 	attempt_note(e, CALL_NOT_COUNTED, why);
 	if (!e->error_text[0])
-		snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT " was %s", (int)min_size(c->full_name.n, 200),
-			 c->full_name.p, why);
+		exchange_say(e, SLICE_FMT " was %s", (int)min_size(c->full_name.n, 200), c->full_name.p, why);
 	if (!e->upstream_retry_after.n && !e->n_attempts) {
 		e->error_status = 503;
 		e->upstream_retry_after =

@@ -152,7 +152,7 @@ static enum next refuse_input(struct exchange *e, struct slice rule)
 					SLICE_ARG(rule));
 
 	error.message = slice_from(text ? text : "The request was refused by a guardrail.");
-	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	exchange_say(e, SLICE_FMT, SLICE_ARG(error.message));
 	exchange_take_action(e, GUARD_BLOCK);
 	record_exchange(e, RECORD_BLOCKED, error.status);
 	return respond_error(e, &error);

@@ -209,7 +209,7 @@ static enum next refuse(struct exchange *e, int status, const char *code, const 
 		.status = status, .type = "invalid_request_error", .param = "Idempotency-Key", .code = code};
 
 	error.message = slice_from(text);
-	snprintf(e->error_text, sizeof(e->error_text), "%s", text);
+	exchange_say(e, "%s", text);
 	e->n_candidates = 0; /* none of them was asked */
 	return respond_error(e, &error);
 }

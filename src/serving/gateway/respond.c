@@ -24,13 +24,13 @@ struct slice respond_dropped(struct exchange *e)
 {
 	struct buf b;
 
-	if (!e->dropped.n)
+	if (!e->dropped || !e->dropped->n)
 		return (struct slice){0};
 	buf_init_arena(&b, &e->http->arena, 2048);
-	for (size_t i = 0; i < e->dropped.n; i++) {
+	for (size_t i = 0; i < e->dropped->n; i++) {
 		if (i)
 			buf_adds(&b, ", ");
-		buf_add(&b, e->dropped.name[i]);
+		buf_add(&b, e->dropped->name[i]);
 	}
 	return buf_slice(&b);
 }
@@ -204,7 +204,7 @@ enum next respond_unlogged(struct exchange *e)
 
 	counter_add(&e->g->stats.log_refusals, 1);
 	counter_add(&e->stats->errors, 1);
-	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	exchange_say(e, SLICE_FMT, SLICE_ARG(error.message));
 	e->recorded = true; /* there is no room for it */
 	e->upstream_retry_after = SLICE_LIT("5");
 	return respond_error(e, &error);

@@ -6,23 +6,27 @@
 #include "serving/gateway/prepared.h"
 #include "serving/gateway/target.h"
 
+/* Without memory for them there are none. */
+static void make_room(struct exchange *e, size_t n)
+{
+	e->candidate = ARENA_ARRAY(&e->http->arena, struct candidate, n);
+	e->max_candidates = e->candidate ? n : 0;
+}
+
 static void add_model(struct exchange *e, const struct snapshot_model *m, enum record_fallback kind)
 {
-	struct candidate *c = &e->candidate[e->n_candidates];
-
-	if (e->n_candidates == CANDIDATES_MAX || !m->target)
+	if (e->n_candidates == e->max_candidates || !m->target)
 		return;
 	for (size_t i = 0; i < e->n_candidates; i++)
 		if (e->candidate[i].targets == m->target) /* a deployment's may be in the chain too */
 			return;
-	*c = (struct candidate){.targets = m->target,
-				.target = ((const struct targets *)m->target)->list,
-				.full_name = m->full_name,
-				.name = m->model.name,
-				.id = m->id_text,
-				.provider = m->model.provider,
-				.kind = kind};
-	e->n_candidates++;
+	e->candidate[e->n_candidates++] = (struct candidate){.targets = m->target,
+							     .target = ((const struct targets *)m->target)->list,
+							     .full_name = m->full_name,
+							     .name = m->model.name,
+							     .id = m->id_text,
+							     .provider = m->model.provider,
+							     .kind = kind};
 }
 
 static void add_endpoint(struct exchange *e)
@@ -31,7 +35,7 @@ static void add_endpoint(struct exchange *e)
 
 	if (e->front->embeds && e->use_case) /* its vectors would be of another model */
 		return;
-	if (!endpoint || e->n_candidates == CANDIDATES_MAX)
+	if (!endpoint || e->n_candidates == e->max_candidates)
 		return;
 	e->candidate[e->n_candidates++] = (struct candidate){.targets = &endpoint->targets,
 							     .target = &endpoint->target,
@@ -64,7 +68,7 @@ static enum next refuse_unknown(struct exchange *e, struct slice wanted)
 				    "'. See GET /v1/models, or register one: muster model register --help.",
 				    SLICE_ARG(shown));
 	error.message = slice_from(text ? text : "No such use case, layer or model.");
-	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	exchange_say(e, SLICE_FMT, SLICE_ARG(error.message));
 	return respond_error(e, &error);
 }
 
@@ -150,6 +154,7 @@ static void list_candidates(struct exchange *e)
 {
 	const struct snapshot_use_case *u = e->use_case;
 
+	make_room(e, min_size((u ? u->n_chain : 0) + 2, CANDIDATES_MAX));
 	if (u)
 		split(e);
 	for (size_t i = 0; u && i < u->n_chain; i++) {
@@ -169,7 +174,7 @@ static enum next refuse_use_case(struct exchange *e)
 	struct api_error error = {
 		.status = 403, .message = slice_from(text), .type = "permission_error", .code = "use_case_not_allowed"};
 
-	snprintf(e->error_text, sizeof(e->error_text), "%s", text);
+	exchange_say(e, "%s", text);
 	counter_add(&e->g->stats.forbidden, 1);
 	e->n_candidates = 0;		      /* none of them has answered */
 	e->use_case_name = (struct slice){0}; /* and nothing of it goes into the log of a use case it may not see */
@@ -189,9 +194,8 @@ static void refuse_unguarded(struct exchange *e)
 		return;
 	e->n_candidates = 0;
 	e->error_status = 503;
-	snprintf(e->error_text, sizeof(e->error_text),
-		 "the guardrails of " SLICE_FMT " cannot be used, and nothing leaves unjudged: see /health",
-		 SLICE_ARG(e->use_case_name));
+	exchange_say(e, "the guardrails of " SLICE_FMT " cannot be used, and nothing leaves unjudged: see /health",
+		     SLICE_ARG(e->use_case_name));
 }
 
 enum next exchange_route(struct exchange *e)
@@ -211,6 +215,7 @@ enum next exchange_route(struct exchange *e)
 		e->log = e->use_case ? e->use_case->settings.log : LOG_FULL;
 		e->log_required = e->use_case && e->use_case->settings.log_required;
 		e->pinned = true;
+		make_room(e, 1);
 		add_model(e, m, RECORD_FALLBACK_NONE);
 	}
 	if (!e->settings->history || e->counts)

@@ -33,9 +33,8 @@ static enum next refuse(struct exchange *e, const char *what, int64_t most)
 	struct api_error error = {.status = 503, .type = "overloaded_error", .code = "overloaded"};
 
 	counter_add(&e->g->stats.shed, 1);
-	snprintf(e->error_text, sizeof(e->error_text),
-		 "Too many requests are under way: %s takes %lld at once. Try again in a second.", what,
-		 (long long)most);
+	exchange_say(e, "Too many requests are under way: %s takes %lld at once. Try again in a second.", what,
+		     (long long)most);
 	error.message = slice_from(e->error_text);
 	e->upstream_retry_after = SLICE_LIT("1");
 	e->n_candidates = 0; /* none of them was asked */

@@ -225,8 +225,8 @@ static void stop_stream(struct exchange *e)
 	e->answer.finish = finish.finish;
 	stream_encode(e, &finish);
 	stream_encode(e, &end);
-	snprintf(e->error_text, sizeof(e->error_text), "ended by guardrail rule '" SLICE_FMT "'",
-		 SLICE_ARG(exchange_blocking_rule(e, e->output_hits)));
+	exchange_say(e, "ended by guardrail rule '" SLICE_FMT "'",
+		     SLICE_ARG(exchange_blocking_rule(e, e->output_hits)));
 	s->ended = true;
 }
 
@@ -409,7 +409,7 @@ static void truncated(struct exchange *e, bool late, const char *why)
 	snprintf(text, sizeof(text), "The answer broke off: %.500s.", why);
 	if (!exchange_may_tell(e, slice_from(text)))
 		snprintf(text, sizeof(text), "The answer broke off; the model's error was withheld by a guardrail.");
-	snprintf(e->error_text, sizeof(e->error_text), "%.480s", text);
+	exchange_say(e, "%.480s", text);
 	take_end(e);
 	if (must_stop(e)) {
 		conclude(e);

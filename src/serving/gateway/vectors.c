@@ -94,7 +94,7 @@ enum next vectors_withheld(struct exchange *e)
 				  .type = "guardrail_violation",
 				  .code = "content_filter"};
 
-	snprintf(e->error_text, sizeof(e->error_text), SLICE_FMT, SLICE_ARG(error.message));
+	exchange_say(e, SLICE_FMT, SLICE_ARG(error.message));
 	record_exchange(e, RECORD_BLOCKED, error.status);
 	return respond_error(e, &error);
 }
