@@ -326,6 +326,32 @@ def test_a_stream_that_is_stopped_ends_in_its_grammar(daemon, upstream, front, b
     assert b"forbid" not in s.raw
 
 
+@pytest.mark.parametrize("action", ["block", "mask"])
+@pytest.mark.parametrize("back", ["anthropic", "gemini"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("front", ["openai", "responses", "ollama", "generate"])
+def test_texts_that_a_caller_gets_as_one_are_judged_as_one(daemon, upstream, front, stream, back, action):
+    name = served(daemon, upstream, back, dict(WORD, action=action, mask="[X]") if action == "mask" else WORD)
+    texts = ("Take the forbidden ", "fruit now")
+    if back == "anthropic":
+        call = call_block(1, "{}")
+        upstream.default = claude(text_block(0, texts[0]), call, text_block(2, texts[1])) if stream else m.answer_with(
+            200, message(*[{"type": "text", "text": x} for x in texts]))
+    else:
+        reply = {"candidates": [{"content": {"parts": [{"text": x} for x in texts], "role": "model"}, "index": 0,
+                                 "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 7}}
+        upstream.default = m.events(reply) if stream else m.answer_with(200, reply)
+    body = {"model": name, "use_case": name, "prompt": "x", "input": "x", "messages": [{"role": "user", "content": "x"}]}
+    path, members = {"openai": ("/v1/chat/completions", ("model", "messages")), "responses": ("/v1/responses", ("model", "input")),
+                     "ollama": ("/api/chat", ("model", "messages")), "generate": ("/api/v1/generate", ("use_case", "prompt"))}[front]
+    answer = daemon.post(path, dict({k: body[k] for k in members}, stream=stream))
+    assert answer.status == 200 and "fruit" not in answer.body.decode(), answer.body
+    masked = stream and action == "mask"  # where it can be: texts of a whole answer are masked one by one
+    log = daemon.log_of(answer)
+    assert log["status"] == ("ok" if masked else "blocked"), log
+    assert [v["rule"] for v in log["guardrail"]["violations"]] == ["w"] and (not masked or log["output"] == "Take the [X] now")
+
+
 def test_a_block_that_has_ended_does_not_hold_up_the_next(daemon, upstream):
     name = served(daemon, upstream, "anthropic", CARDS)
     go = threading.Event()

@@ -110,6 +110,7 @@ class Breaks:
 
 FRONTS = {
     "openai": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "stream": True}),
+    "responses": ("/v1/responses", {"input": "hello", "stream": True}),
     "anthropic": ("/v1/messages", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 100, "stream": True}),
     "gemini": ("/v1beta/models/%s:streamGenerateContent?alt=sse",
                {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}),
@@ -133,6 +134,8 @@ def read_on(s):
 
 
 def text_of(e):
+    if e.get("type", "").startswith("response.") or "sequence_number" in e:
+        return e["delta"] if e["type"] == "response.output_text.delta" else ""
     got = e.get("text") or e.get("response") or (e.get("message") or {}).get("content") or ""
     for c in e.get("choices") or ():
         got += (c.get("delta") or {}).get("content") or ""

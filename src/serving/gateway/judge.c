@@ -220,15 +220,66 @@ static bool mask_answer(struct exchange *e, const struct judgement *j)
 	       !back->decode_answer(&e->http->arena, e->g->json, buf_slice(&e->body), answer, NULL);
 }
 
+/* Whether a hit reaches over the end of a text into the next. */
+static bool is_over_a_seam(const struct chat_answer *answer, const struct guard_hit *hit)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < answer->n_parts && end < hit->end; i++) {
+		if (answer->parts[i].kind != CHAT_PART_TEXT)
+			continue;
+		end += answer->parts[i].text.n;
+		if (hit->start < end && hit->end > end)
+			return true;
+	}
+	return false;
+}
+
+/* Callers who get several texts as one may get together what stands in none of them: no mask can take its place. */
+static enum guard_action judge_seams(struct exchange *e, struct judgement *j)
+{
+	const struct chat_answer *answer = &e->answer;
+	struct guard_result r, over;
+	size_t n = 0;
+
+	for (size_t i = 0; i < answer->n_parts; i++)
+		n += answer->parts[i].kind == CHAT_PART_TEXT;
+	if (n < 2 || !e->front->joins_texts)
+		return GUARD_ALLOW;
+	guard_result_init(&r);
+	guard_result_init(&over);
+	guard_check(e->policy, e->g->scratch, j->side, answer->text, &r);
+	over.failed = r.failed || r.overflow;
+	if (over.failed)
+		over.action = r.action == GUARD_MASK ? GUARD_BLOCK : r.action;
+	for (size_t i = 0; i < r.n_hits; i++) {
+		enum guard_action action = guard_rule(e->policy, r.hit[i].rule).action;
+
+		if (!is_over_a_seam(answer, &r.hit[i]))
+			continue;
+		over.hit[over.n_hits++] = r.hit[i];
+		action = action == GUARD_MASK ? GUARD_BLOCK : action;
+		over.action = action > over.action ? action : over.action;
+	}
+	if (!over.n_hits && !over.failed)
+		return GUARD_ALLOW;
+	measure_text(e->stats, e->policy, j->side, &over);
+	add_hits(e, j, &over);
+	exchange_take_action(e, over.action);
+	return over.action;
+}
+
 enum guard_action exchange_judge_answer(struct exchange *e)
 {
 	struct judgement j = {.side = GUARD_OUTPUT};
 	struct chat_answer *answer = &e->answer;
-	enum guard_action action;
+	enum guard_action action, over;
 
 	if (!e->policy || !guard_policy_has(e->policy, GUARD_OUTPUT))
 		return GUARD_ALLOW;
 	action = judge_all(e, &j, answer->judged, answer->n_judged);
+	over = action < GUARD_FALLBACK ? judge_seams(e, &j) : GUARD_ALLOW;
+	action = over > action ? over : action;
 	e->output_hits = j.total;
 	if (action != GUARD_MASK || !j.any_masked)
 		return action;

@@ -294,7 +294,7 @@ static int take_carried(struct exchange *e, const struct chat_event *event)
 	struct hold_place at;
 	int rc;
 
-	if (event->type == CHAT_EVENT_PART_END)
+	if (event->type == CHAT_EVENT_PART_END && !(e->front->joins_texts && event->channel == CHAT_CHANNEL_TEXT))
 		close_channel(e, channel_of(e->stream, event->channel));
 	if (event->type == CHAT_EVENT_TOOL_START && e->first_token_ms < 0)
 		e->first_token_ms = loop_now_ms(e->g->loop) - e->start_ms;

@@ -153,6 +153,7 @@ const struct protocol protocol_generate = {
 	.framing = FRAMING_NONE,
 	.stream_type = "text/event-stream",
 	.completes_text = true,
+	.joins_texts = true,
 	.answer_parts = 1u << CHAT_PART_TEXT | 1u << CHAT_PART_REFUSAL,
 	.decode_request = generate_decode_request,
 	.decode_details = generate_decode_details,

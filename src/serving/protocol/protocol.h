@@ -134,6 +134,8 @@ struct protocol {
 				  * where callers and upstreams see different shapes, as with generate. */
 	bool ordered;	       /* its streams are a sequence: no event may overtake another, and parts end one by one */
 	bool repeats;	       /* its streams end with the whole answer once more */
+	bool joins_texts;      /* its callers get the texts of an answer as one, whatever stands between them: so they
+				* are judged */
 	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
 	/* How it is asked how long a request is: the path, in place of whole_call or behind that of a request; and the
 	 * member of the answer that says so.  NULL: it is not. */
