@@ -402,6 +402,16 @@ def test_what_one_can_do_is_shown(daemon, make_upstream):
                                            "muster.context_length": 4096}
 
 
+def test_a_model_says_what_it_can(daemon, front, make_upstream):
+    use_case, embeds = daemon.name("uc"), daemon.name("uc")
+    for name in (use_case, embeds):
+        daemon.use_case(name, policy="none")
+    daemon.register(use_case, make_upstream(), capabilities=["completion", "vision", 7])
+    daemon.register(embeds, make_upstream().url + "/v1/embeddings", protocol=None)
+    for name, can in ((use_case, ["completion", "vision"]), (embeds, ["embedding"]), ("ofront", ["completion", "tools", "embedding"])):
+        assert daemon.post("/api/show", {"model": name}).json()["capabilities"] == can, name
+
+
 def test_another_model_under_the_name_has_another_digest(daemon, make_upstream):
     use_case = daemon.name("uc")
     daemon.use_case(use_case, policy="none")

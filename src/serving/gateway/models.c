@@ -64,8 +64,7 @@ struct models_entry models_at(const struct snapshot *s, size_t i)
 				  : entry_of_model(&s->models[i - s->n_use_cases]);
 }
 
-/* Whether a call of front's to it has somebody who can answer. */
-static bool answers(const struct models_entry *e, const struct protocol *front)
+bool models_answers(const struct models_entry *e, const struct protocol *front)
 {
 	const struct targets *t = e->model ? e->model->target : NULL;
 
@@ -74,11 +73,11 @@ static bool answers(const struct models_entry *e, const struct protocol *front)
 
 static void write_methods(struct json_writer *w, const struct models_entry *e)
 {
-	bool embeds = answers(e, &protocol_gemini_embed);
+	bool embeds = models_answers(e, &protocol_gemini_embed);
 
 	jw_key(w, "supportedGenerationMethods");
 	jw_array(w);
-	if (answers(e, &protocol_gemini) || !embeds) {
+	if (models_answers(e, &protocol_gemini) || !embeds) {
 		jw_cstr(w, "generateContent");
 		jw_cstr(w, "countTokens");
 	}

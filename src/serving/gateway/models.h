@@ -13,5 +13,8 @@ struct models_entry {
 
 size_t models_count(const struct snapshot *s);
 struct models_entry models_at(const struct snapshot *s, size_t i);
+struct protocol;
+/* Whether a call of front's to it has somebody who can answer. */
+bool models_answers(const struct models_entry *e, const struct protocol *front);
 /* False: there is none of that name. */
 bool models_find(const struct snapshot *s, struct slice name, struct models_entry *ret);

@@ -146,19 +146,39 @@ static struct slice parameters_of(struct arena *a, const struct json *parameters
 	return b.n ? buf_slice(&b) : SLICE_LIT("");
 }
 
-/* What Muster can carry to it; whether the model itself can is its own to say. */
-static void write_abilities(struct json_writer *w)
+/* `capabilities` of its configuration, or NULL. */
+static const struct json *configured_abilities(struct gateway *g, struct arena *a, const struct models_entry *e)
 {
-	static const char *const names[] = {"completion", "tools", "vision", "thinking"};
+	struct json *root = NULL;
+	const struct json *v;
+
+	if (!e->model || json_parse_copy(g->json, a, e->model->model.configuration, NULL, &root, NULL))
+		return NULL;
+	v = json_get(root, "capabilities");
+	return v && v->type == JSON_ARRAY ? v : NULL;
+}
+
+/* Clients send by themselves what a model is said to take, so that nothing is said which many do not: whether it sees
+ * images or thinks stands in its configuration. */
+static void write_abilities(struct json_writer *w, const struct models_entry *e, const struct json *configured)
+{
+	bool embeds = models_answers(e, &protocol_ollama_embed);
 
 	jw_key(w, "capabilities");
 	jw_array(w);
-	for (size_t i = 0; i < COUNT_OF(names); i++)
-		jw_cstr(w, names[i]);
+	for (const struct json *v = configured ? configured->first : NULL; v; v = v->next)
+		if (v->type == JSON_STRING)
+			jw_str(w, v->str);
+	if (!configured && (models_answers(e, &protocol_ollama) || !embeds)) {
+		jw_cstr(w, "completion");
+		jw_cstr(w, "tools");
+	}
+	if (!configured && embeds)
+		jw_cstr(w, "embedding");
 	jw_array_end(w);
 }
 
-static void write_shown(struct json_writer *w, struct arena *a, const struct models_entry *e)
+static void write_shown(struct gateway *g, struct json_writer *w, struct arena *a, const struct models_entry *e)
 {
 	jw_object(w);
 	jw_kcstr(w, "modelfile", "");
@@ -172,7 +192,7 @@ static void write_shown(struct json_writer *w, struct arena *a, const struct mod
 	if (e->context_tokens)
 		jw_ki64(w, "muster.context_length", e->context_tokens);
 	jw_object_end(w);
-	write_abilities(w);
+	write_abilities(w, e, configured_abilities(g, a, e));
 	write_time(w, "modified_at", e->created_us);
 	jw_object_end(w);
 }
@@ -220,7 +240,7 @@ static void show(struct gateway *g, struct http_exchange *x, const struct gatewa
 		return;
 	buf_init_arena(&out, &x->arena, ANSWER_MAX);
 	jw_init(&w, &out);
-	write_shown(&w, &x->arena, &e);
+	write_shown(g, &w, &x->arena, &e);
 	direct_reply(x, 200, &out);
 }
 
@@ -286,7 +306,7 @@ bool ollama_handle(struct gateway *g, struct http_exchange *x, const struct gate
 		return true;
 	}
 	direct_refuse(x, 404, NULL, "not_found",
-		      "There is no such call here: Muster answers /api/chat, /api/generate, /api/tags, /api/show, "
-		      "/api/ps and /api/version. Models are registered: muster model register --help.");
+		      "There is no such call here: Muster answers /api/chat, /api/generate, /api/embed, /api/tags, "
+		      "/api/show, /api/ps and /api/version. Models are registered: muster model register --help.");
 	return true;
 }
