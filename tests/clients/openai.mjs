@@ -56,6 +56,20 @@ const scenarios = {
     return { text: choice.message.content, finish: choice.finish_reason,
       calls: (choice.message.tool_calls ?? []).map((c) => [c.function.name, JSON.parse(c.function.arguments)]) };
   },
+  async embed() { // it asks for base64, and makes numbers of it by itself
+    const one = await client.embeddings.create({ model, input: 'the north gate' });
+    const two = await client.embeddings.create({ model, input: ['a', 'b'], encoding_format: 'float', dimensions: 2 });
+    return { one, two };
+  },
+  async complete() {
+    const whole = await client.completions.create({ model, prompt: 'Once upon', max_tokens: 9 });
+    let text = '', finish = null;
+    for await (const chunk of await client.completions.create({ model, prompt: 'Once upon', stream: true })) {
+      text += chunk.choices[0]?.text ?? '';
+      finish = chunk.choices[0]?.finish_reason ?? finish;
+    }
+    return { whole, text, finish };
+  },
   async models() {
     const ids = [];
     for await (const m of client.models.list()) ids.push(m.id);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The official openai client for Node against the front."""
+import base64
 import json
+import struct
 import subprocess
 import threading
 
@@ -14,14 +16,14 @@ def run(clients, daemon, make_upstream):
     """Registers a model that behaves as told, and plays a scenario."""
     upstream = make_upstream()
 
-    def play(scenario, behaviour=None, model=None, policy="none"):
+    def play(scenario, behaviour=None, model=None, policy="none", protocol="openai"):
         upstream.default = behaviour or m.ok("Hi there, all.")
         if not hasattr(daemon, "sdk"):
             daemon.sdk = True
             daemon.policy("no-fruit", {"id": "fruit", "category": "test", "kind": "literal", "action": "block",
                                        "severity": "high", "side": "both", "values": ["forbidden fruit"]})
         daemon.use_case("sdk", policy=policy, fallback_content="")
-        daemon.register("sdk", upstream)
+        daemon.register("sdk", upstream, protocol=protocol)
         done = subprocess.run(["node", "openai.mjs", daemon.url + "/v1", scenario, model or "sdk"], cwd=clients,
                               capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -130,3 +132,43 @@ def test_several_at_once(run):
         m.stream_pieces(c, r.json()["messages"][0]["content"].partition(" ")[0:3])
 
     assert [g["text"] for g in run("parallel", echo)] == ["number %d" % i for i in range(16)]
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini", "ollama"])
+def test_embeddings(run, protocol):
+    numbers = [0.5, -1.25, 3.0]
+
+    def vectors(c, r):
+        asked = r.json()
+        texts = asked["requests"] if protocol == "gemini" else asked["input"]
+        n = 1 if isinstance(texts, str) else len(texts)
+        if protocol == "gemini":
+            c.reply(200, {"embeddings": [{"values": numbers}] * n})
+        elif protocol == "ollama":
+            c.reply(200, {"model": "up", "embeddings": [numbers] * n, "prompt_eval_count": 3})
+        else:
+            raw = base64.b64encode(struct.pack("<3f", *numbers)).decode()
+            v = raw if asked.get("encoding_format") == "base64" else numbers
+            c.reply(200, {"object": "list", "model": "up", "usage": {"prompt_tokens": 3, "total_tokens": 3},
+                          "data": [{"object": "embedding", "index": i, "embedding": v} for i in range(n)]})
+
+    got = run("embed", vectors, protocol=protocol)
+    assert [d["embedding"] for d in got["one"]["data"]] == [numbers]
+    assert [d["embedding"] for d in got["two"]["data"]] == [numbers, numbers]
+    assert got["two"]["usage"]["prompt_tokens"] == (1 if protocol == "gemini" else 3)  # estimated, where none are told
+
+
+@pytest.mark.parametrize("protocol", ["openai", "ollama"])
+def test_completions(run, protocol):
+    def completions(c, r):
+        if r.path != "/v1/completions":
+            m.ok("there was a gate.")(c, r)
+            return
+        choice = {"text": "there was a gate.", "index": 0, "logprobs": None, "finish_reason": "stop"}
+        answer = {"id": "c", "object": "text_completion", "created": 1, "model": "up", "choices": [choice],
+                  "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
+        m.events(answer, "[DONE]")(c, r) if r.json().get("stream") else c.reply(200, answer)
+
+    got = run("complete", completions, protocol=protocol)
+    assert got["whole"]["object"] == "text_completion" and got["whole"]["choices"][0]["text"] == "there was a gate."
+    assert (got["text"], got["finish"]) == ("there was a gate.", "stop")

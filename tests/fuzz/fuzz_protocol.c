@@ -10,12 +10,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct protocol *const protocols[] = {&protocol_openai,	&protocol_ollama, &protocol_generate,
-						   &protocol_anthropic, &protocol_gemini, &protocol_ollama_generate,
-						   &protocol_responses};
-static const struct protocol *const embeddings[] = {
-	&protocol_openai_embeddings, &protocol_gemini_embed,	  &protocol_gemini_embed_batch, &protocol_ollama_embed,
-	&protocol_ollama_embeddings, &protocol_openai_embeddings, &protocol_openai_embeddings};
+static const struct protocol *const protocols[] = {
+	&protocol_openai, &protocol_ollama,	     &protocol_generate,  &protocol_anthropic,
+	&protocol_gemini, &protocol_ollama_generate, &protocol_responses, &protocol_openai_completions};
+static const struct protocol *const embeddings[] = {&protocol_openai_embeddings,  &protocol_gemini_embed,
+						    &protocol_gemini_embed_batch, &protocol_ollama_embed,
+						    &protocol_ollama_embeddings,  &protocol_openai_embeddings,
+						    &protocol_openai_embeddings,  &protocol_openai_embeddings};
 _Static_assert(COUNT_OF(protocols) == COUNT_OF(embeddings), "a number names one of each");
 
 static const struct answer_meta meta = {.answer_id = {"id", 2}, .model = {"m", 1}, .include_usage = true};

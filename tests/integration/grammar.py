@@ -288,6 +288,67 @@ def responses_answer(v):
     openai_spec.answer("/v1/responses", 200, v)
 
 
+# --- OpenAI's completions of texts ---
+
+COMPLETION_FINISH = ("stop", "length", "content_filter")
+
+
+def completion_choice(c, finishes):
+    need(set(c) == {"text", "index", "logprobs", "finish_reason"}, "a choice of another shape", c)
+    need(isinstance(c["text"], str) and isinstance(c["index"], int), "a choice without text or index", c)
+    need(c["finish_reason"] in finishes, "a finish_reason that has no place there", c)
+
+
+def completion_top(v):
+    for k, kind in (("id", str), ("created", int), ("model", str), ("choices", list)):
+        need(isinstance(v.get(k), kind), "without " + k, v)
+    need(v.get("object") == "text_completion", "no completion of a text", v)
+
+
+def completions_stream(raw, usage=False):
+    ended = failed = told = False
+    first, finish = None, {}
+    for name, data in blocks(raw):
+        need(name is None, "OpenAI's events have no name", name)
+        need(not ended and not failed, "something follows the end", data)
+        if data == "[DONE]":
+            ended = True
+            continue
+        v = json.loads(data)
+        if "error" in v:
+            openai_error(v)
+            failed = True
+            continue
+        completion_top(v)
+        first = first or v
+        need(v["id"] == first["id"], "a chunk of another answer", v)
+        need(not told, "a chunk follows the usage", v)
+        if not v["choices"]:
+            need(usage and finish and all(finish.values()), "usage that nobody asked for, or before the end", v)
+            openai_usage(v["usage"])
+            told = True
+            continue
+        need(v.get("usage") is None, "usage in a chunk with a choice", v)
+        for c in v["choices"]:
+            completion_choice(c, (None,) + COMPLETION_FINISH)
+            need(not finish.get(c["index"]), "a choice goes on after its end", c)
+            finish[c["index"]] = c["finish_reason"]
+    if failed:
+        return
+    need(ended, "no [DONE]")
+    need(finish and all(finish.values()), "a choice without an end")
+    need(told or not usage, "the usage that was asked for is missing")
+
+
+def completions_answer(v):
+    completion_top(v)
+    need(v["choices"], "no choice", v)
+    openai_usage(v["usage"])
+    for i, c in enumerate(v["choices"]):
+        completion_choice(c, COMPLETION_FINISH)
+        need(c["index"] == i, "choices are not numbered one by one", v)
+
+
 # --- Anthropic ---
 
 ANTHROPIC_STOP = ("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal")
@@ -532,11 +593,13 @@ def generate_answer(v):
 
 
 STREAMS = {"gemini": gemini_stream, "openai": openai_stream, "anthropic": anthropic_stream, "generate": generate_stream,
-           "ollama": ollama_stream, "ollama_generate": ollama_generate_stream, "responses": responses_stream}
+           "ollama": ollama_stream, "ollama_generate": ollama_generate_stream, "responses": responses_stream,
+           "completions": completions_stream}
 ANSWERS = {"gemini": gemini_answer, "openai": openai_answer, "anthropic": anthropic_answer, "generate": generate_answer,
-           "ollama": ollama_answer, "ollama_generate": ollama_generate_answer, "responses": responses_answer}
+           "ollama": ollama_answer, "ollama_generate": ollama_generate_answer, "responses": responses_answer,
+           "completions": completions_answer}
 ERRORS = {"gemini": gemini_error, "openai": openai_error, "anthropic": anthropic_error, "ollama": ollama_error,
-          "ollama_generate": ollama_error, "responses": openai_error}
+          "ollama_generate": ollama_error, "responses": openai_error, "completions": openai_error}
 
 
 # --- what was said ---
@@ -586,6 +649,7 @@ def openai_said(values):
         s.error = v.get("error") or s.error
         for c in v.get("choices") or ():
             m = c.get("delta") or c.get("message") or {}
+            s.text += c.get("text") or ""
             openai_parts(s, m)
             for i, call in enumerate(m.get("tool_calls") or ()):
                 got = calls.setdefault(call.get("index", i), ["", ""])
@@ -733,7 +797,7 @@ def ollama_said(values):
 
 
 SAID = {"gemini": gemini_said, "openai": openai_said, "anthropic": anthropic_said, "generate": generate_said,
-        "ollama": ollama_said, "ollama_generate": ollama_said, "responses": responses_said}
+        "ollama": ollama_said, "ollama_generate": ollama_said, "responses": responses_said, "completions": openai_said}
 
 
 def stream_said(protocol, raw):

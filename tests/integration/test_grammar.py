@@ -19,6 +19,15 @@ def openai_bytes(events):
     return "".join("data: %s\n\n" % (e if isinstance(e, str) else json.dumps(e)) for e in events)
 
 
+def completion_events():
+    def chunk(text, finish=None):
+        return {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m",
+                "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": finish}]}
+
+    usage = dict(m.usage_chunk(), id="cmpl-1", object="text_completion")
+    return [chunk("Hi"), chunk(" there"), chunk("", "length"), usage, "[DONE]"]
+
+
 def anthropic_events():
     start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None,
              "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}
@@ -91,7 +100,7 @@ def ollama_bytes(events):
 
 GOOD = {"openai": (openai_events, openai_bytes), "anthropic": (anthropic_events, anthropic_bytes),
         "responses": (responses_events, numbered_bytes), "ollama": (ollama_events, ollama_bytes),
-        "generate": (generate_events, openai_bytes)}
+        "completions": (completion_events, openai_bytes), "generate": (generate_events, openai_bytes)}
 
 
 def refused(front, raw):
@@ -109,8 +118,8 @@ def test_a_good_stream_passes(front):
 
 
 # Without these a stream is still one: text that was not said, a ping.
-SPARE = {"responses": (), "openai": (1, 3), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
-TWICE = {"responses": (), "openai": (1,), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
+SPARE = {"responses": (), "openai": (1, 3), "completions": (0, 1), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
+TWICE = {"responses": (), "openai": (1,), "completions": (0, 1), "anthropic": (2, 3, 6), "generate": (0,), "ollama": (0, 1)}
 
 
 @pytest.mark.parametrize("front", sorted(GOOD))
@@ -187,6 +196,19 @@ def faults(front):
         yield "no tools", lambda e: e[0]["response"].pop("tools")
         yield "no call_id", lambda e: e[8]["item"].pop("call_id")
         yield "full from the start", lambda e: e[2]["item"]["content"].append({"type": "refusal", "refusal": "no"})
+    if front == "completions":
+        yield "object", change(1, object="text_completion.chunk")
+        yield "id", change(1, id="other")
+        yield "no model", lambda e: e[1].pop("model")
+        yield "reason", lambda e: e[2]["choices"][0].update(finish_reason="tool_calls")
+        yield "no reason", lambda e: e[1]["choices"][0].pop("finish_reason")
+        yield "early reason", lambda e: e[0]["choices"][0].update(finish_reason="stop")
+        yield "no end", lambda e: e[2]["choices"][0].update(finish_reason=None)
+        yield "no logprobs", lambda e: e[0]["choices"][0].pop("logprobs")
+        yield "a delta", lambda e: e[0]["choices"][0].update(delta={})
+        yield "no text", lambda e: e[0]["choices"][0].update(text=None)
+        yield "usage", lambda e: e[3]["usage"].pop("total_tokens")
+        yield "early usage", lambda e: e[0].update(usage=e[3]["usage"])
     if front == "openai":
         yield "object", change(1, object="chat.completion")
         yield "id", change(1, id="other")
@@ -203,7 +225,7 @@ def faults(front):
         yield "usage", lambda e: e[5]["usage"].pop("total_tokens")
 
 
-@pytest.mark.parametrize("front,what", [(f, name) for f in ("openai", "anthropic", "ollama", "responses")
+@pytest.mark.parametrize("front,what", [(f, name) for f in ("openai", "completions", "anthropic", "ollama", "responses")
                                         for name, _ in faults(f)])
 def test_a_planted_fault_is_found(front, what):
     events, write = GOOD[front]

@@ -237,7 +237,7 @@ def test_the_table_of_changes_is_complete():
     serving = {("POST", p) for p in ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/api/chat",
                                      "/api/generate", "/api/show", "/v1beta/models/{model}:generateContent",
                                      "/v1beta/models/{model}:streamGenerateContent", "/v1beta/models/{model}:countTokens",
-                                     "/v1/embeddings", "/v1beta/models/{model}:embedContent",
+                                     "/v1/completions", "/v1/embeddings", "/v1beta/models/{model}:embedContent",
                                      "/v1beta/models/{model}:batchEmbedContents", "/api/embed", "/api/embeddings",
                                      "/api/v1/generate", "/api/v1/guardrails/check",
                                      "/api/v1/logs")}

@@ -16,7 +16,7 @@ LEAST = {
     ("POST", "/v1/messages/count_tokens"): "client", ("POST", "/v1beta/models/{model}:generateContent"): "client",
     ("POST", "/v1beta/models/{model}:streamGenerateContent"): "client",
     ("POST", "/v1beta/models/{model}:countTokens"): "client", ("POST", "/v1/moderations"): "client",
-    ("POST", "/v1/embeddings"): "client", ("POST", "/v1beta/models/{model}:embedContent"): "client",
+    ("POST", "/v1/completions"): "client", ("POST", "/v1/embeddings"): "client", ("POST", "/v1beta/models/{model}:embedContent"): "client",
     ("POST", "/v1beta/models/{model}:batchEmbedContents"): "client",
     ("POST", "/api/embed"): "client", ("POST", "/api/embeddings"): "client",
     ("GET", "/v1/models"): "client", ("GET", "/v1/models/{id}"): "client",

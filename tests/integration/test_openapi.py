@@ -38,6 +38,7 @@ class World:
         d.register("roll", self.upstream, name="next", promote=False)
         d.use_case("failing", policy="none", fallback_content="")
         d.register("vectors", self.vectors, name="vec")
+        d.register("chatting", self.upstream.url + "/v1/chat/completions", name="cht")
         d.register("failing", self.silent, name="bad", circuit_breaker=False)
         d.policy("strict", {"id": "w", "category": "c", "kind": "literal", "action": "block", "severity": "high",
                             "values": ["forbidden"]}, reason="why not")
@@ -118,6 +119,10 @@ CALLS = [
     ("GET", "/api/tags", None, 200), ("GET", "/api/ps", None, 200), ("GET", "/api/version", None, 200),
     ("POST", "/api/show", {"model": "served"}, 200), ("POST", "/api/show", {"name": "twice"}, 200),
     ("POST", "/api/show", {}, 400), ("POST", "/api/show", {"model": "nope"}, 404),
+    ("POST", "/v1/completions", {"model": "chatting", "prompt": "a"}, 200), ("POST", "/v1/completions", b"{", 400),
+    ("POST", "/v1/completions", {"model": "chatting", "prompt": "a", "stream": True}, 200),
+    ("POST", "/v1/completions", {"model": "chattin", "prompt": "a"}, 404),
+    ("POST", "/v1/completions", {"model": "failing", "prompt": "a"}, 502),
     ("POST", "/v1/embeddings", {"model": "vectors", "input": "a"}, 200), ("POST", "/v1/embeddings", b"{", 400),
     ("POST", "/v1/embeddings", {"model": "vector", "input": "a"}, 404),
     ("POST", "/v1/embeddings", {"model": "failing", "input": "a"}, 502),

@@ -196,9 +196,25 @@ GENERATE = [
     ("`max_tokens`", {"max_tokens": 9}),
     ("`temperature`", {"temperature": 0.5}),
 ]
+COMPLETIONS = [
+    ("`max_tokens`", {"max_tokens": 9}),
+    ("`temperature`", {"temperature": 0.5}),
+    ("`top_p`", {"top_p": 0.5}),
+    ("`seed`", {"seed": 1}),
+    ("stop sequences", {"stop": ["END"]}),
+    ("penalties", {"frequency_penalty": 0.5, "presence_penalty": 0.5}),
+    ("`user`", {"user": "u"}),
+    ("`suffix`", {"suffix": "the end"}),
+    ("`echo`", {"echo": True}),
+    ("several choices", {"n": 2}),
+    ("`best_of`", {"best_of": 2}),
+    ("`logprobs`", {"logprobs": 2}),
+    ("`logit_bias`", {"logit_bias": {"1": 1}}),
+]
 FRONTS = {
     "openai": ("`/v1/chat/completions`", "/v1/chat/completions", {"messages": [HELLO]}, OPENAI),
     "responses": ("`/v1/responses`", "/v1/responses", {"input": "hello"}, RESPONSES),
+    "completions": ("`/v1/completions`", "/v1/completions", {"prompt": "hello"}, COMPLETIONS),
     "anthropic": ("`/v1/messages`", "/v1/messages", {"messages": [HELLO], "max_tokens": 100}, ANTHROPIC),
     "gemini": ("`:generateContent`", "/v1beta/models/%s:%s", {"contents": [GO]}, GEMINI),
     "ollama": ("`/api/chat`", "/api/chat", {"messages": [HELLO]}, OLLAMA),
@@ -365,6 +381,72 @@ def lost_of_answers(daemon, up, front, model, back):
     return lost
 
 
+# --- embeddings ---
+
+PICTURE = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+IMAGE = {"content": {"parts": [{"text": "a"}, PICTURE]}}
+CONTENT = {"content": {"parts": [{"text": "a"}]}}
+GEMINI_MORE = [("`taskType`", {"taskType": "RETRIEVAL_QUERY"}), ("`title`", {"title": "t"}),
+               ("`outputDimensionality`", {"outputDimensionality": 2})]
+OLLAMA_MORE = [("`options`", {"options": {"num_ctx": 9}}), ("`keep_alive`", {"keep_alive": "5m"})]
+EMBEDDINGS = {
+    "openai": ("`/v1/embeddings`", "/v1/embeddings", [
+        ("a text", {"input": "a"}), ("several texts", {"input": ["a", "b"]}), ("tokens", {"input": [1, 2]}),
+        ("base64", {"input": "a", "encoding_format": "base64"}), ("`dimensions`", {"input": "a", "dimensions": 2}),
+        ("`user`", {"input": "a", "user": "u"})]),
+    "gemini": ("`:embedContent`", "/v1beta/models/%s:embedContent", [
+        ("a text", CONTENT), ("several parts", {"content": {"parts": [{"text": "a"}, {"text": "b"}]}}),
+        ("image", IMAGE)] + [(n, dict(CONTENT, **v)) for n, v in GEMINI_MORE]),
+    "gemini_batch": ("`:batchEmbedContents`", "/v1beta/models/%s:batchEmbedContents", [
+        ("several texts", {"requests": [CONTENT, CONTENT]}), ("image", {"requests": [IMAGE]})] +
+        [(n, {"requests": [dict(CONTENT, **v)]}) for n, v in GEMINI_MORE]),
+    "ollama": ("`/api/embed`", "/api/embed", [
+        ("a text", {"input": "a"}), ("several texts", {"input": ["a", "b"]}), ("`dimensions`", {"input": "a", "dimensions": 2}),
+        ("`truncate`", {"input": "a", "truncate": True})] + [(n, dict(input="a", **v)) for n, v in OLLAMA_MORE]),
+    "ollama_old": ("`/api/embeddings`", "/api/embeddings", [("a text", {"prompt": "a"})] +
+                   [(n, dict(prompt="a", **v)) for n, v in OLLAMA_MORE]),
+}
+
+
+def vectors(c, r):
+    """Speaks whichever call for embeddings it is asked in: a vector for each text."""
+    asked = r.json()
+    texts = asked.get("requests") or asked.get("input") or "a"
+    n = len(texts) if isinstance(texts, list) and not isinstance(texts[0], int) else 1
+    v = [0.5, 0.25]
+    if r.path == "/v1/embeddings":
+        c.reply(200, {"object": "list", "model": "up", "usage": {"prompt_tokens": 1, "total_tokens": 1},
+                      "data": [{"object": "embedding", "index": i, "embedding": v} for i in range(n)]})
+    elif r.path.endswith(":embedContent"):
+        c.reply(200, {"embedding": {"values": v}})
+    elif r.path.endswith(":batchEmbedContents"):
+        c.reply(200, {"embeddings": [{"values": v}] * n})
+    else:
+        c.reply(200, {"embedding": v} if r.path == "/api/embeddings" else {"model": "up", "embeddings": [v] * n})
+
+
+def embeddings_row(daemon, name, front, back):
+    _, path, cases = EMBEDDINGS[front]
+    lost, refused = [], []
+    for what, body in cases:
+        if "%s" in path:
+            answer = daemon.post(path % name, body)
+        else:
+            answer = daemon.post(path, dict(body, model=name))
+        assert answer.status in (200, 400), (front, back, what, answer)
+        if answer.status == 400:
+            refused.append(what)
+        elif answer.headers.get("x-muster-dropped-params"):
+            lost.append(what)
+    return "| %s | %s | %s | %s |\n" % (EMBEDDINGS[front][0], back, list_of(lost) if len(refused) < len(cases) else "",
+                                       list_of(refused) if len(refused) < len(cases) else "everything: it has none")
+
+
+def embeddings_rows(daemon, up):
+    up.default = vectors
+    return [embeddings_row(daemon, "openai_" + back, front, back) for front in EMBEDDINGS for back in BACKS]
+
+
 HEAD = """# Protocols
 
 What callers may speak, what models may speak, and what gets lost between the two. `tests/integration/test_protocol_matrix.py`
@@ -397,9 +479,31 @@ models called gpt-oss, and yes or no for all others.
 (`previous_response_id`, `conversation`, `prompt`, `background`, an item by reference) is refused with 400. What a model told of
 its reasoning is a reasoning item with a summary; its signature is `encrypted_content`, and comes back to the model with it.
 
+`/v1/completions` goes as it came to a server that has it: one of OpenAI's protocol whose endpoint does not end in
+`/chat/completions`, but for the providers openai, groq, mistral and deepseek, which have it for few models or none. There
+it may have several prompts, or tokens in place of texts; of any other model it is a chat of one message, several prompts
+are refused, and a limit that the caller leaves out is the model's (OpenAI's own is 16 tokens). `configuration.endpoint`
+with the path `/v1/completions` registers a model that completes texts alone: a chat with it is one prompt, each turn after
+the name of who said it.
+
 A model of Anthropic's protocol needs a limit for each answer: the caller's, else `parameters.max_tokens` of the model's
 configuration, else 4096. Reasoning there takes at most half of a limit that the caller set. Tokens that a model does not
 count are estimated, one for four bytes, and marked as such in the historical log.
+
+## Embeddings
+
+| caller | model | lost | refused |
+| --- | --- | --- | --- |
+%s
+Between models of different protocols too a vector's numbers are copied as the model wrote them; base64 is little-endian
+32-bit floats, made where the caller asks for it and the model gave numbers, and taken apart the other way round. What would
+have another vector without what is lost is refused instead.
+
+A vector of another model lies in another space, and a wrong vector is worse than an error, since nobody sees it. So of a
+use case's chain only models that go by the same name upstream (`configuration.upstream_model`) as the first take over, and
+the endpoints of one model for each other; hardcoded endpoints and fallback content never. While a deployment is under way to
+a model of another name, embeddings stay with the current one until it is promoted. The model's `parameters` are for words,
+and not sent along. Tokens are refused where a guardrail policy could stop or change a text: nobody can judge them.
 """
 
 
@@ -413,13 +517,14 @@ def page(daemon, up):
         for back in BACKS:
             name = "%s_%s" % (front, back)
             daemon.use_case(name, policy="none", fallback_content="")
-            daemon.register(name, up, protocol=back)
+            chats = front == "completions" and back == "openai"
+            daemon.register(name, up.url + "/v1/chat/completions" if chats else up, protocol=back)
             requests = lost_of_requests(daemon, up, front, name, back)
             answers = lost_of_answers(daemon, up, front, name, back)
             rows.append("| %s | %s | %s | %s |\n" % (path, back, list_of(requests), list_of(answers)))
     tried = "; ".join("%s: %s" % (v[0], ", ".join(n for n, _ in v[3])) for v in FRONTS.values())
     said = "; ".join("%s: %s" % (k, ", ".join(v)) for k, v in BACKS.items())
-    return HEAD + "".join(rows) + TAIL % (tried, said)
+    return HEAD + "".join(rows) + TAIL % (tried, said, "".join(embeddings_rows(daemon, up)))
 
 
 def test_the_page_says_what_is_lost(daemon, upstream):

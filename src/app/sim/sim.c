@@ -338,7 +338,8 @@ static void on_request(struct http_exchange *x, void *arg)
 
 	if (!r || !front || !front->encode_answer || x->head.method != HTTP_POST) {
 		answer_error(x, &protocol_openai, 404,
-			     "The simulator serves POST /v1/chat/completions, POST /v1/embeddings and POST /generate.");
+			     "The simulator serves POST /v1/chat/completions, /v1/completions, /v1/embeddings and POST "
+			     "/generate.");
 		return;
 	}
 	r->sim = s;

@@ -572,8 +572,8 @@ enum next exchange_attempt(struct exchange *e)
 		return next == WAIT ? WAIT : nothing_left(e);
 	t = exchange_served_by(e)->target;
 	e->back = target_speaks(t, e->front);
-	if (e->front->of == t->protocol && (hides_words(e) || resume_is_on(e)))
-		e->back = t->protocol;
+	if (e->front->of == t->protocol && (hides_words(e) || (resume_is_on(e) && !e->front->encode_request)))
+		e->back = t->protocol; /* a call that has no place for the beginning of an answer */
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
 	if (!e->n_attempts++ && e->use_case)

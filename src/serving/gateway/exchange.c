@@ -247,6 +247,7 @@ static const struct front {
 	{"/v1/messages/count_tokens", &protocol_anthropic, true},
 	{"/api/chat", &protocol_ollama, false},
 	{"/api/generate", &protocol_ollama_generate, false},
+	{"/v1/completions", &protocol_openai_completions, false},
 	{"/v1/embeddings", &protocol_openai_embeddings, false},
 	{"/api/embed", &protocol_ollama_embed, false},
 	{"/api/embeddings", &protocol_ollama_embeddings, false},

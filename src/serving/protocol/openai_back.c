@@ -18,6 +18,7 @@ struct walk {
 	const struct wire_doc *doc;
 	struct chat_events *out;
 	struct decode_state *s; /* NULL: a whole answer */
+	bool completes;		/* choices have a text of their own: /v1/completions */
 	unsigned choice;	/* that it is in */
 	unsigned n_unknown;
 	unsigned n_calls; /* in this message */
@@ -294,6 +295,8 @@ static int read_choice(struct walk *w, const struct json *choice)
 			continue;
 		if (KEY_IS(v, "message") || KEY_IS(v, "delta"))
 			rc = read_message(w, v);
+		else if (w->completes && KEY_IS(v, "text"))
+			rc = add_text(w, v, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT);
 		else if (KEY_IS(v, "finish_reason"))
 			w->finish = w->choice ? w->finish : v;
 		else if (KEY_IS(v, "logprobs"))
@@ -404,15 +407,22 @@ static int fill_answer(const struct top *t, const struct walk *w, struct chat_an
 	return 0;
 }
 
-int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
-			 struct err *err)
+/* What is read, and as what. */
+struct source {
+	struct arena *a;
+	struct json_parser *jp;
+	struct slice text;
+	bool completes;
+};
+
+static int read_answer(const struct source *from, struct chat_answer *ret, struct err *err)
 {
 	struct wire_doc doc;
 	struct chat_events events = {0};
-	struct walk w = {.a = a, .doc = &doc, .out = &events};
+	struct walk w = {.a = from->a, .doc = &doc, .out = &events, .completes = from->completes};
 	struct top t = {0};
 	struct slice message;
-	int rc = wire_parse(a, jp, body, &doc, err);
+	int rc = wire_parse(from->a, from->jp, from->text, &doc, err);
 
 	if (rc < 0)
 		return rc;
@@ -423,7 +433,8 @@ int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		if (message.n)
 			return err_set(err, E_INVALID, "the upstream reports: " SLICE_FMT,
 				       SLICE_ARG(utf8_truncate(message, 300)));
-		return err_set(err, E_INVALID, "the upstream's answer is no chat completion: it has no choices");
+		return err_set(err, E_INVALID, "the upstream's answer is no %scompletion: it has no choices",
+			       from->completes ? "" : "chat ");
 	}
 	for (const struct json *v = doc.root->first; v && rc == 0; v = v->next) {
 		if (v == t.choices)
@@ -434,6 +445,18 @@ int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 	if (rc < 0)
 		return err_set(err, rc, "the upstream's answer is more than an exchange may hold");
 	return fill_answer(&t, &w, ret, err);
+}
+
+int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+			 struct err *err)
+{
+	return read_answer(&(struct source){a, jp, body, false}, ret, err);
+}
+
+int openai_decode_completion(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+			     struct err *err)
+{
+	return read_answer(&(struct source){a, jp, body, true}, ret, err);
 }
 
 /* --- streams --- */
@@ -473,17 +496,17 @@ static int say_usage(struct walk *w, const struct json *usage)
 	return e.usage.known ? events_say(w->a, w->out, &e) : 0;
 }
 
-int openai_decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
-			struct chat_events *ret, struct err *err)
+static int read_event(const struct source *from, struct decode_state *s, struct chat_events *ret, struct err *err)
 {
+	struct arena *a = from->a;
 	struct wire_doc doc;
-	struct walk w = {.a = a, .doc = &doc, .out = ret, .s = s};
+	struct walk w = {.a = a, .doc = &doc, .out = ret, .s = s, .completes = from->completes};
 	struct top t = {0};
 	int rc;
 
-	if (slice_eq_str(slice_trim(payload), "[DONE]"))
+	if (slice_eq_str(slice_trim(from->text), "[DONE]"))
 		return events_add(a, ret, CHAT_EVENT_END) ? 0 : E_TOOBIG;
-	rc = wire_parse(a, jp, payload, &doc, err);
+	rc = wire_parse(a, from->jp, from->text, &doc, err);
 	if (rc < 0)
 		return rc;
 	if (doc.root->type != JSON_OBJECT)
@@ -500,6 +523,18 @@ int openai_decode_event(struct decode_state *s, struct arena *a, struct json_par
 	if (rc == 0 && t.usage)
 		rc = say_usage(&w, t.usage);
 	return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
+}
+
+int openai_decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
+			struct chat_events *ret, struct err *err)
+{
+	return read_event(&(struct source){a, jp, payload, false}, s, ret, err);
+}
+
+int openai_decode_completion_event(struct decode_state *s, struct arena *a, struct json_parser *jp,
+				   struct slice payload, struct chat_events *ret, struct err *err)
+{
+	return read_event(&(struct source){a, jp, payload, true}, s, ret, err);
 }
 
 const struct protocol protocol_openai = {

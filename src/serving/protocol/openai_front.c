@@ -4,7 +4,7 @@
 
 #define MAX_CHOICES 128
 
-static int read_n(struct front *f, const struct json *v)
+int openai_choices(struct front *f, const struct json *v)
 {
 	if (v->type != JSON_NUMBER)
 		return front_wrong_type(f, v, "a whole number");
@@ -14,7 +14,7 @@ static int read_n(struct front *f, const struct json *v)
 	return 0;
 }
 
-static int read_stream_options(struct front *f, const struct json *v)
+int openai_stream_options(struct front *f, const struct json *v)
 {
 	const struct json *usage = json_get(v, "include_usage");
 
@@ -35,14 +35,14 @@ static const struct front_member members[] = {
 	{"model", front_model},
 	{"messages", messages_read},
 	{"stream", front_stream},
-	{"stream_options", read_stream_options},
+	{"stream_options", openai_stream_options},
 	{"max_tokens", front_max_tokens},
 	{"max_completion_tokens", front_max_tokens},
 	{"temperature", front_temperature},
 	{"top_p", front_top_p},
 	{"stop", front_stop},
 	{"seed", front_seed},
-	{"n", read_n},
+	{"n", openai_choices},
 };
 _Static_assert(COUNT_OF(members) <= FRONT_MAX_MEMBERS, "front_walk keeps one bit for each");
 

@@ -267,7 +267,7 @@ static const char *effort_name(const struct chat_details *d)
 					      : "high";
 }
 
-static void write_stream(struct json_writer *w, const struct upstream_params *p)
+void openai_write_stream(struct json_writer *w, const struct upstream_params *p)
 {
 	if (!p->stream)
 		return;
@@ -290,7 +290,7 @@ int openai_encode_request(struct buf *out, const struct chat_request *r, const s
 	jw_object(&w);
 	jw_kstr(&w, "model", p->model);
 	write_messages(&w, r, p, dropped);
-	write_stream(&w, p);
+	openai_write_stream(&w, p);
 	request_write_parameters(&w, r, "max_tokens");
 	request_write_said(&w, r, CHAT_PARAM_FREQUENCY_PENALTY, "frequency_penalty");
 	request_write_said(&w, r, CHAT_PARAM_PRESENCE_PENALTY, "presence_penalty");

@@ -193,6 +193,7 @@ struct protocol {
 
 extern const struct protocol protocol_openai, protocol_anthropic, protocol_gemini, protocol_ollama, protocol_generate,
 	protocol_ollama_generate; /* Ollama's /api/generate: of callers, and beside protocol_ollama of upstreams */
+extern const struct protocol protocol_openai_completions; /* of texts, beside protocol_openai */
 /* Their calls for embeddings: those that callers may make, and of each provider's the one that models are asked in. */
 extern const struct protocol protocol_openai_embeddings, protocol_gemini_embed, protocol_gemini_embed_batch,
 	protocol_ollama_embed, protocol_ollama_embeddings;

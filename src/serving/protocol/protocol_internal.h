@@ -217,3 +217,11 @@ int openai_decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 			 struct err *err);
 int openai_decode_event(struct decode_state *s, struct arena *a, struct json_parser *jp, struct slice payload,
 			struct chat_events *ret, struct err *err);
+/* The same of completions: a choice has its text itself, in answers and in events. */
+int openai_decode_completion(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
+			     struct err *err);
+int openai_decode_completion_event(struct decode_state *s, struct arena *a, struct json_parser *jp,
+				   struct slice payload, struct chat_events *ret, struct err *err);
+int openai_choices(struct front *f, const struct json *v);	  /* "n" */
+int openai_stream_options(struct front *f, const struct json *v); /* "stream_options" */
+void openai_write_stream(struct json_writer *w, const struct upstream_params *p);

@@ -187,6 +187,25 @@ static void write_beginning(struct buf *b, const struct upstream_params *p, cons
 	jw_object_end(&w);
 }
 
+/* A text that is completed has the beginning at its end: before the quote that closes its only prompt. */
+static int lengthen_prompt(struct arena *a, struct edits *list, const struct chat_request *r,
+			   const struct upstream_params *p)
+{
+	const struct json *prompt = json_get(r->root, "prompt");
+	struct buf b;
+	size_t end;
+
+	if (prompt && prompt->type == JSON_ARRAY && prompt->n_items == 1)
+		prompt = prompt->first;
+	if (!wire_is_string(prompt) || !is_inside(r->body, prompt->raw))
+		return E_INVALID;
+	buf_init_arena(&b, a, p->prefill.n * 6 + 16);
+	json_escape(&b, p->prefill);
+	end = (size_t)(prompt->raw.p - r->body.p) + prompt->raw.n - 1;
+	add_edit(list, end, end, buf_slice(&b));
+	return buf_failed(&b) ? E_TOOBIG : 0;
+}
+
 /* The last message. */
 static int add_beginning(struct arena *a, struct edits *list, const struct chat_request *r,
 			 const struct upstream_params *p, const struct protocol *proto)
@@ -224,7 +243,8 @@ static int begin_answer(struct arena *a, struct edits *list, const struct chat_r
 		set_flag(list, r, root, "continue_final_message", true);
 		set_flag(list, r, root, "add_generation_prompt", false);
 	}
-	return add_beginning(a, list, r, p, proto);
+	return proto == &protocol_openai_completions ? lengthen_prompt(a, list, r, p)
+						     : add_beginning(a, list, r, p, proto);
 }
 
 /* What is left of the caller's limit. */

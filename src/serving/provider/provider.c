@@ -180,6 +180,7 @@ static const struct {
 } roots[] = {
 	{"/v1", "/chat/completions", &protocol_openai},
 	{"/v1", "/messages", &protocol_anthropic},
+	{"/v1", "/completions", &protocol_openai_completions},
 	{"/v1", "/embeddings", &protocol_openai_embeddings},
 	{"/api", "/embed", &protocol_ollama_embed},
 	{"/api", "/chat", &protocol_ollama},
@@ -232,7 +233,8 @@ static int choose_protocol(struct slice path, const struct provider *known, cons
 				err, E_INVALID,
 				"configuration.protocol '" SLICE_FMT
 				"' is not spoken: use openai, anthropic, gemini, ollama or generate (of a model that "
-				"gives vectors alone: openai_embeddings, gemini_embed_batch or ollama_embed)",
+				"completes texts alone: openai_completions; that gives vectors alone: "
+				"openai_embeddings, gemini_embed_batch or ollama_embed)",
 				SLICE_ARG(config->protocol));
 		return 0;
 	}
