@@ -555,7 +555,8 @@ def test_faults_in_lines(bench, front, mode, chain):
 # --- what nobody reads ---
 
 
-@pytest.mark.parametrize("row", ["200 without a body", "204", "JSON that is cut", "no length, cut", "gzip", "no JSON"])
+@pytest.mark.parametrize("row", ["200 without a body", "204", "JSON that is cut", "no length, cut", "gzip", "no JSON",
+                                 "error in 200"])
 def test_an_answer_that_is_passed_on_unread_is_whole_all_the_same(bench, row):
     name = bench.daemon.name()
     bench.daemon.use_case(name, policy="none", fallback_content="", retries=0, log="none")
@@ -563,6 +564,21 @@ def test_an_answer_that_is_passed_on_unread_is_whole_all_the_same(bench, row):
     bench.forget()
     bench.bad.default = plays(ANY[row])
     check_error(ask(bench, name, False), "chat", 502, "no_model_available")
+
+
+@pytest.mark.parametrize("body, fails", [(b' \n{ "error" : {"message": "boom"}}', True), (b'{"error":"boom"}', True),
+                                         (b'{"error": null, "choices": []}', False), (b'{"errors": 1}', False),
+                                         (b'{"choices": [], "error": "boom"}', False), (b"{}", False)])
+def test_an_error_at_the_head_of_an_answer_that_nobody_reads_is_a_failure(bench, body, fails):
+    name = bench.daemon.name()
+    second = bench.daemon.register(name, bench.next)
+    first = bench.daemon.register(name, bench.bad, circuit_breaker=False)
+    bench.daemon.use_case(name, policy="none", fallback_content="", retries=0, log="none", fallback=[second])
+    bench.forget()
+    bench.bad.default = m.answer_with(200, body)
+    a = bench.daemon.chat(name)
+    assert a.status == 200 and a.headers["x-muster-model"] == (second if fails else first)
+    assert fails or a.body == body
 
 
 def test_all_of_them_leave_nothing_behind(bench):

@@ -26,6 +26,28 @@ static bool looks_whole(struct slice body)
 	return body.n >= 2 && body.p[0] == '{' && body.p[body.n - 1] == '}';
 }
 
+static struct slice after_spaces(struct slice s)
+{
+	while (s.n && is_space(s.p[0]))
+		s = slice_sub(s, 1, s.n);
+	return s;
+}
+
+/* Its first member reports a failure, whatever its status says. */
+static bool begins_with_error(struct slice body)
+{
+	static const struct slice name = {"\"error\"", 7};
+	struct slice rest = after_spaces(body);
+
+	rest = after_spaces(slice_sub(rest, 1, rest.n)); /* behind the brace: it looks whole */
+	if (!slice_starts(rest, name))
+		return false;
+	rest = after_spaces(slice_sub(rest, name.n, rest.n));
+	if (!rest.n || rest.p[0] != ':')
+		return false;
+	return !slice_starts(after_spaces(slice_sub(rest, 1, rest.n)), SLICE_LIT("null"));
+}
+
 /* A rule of thumb for English: four bytes a token.  Marked as estimated wherever it shows. */
 static int64_t estimate_tokens(size_t bytes)
 {
@@ -167,6 +189,8 @@ enum next exchange_answer(struct exchange *e)
 			return next_candidate(e, err.text[0] ? err.text : "its answer cannot be read");
 	} else if (!looks_whole(buf_slice(&e->body))) {
 		return next_candidate(e, "its answer is no whole JSON object");
+	} else if (begins_with_error(buf_slice(&e->body))) {
+		return next_candidate(e, "it reports an error with a status of success");
 	}
 	wrong = needs_decoding(e, back) ? vectors_wrong(e) : NULL;
 	if (wrong)
