@@ -245,3 +245,15 @@ def test_metrics_count_what_was_served(daemon, upstream, case):
     text = daemon.get("/metrics").body.decode()
     lines = [l for l in text.splitlines() if 'use_case="%s"' % case in l and not l.startswith("#")]
     assert lines and any(l.rstrip().endswith(" 2") for l in lines)
+
+
+def test_a_request_may_name_its_host_in_the_target(daemon, upstream):
+    """RFC 9112, section 3.2.2: what proxies are asked, servers have to take too."""
+    name = daemon.name()
+    daemon.register(name, upstream)
+    for host in ("http://muster.example", "https://other:1", "HTTP://[::1]"):
+        assert daemon.request("GET", host + "/health/live").status == 200
+        body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
+        assert daemon.request("POST", host + "/v1/chat/completions", body).status == 200
+    assert daemon.request("GET", "http://a?x").status == 200
+    assert daemon.request("GET", "http://user@a/health/live").status == 400

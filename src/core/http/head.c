@@ -390,6 +390,30 @@ static inline int parse_target(struct cursor *c, const char *p, const char **ret
 	return 0;
 }
 
+/*
+ * "http://host/path": what proxies are asked, and servers have to understand too (RFC 9112, section 3.2.2).  Its host
+ * takes the place of Host; nothing here goes by either.  Without a path it is "/": the scheme's own last slash.
+ */
+static int take_absolute(struct cursor *c, size_t scheme)
+{
+	struct http_head *h = c->head;
+	struct slice rest = slice_sub(h->path, scheme, h->path.n);
+	ptrdiff_t slash = slice_chr(rest, '/');
+	struct slice host = slice_sub(rest, 0, slash < 0 ? rest.n : (size_t)slash);
+
+	if (!host.n || scan_class(host.p, host.p + host.n, HOST) != host.p + host.n)
+		return BAD(c, "the request target names no host");
+	h->path = slash < 0 ? slice_sub(h->target, scheme - 1, 1) : slice_sub(rest, (size_t)slash, rest.n);
+	return 0;
+}
+
+static size_t scheme_of(struct slice target)
+{
+	return slice_eq_nocase(slice_sub(target, 0, 7), SLICE_LIT("http://"))	 ? 7
+	       : slice_eq_nocase(slice_sub(target, 0, 8), SLICE_LIT("https://")) ? 8
+										 : 0;
+}
+
 static int check_target(struct cursor *c)
 {
 	struct http_head *h = c->head;
@@ -398,6 +422,8 @@ static int check_target(struct cursor *c)
 		return 0;
 	if (slice_eq(h->target, SLICE_LIT("*")) && h->method == HTTP_OPTIONS)
 		return 0;
+	if (scheme_of(h->target) && !slice_eq(h->method_name, SLICE_LIT("CONNECT")))
+		return take_absolute(c, scheme_of(h->target));
 	return BAD(c, "the request target must be a path that begins with '/'");
 }
 

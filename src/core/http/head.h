@@ -9,7 +9,8 @@
  *  - a second Content-Length is refused even when it says the same, and so is a list in one; at most 18 digits;
  *  - Transfer-Encoding is `chunked`, once, in one header; in HTTP/1.0 it is refused;
  *  - a tab behind the value of these two is refused: there are parsers that take it for a part of the value;
- *  - a target is a path ("/..."), or "*" with OPTIONS; absolute form ("http://..."), authority form and '#' are not;
+ *  - a target is a path ("/..."), absolute ("http://host/..."), or "*" with OPTIONS; authority form, a user in front
+ *    of the host, and '#' are not;
  *  - a target is visible ASCII: no control byte, no byte above 0x7e;
  *  - exactly one space between the parts of the first line; the version is HTTP/1.0 or HTTP/1.1, in upper case;
  *  - a Host with a byte that no host or port may hold is refused, in HTTP/1.0 too;
@@ -35,7 +36,8 @@ struct http_head {
 	enum http_method method; /* request */
 	struct slice method_name;
 	struct slice target;	  /* as it came: "/v1/models?x=y" */
-	struct slice path, query; /* query without '?'; absent when there is none */
+	struct slice path, query; /* of an absolute target what stands behind its host; query without '?'; absent when
+				     there is none */
 	int status;		  /* answer */
 	struct slice reason;
 	struct slice content_coding; /* request: what Content-Encoding says; absent: nothing */
