@@ -134,6 +134,22 @@ def test_a_long_wait_is_told_to_the_caller_instead(daemon, make_upstream):
     assert a.status == 429 and a.headers["retry-after"] == "30" and len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("then, status, wait", [
+    (m.reset, 502, None), (boom, 502, None), (after({"Retry-After": "7"}), 429, "7"), (after({"Retry-After": "90"}), 429, "30"),
+    (after({}), 429, "30"), (m.answer_with(503, {}, {"Retry-After": "8"}), 502, "8")])
+def test_a_wait_is_told_when_the_answer_is_for_that_reason(daemon, make_upstream, then, status, wait):
+    """The last that was asked says so; the shortest of all when all do."""
+    name, _ = case(daemon, [make_upstream(after({"Retry-After": "30"})), make_upstream(then)], retries=0)
+    a = daemon.chat(name)
+    assert (a.status, a.headers.get("retry-after")) == (status, wait), a
+
+
+def test_a_wait_of_the_last_alone_is_told_after_another_failure(daemon, make_upstream):
+    name, _ = case(daemon, [make_upstream(boom), make_upstream(after({"Retry-After": "30"}))], retries=0)
+    a = daemon.chat(name)
+    assert (a.status, a.headers.get("retry-after")) == (429, "30"), a
+
+
 def test_an_upstream_that_wants_to_rest_is_left_alone_while_another_serves(daemon, make_upstream):
     tired, other = make_upstream(after({"Retry-After": "60"})), make_upstream()
     name, names = case(daemon, [tired, other])

@@ -115,6 +115,16 @@ static enum call_end end_of(enum outcome outcome)
 	return CALL_FAILED;
 }
 
+/* Whether it wants to be left alone, and for how long. */
+static int64_t wait_of(const struct exchange *e, enum outcome outcome)
+{
+	int status = e->upstream_status;
+
+	if (outcome == OUTCOME_DEADLINE || (status != 429 && status != 503 && status != 529))
+		return WAIT_NONE;
+	return e->retry_after_ms < 0 || e->retry_after_ms == INT64_MAX ? WAIT_UNSAID : e->retry_after_ms + 1;
+}
+
 void attempt_failed(struct exchange *e, enum outcome outcome, const char *why)
 {
 	if (failover_deadline_passed(e)) { /* what came too late for the caller may be nobody's fault */
@@ -122,6 +132,7 @@ void attempt_failed(struct exchange *e, enum outcome outcome, const char *why)
 		why = "the caller's time (x-request-timeout-ms) was over";
 		e->error_status = 504;
 	}
+	e->candidate[e->i_candidate].wait = wait_of(e, outcome);
 	counter_add(&e->g->stats.upstream_errors, 1);
 	failover_settle(e, outcome);
 	attempt_note(e, end_of(outcome), why);
@@ -214,7 +225,6 @@ static void read_retry_after(struct exchange *e)
 	if (ms < 0)
 		return;
 	e->retry_after_ms = ms;
-	e->upstream_retry_after = slice_from(arena_printf(&e->http->arena, "%lld", (long long)((ms + 999) / 1000)));
 }
 
 /* An upstream's error may quote anything: it is judged as an answer is. */
@@ -329,15 +339,9 @@ static int on_head(struct http_call *c, const struct http_head *head)
 	bool asked = e->request.stream && e->back->framing != FRAMING_NONE;
 
 	e->upstream_status = head->status;
-	e->upstream_retry_after = (struct slice){0};
-	if (!ok) {
-		struct slice after = http_header(head, "retry-after");
-
-		e->retry_after_ms =
-			retry_after_ms(http_header(head, "retry-after-ms"), after, loop_wall_us(e->g->loop));
-		if (head->status == 429 || head->status == 503 || head->status == 529)
-			e->upstream_retry_after = arena_slice(&e->http->arena, after);
-	}
+	if (!ok)
+		e->retry_after_ms = retry_after_ms(http_header(head, "retry-after-ms"),
+						   http_header(head, "retry-after"), loop_wall_us(e->g->loop));
 	if (ok && coding.n && !slice_eq_nocase(coding, SLICE_LIT("identity")))
 		return give_up(e, err_set(&c->err, E_INVALID,
 					  "it sent its answer in an encoding that was not asked for: '" SLICE_FMT "'",
@@ -532,6 +536,7 @@ static enum next nothing_left(struct exchange *e)
 		return answer_fallback_content(e, NULL);
 	if (!exchange_may_tell(e, slice_from(e->error_text)))
 		withhold_error(e);
+	e->upstream_retry_after = failover_retry_after(e);
 	text = arena_printf(&e->http->arena, "No model could answer for '" SLICE_FMT "': %s.",
 			    SLICE_ARG(e->use_case_name), e->error_text);
 	error.message = slice_from(text ? text : e->error_text);
@@ -576,6 +581,7 @@ enum next exchange_attempt(struct exchange *e)
 		e->back = t->protocol; /* a call that has no place for the beginning of an answer */
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
+	e->upstream_status = 0;
 	if (!e->n_attempts++ && e->use_case)
 		route_deposit(e->use_case->memory, e->attempt_ms);
 	if (e->counts && e->back != e->front) {

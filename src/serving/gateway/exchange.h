@@ -50,7 +50,12 @@ struct candidate {
 	struct slice provider;
 	enum record_fallback kind;
 	enum gateway_arm arm;
+	/* How its last attempt ended: 0: there was none; WAIT_NONE: it failed; WAIT_UNSAID, or 1 + a time in ms: it
+	 * asked to be left alone. */
+	int64_t wait;
 };
+#define WAIT_NONE (-1)
+#define WAIT_UNSAID INT64_MAX
 
 enum exchange_step { /* exchange.c has the table */
 		     STEP_AUTHENTICATE,
@@ -274,6 +279,8 @@ void failover_go_on(struct exchange *e, enum outcome outcome);
 /* Moves on to a model that takes longer requests; false: the chain has none. */
 bool failover_to_larger(struct exchange *e);
 bool failover_deadline_passed(const struct exchange *e);
+/* In seconds, when another try makes sense: when the last that was asked said so, and of all when all did. */
+struct slice failover_retry_after(struct exchange *e);
 /* answer.c: a whole answer */
 int64_t exchange_estimate_prompt(const struct exchange *e);
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */

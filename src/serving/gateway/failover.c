@@ -176,13 +176,31 @@ static void pass_over(struct exchange *e)
 	attempt_note(e, CALL_NOT_COUNTED, why);
 	if (!e->error_text[0])
 		exchange_say(e, SLICE_FMT " was %s", (int)min_size(c->full_name.n, 200), c->full_name.p, why);
-	if (!e->upstream_retry_after.n && !e->n_attempts) {
+	if (!e->n_attempts) {
 		e->error_status = 503;
-		e->upstream_retry_after =
-			slice_from(arena_printf(&e->http->arena, "%lld", (long long)((wait + 999) / 1000)));
+		c->wait = wait + 1;
 	}
 	e->arm_failed |= e->i_candidate == 0;
 	e->i_candidate++;
+}
+
+struct slice failover_retry_after(struct exchange *e)
+{
+	int64_t last = 0, least = WAIT_UNSAID;
+	bool all = true;
+
+	for (size_t i = 0; i < e->n_candidates; i++) {
+		if (!e->candidate[i].wait)
+			continue;
+		last = e->candidate[i].wait;
+		all &= last != WAIT_NONE;
+		least = min_i64(least, last);
+	}
+	if (all)
+		last = least;
+	if (last <= 0 || last == WAIT_UNSAID)
+		return (struct slice){NULL, 0};
+	return slice_from(arena_printf(&e->http->arena, "%lld", (long long)((last - 1 + 999) / 1000)));
 }
 
 /* It cannot go on with what another began. */
