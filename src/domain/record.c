@@ -10,6 +10,7 @@ static const char *const status_names[RECORD_N_STATUSES] = {
 	[RECORD_TRUNCATED] = "truncated",
 	[RECORD_CLIENT_DISCONNECT] = "client_disconnect",
 	[RECORD_TIMEOUT] = "timeout",
+	[RECORD_SHUTDOWN] = "shutdown",
 };
 
 const char *record_status_name(enum record_status s)

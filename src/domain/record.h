@@ -12,6 +12,7 @@ enum record_status {
 	RECORD_TRUNCATED,	  /* the answer ended early, and the caller was told */
 	RECORD_CLIENT_DISCONNECT, /* the caller left; tokens so far */
 	RECORD_TIMEOUT,
+	RECORD_SHUTDOWN, /* the daemon was stopped before the answer had ended */
 	RECORD_N_STATUSES,
 };
 

@@ -117,7 +117,6 @@ FRONTS = {
     "generate": ("/api/v1/generate", {"prompt": "hello", "stream": True}),
     "ollama": ("/api/chat", {"messages": [{"role": "user", "content": "hello"}]}),
     "ollama_generate": ("/api/generate", {"prompt": "hello"}),
-    "responses": ("/v1/responses", {"input": "hello", "stream": True}),
 }
 STREAMS = ("text/event-stream", "application/x-ndjson")
 

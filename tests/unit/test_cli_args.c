@@ -315,7 +315,7 @@ TEST(bash_completes_verbs_options_and_choices)
 		{"model list --status te", "testing"},
 		{"--json he", "health help"},
 		{"log list --status = tr", "truncated"},
-		{"log list --status =", "blocked client_disconnect error ok timeout truncated"},
+		{"log list --status =", "blocked client_disconnect error ok shutdown timeout truncated"},
 	};
 
 	char path[] = "/tmp/muster-completion-XXXXXX";

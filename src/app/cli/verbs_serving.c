@@ -2,7 +2,7 @@
 /* What applications see: answers, the historical log, guardrails. Rows of the table of verbs (verbs.c). */
 #include "app/cli/verbs.h"
 
-#define RECORD_STATUSES "ok|error|blocked|truncated|client_disconnect|timeout"
+#define RECORD_STATUSES "ok|error|blocked|truncated|client_disconnect|timeout|shutdown"
 #define SEVERITIES "low|medium|high|critical"
 #define SINCE                                                                            \
 	{                                                                                \

@@ -149,10 +149,11 @@ static int read_log_filter(struct api_call *c, struct log_filter *f)
 	f->model = api_query(c, "model");
 	f->status = api_query(c, "status");
 	if (f->status.p && record_status_parse(f->status, &s) < 0)
-		return api_fail(c, 400, "status", "invalid_value",
-				"'" SLICE_FMT
-				"' is no status: say ok, error, blocked, truncated, client_disconnect or timeout",
-				SLICE_ARG(utf8_truncate(f->status, 80)));
+		return api_fail(
+			c, 400, "status", "invalid_value",
+			"'" SLICE_FMT
+			"' is no status: say ok, error, blocked, truncated, client_disconnect, timeout or shutdown",
+			SLICE_ARG(utf8_truncate(f->status, 80)));
 	if ((status = api_query_use_case(c, &f->use_case)) || (status = api_query_time(c, "since", &f->since_us)) ||
 	    (status = api_query_time(c, "until", &f->until_us)) ||
 	    (status = api_query_id(c, "before", &f->before_id)) || (status = api_query_id(c, "after", &f->after_id)) ||

@@ -53,13 +53,21 @@ void server_conn_ended(struct http_server *s)
 		timer_set(s->loop, &s->drain_timer, 0);
 }
 
+static void end_all(struct http_server *s)
+{
+	while (s->conns) {
+		if (s->conns->x)
+			s->conns->x->pub.stopped = true;
+		conn_gone(s->conns, true, true); /* moves it to another list, or ends it */
+	}
+}
+
 static void on_drain_timer(void *arg)
 {
 	struct http_server *s = arg;
 	loop_fn *fn = s->on_drained;
 
-	while (s->conns)
-		conn_gone(s->conns, true, true); /* moves it to another list, or ends it */
+	end_all(s);
 	timer_cancel(s->loop, &s->drain_timer);
 	s->on_drained = NULL;
 	if (fn)
@@ -351,8 +359,7 @@ void http_server_free(struct http_server *s)
 	close_listeners(s);
 	tls_context_free(s->options.tls);
 	s->on_drained = NULL;
-	while (s->conns)
-		conn_gone(s->conns, true, true);
+	end_all(s);
 	/* Handlers that did not finish on their on_abort lose their exchanges here. */
 	while (s->gone)
 		conn_exchange_complete(s->gone);

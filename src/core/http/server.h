@@ -59,6 +59,7 @@ struct http_exchange {
 	struct slice peer;		     /* address of the client, "127.0.0.1:51234" */
 	int64_t start_ms;		     /* when the first byte came (loop clock) */
 	bool aborted;			     /* the client has gone: answers are swallowed */
+	bool stopped;			     /* with aborted: the server has ended it, not the client */
 	bool sent_head;			     /* http_reply or http_stream_begin has been called */
 	bool is_head_request;		     /* server's: the body is left out */
 	struct slice end;		     /* server's: of a stream that has trailers */

@@ -106,7 +106,7 @@ void conn_open_exchange(struct conn *c)
 	x->pub.ops = NULL;
 	x->pub.peer = (struct slice){c->peer, c->n_peer};
 	x->pub.start_ms = loop_now_ms(s->loop);
-	x->pub.aborted = x->pub.sent_head = x->pub.is_head_request = false;
+	x->pub.aborted = x->pub.stopped = x->pub.sent_head = x->pub.is_head_request = false;
 	c->x = x;
 }
 

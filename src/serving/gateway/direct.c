@@ -577,8 +577,9 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 		return false;
 	}
 	if (status.p && record_status_parse(status, &r->status)) {
-		direct_refuse(x, 400, "status", NULL,
-			      "status must be one of ok, error, blocked, truncated, client_disconnect, timeout.");
+		direct_refuse(
+			x, 400, "status", NULL,
+			"status must be one of ok, error, blocked, truncated, client_disconnect, timeout, shutdown.");
 		return false;
 	}
 	return true;

@@ -59,6 +59,7 @@ void exchange_run(struct exchange *e)
 static void on_abort(struct http_exchange *x)
 {
 	struct exchange *e = x->user;
+	const char *why = x->stopped ? "the daemon was stopped" : "the caller went away";
 
 	timer_cancel(e->g->loop, &e->given_up);
 	timer_cancel(e->g->loop, &e->pause);
@@ -66,12 +67,12 @@ static void on_abort(struct http_exchange *x)
 	if (e->call_active) {
 		e->call_active = false;
 		http_call_cancel(&e->call);
-		attempt_note(e, CALL_NOT_COUNTED, "the caller went away");
+		attempt_note(e, CALL_NOT_COUNTED, why);
 	}
-	if (e->stats)
+	if (e->stats && !x->stopped)
 		counter_add(&e->stats->disconnects, 1);
-	exchange_say(e, "the caller went away");
-	record_exchange(e, RECORD_CLIENT_DISCONNECT, 499);
+	exchange_say(e, "%s", why);
+	record_exchange(e, x->stopped ? RECORD_SHUTDOWN : RECORD_CLIENT_DISCONNECT, x->stopped ? 503 : 499);
 	e->step = STEP_DONE;
 	http_stream_cut(x);
 }

@@ -170,6 +170,12 @@ static void count(struct exchange *e, const struct log_record *r)
 		counter_add(&s->guard[e->action], 1);
 }
 
+/* Nobody is there to be answered, and no model has failed. */
+static bool is_nobodys_fault(enum record_status status)
+{
+	return status == RECORD_CLIENT_DISCONNECT || status == RECORD_SHUTDOWN;
+}
+
 /* What the judges of deployments and alerts read: the request counts for the model that was to serve it. */
 static void count_arm(struct exchange *e, const struct log_record *r)
 {
@@ -177,7 +183,7 @@ static void count_arm(struct exchange *e, const struct log_record *r)
 	bool own = !e->arm_failed, failed;
 
 	/* One that was not asked because it failed lately has failed. */
-	if (!e->stats || (!e->n_attempts && !e->arm_failed) || (r->status == RECORD_CLIENT_DISCONNECT && own))
+	if (!e->stats || (!e->n_attempts && !e->arm_failed) || (is_nobodys_fault(r->status) && own))
 		return;
 	/* A refusal of what the request says (400, 422, ...) is the caller's matter. */
 	failed = !own || r->status == RECORD_TRUNCATED || r->status == RECORD_TIMEOUT ||
@@ -211,7 +217,7 @@ static void keep(struct exchange *e, struct log_record *r)
 	add_texts(e, r);
 	r->parameters = parameters_of(e);
 	if (spool_append(e->g->spool, e->g->writer, r))
-		e->is_unlogged = e->log_required && r->status != RECORD_CLIENT_DISCONNECT;
+		e->is_unlogged = e->log_required && !is_nobodys_fault(r->status);
 }
 
 void record_exchange(struct exchange *e, enum record_status status, int http_status)
