@@ -438,6 +438,16 @@ def test_a_request_without_words_asks_whether_the_model_is_there(daemon, back, p
     assert len(back.requests) == n
 
 
+def test_a_use_case_without_a_model_is_not_there(daemon):
+    use_case = daemon.name("uc")
+    daemon.use_case(use_case, policy="none")
+    answer = daemon.post("/api/generate", {"model": use_case})
+    assert answer.status == 503 and "no current model" in answer.json()["error"], answer
+    assert use_case in {x["name"] for x in daemon.get("/api/tags").json()["models"]}
+    assert use_case not in {x["name"] for x in daemon.get("/api/ps").json()["models"]}
+    assert daemon.post("/api/show", {"model": use_case}).status in (200, 404)
+
+
 # --- keys, repetition ---
 
 

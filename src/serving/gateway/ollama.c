@@ -254,6 +254,15 @@ static bool asks_to_unload(const struct json *root)
 		     (v->type == JSON_STRING && (slice_eq_str(v->str, "0") || slice_eq_str(v->str, "0s"))));
 }
 
+static enum next refuse_load(struct exchange *e)
+{
+	exchange_say(e, "use case '" SLICE_FMT "' has no current model and no fallback", SLICE_ARG(e->use_case_name));
+	return respond_error(e, &(struct api_error){.status = 503,
+						    .message = slice_from(e->error_text),
+						    .type = "upstream_error",
+						    .code = "no_model_available"});
+}
+
 enum next ollama_loaded(struct exchange *e)
 {
 	bool chat = e->front == &protocol_ollama;
@@ -261,6 +270,8 @@ enum next ollama_loaded(struct exchange *e)
 	struct json_writer w;
 	struct buf out;
 
+	if (!e->n_candidates)
+		return refuse_load(e);
 	buf_init_arena(&out, &e->http->arena, e->request.model.n * 6 + 512);
 	jw_init(&w, &out);
 	jw_object(&w);
