@@ -14,6 +14,7 @@ from conftest import HERE
 
 CLIENTS = {  # and the protocol that it speaks
     "ollama": "ollama", "google": "gemini", "vercel": "openai", "langchain": "openai", "openrouter": "openai",
+    "vercel_openai": "openai",
     "openai_all": "openai", "responses": "openai", "python_openai": "openai", "python_anthropic": "anthropic",
 }
 COMMON = ("whole", "stream", "tools", "toolstream", "object")
@@ -90,7 +91,7 @@ def jobs_of(client):
     for scenario in ("whole", "stream"):
         yield "sim " + scenario, scenario, "sim"
     for scenario, model in (("whole", "nobody-knows-it"), ("whole", "failing"), ("whole", "busy"), ("stream", "failing"),
-                            ("stream", "guarded"), ("broken" if client == "vercel" else "stream", "broken")):
+                            ("stream", "guarded"), ("broken" if client.startswith("vercel") else "stream", "broken")):
         yield model + " " + scenario.replace("broken", "stream"), scenario, model
     if client in NODE and client != "openrouter":
         yield "abort", "abort", "endless"
@@ -174,7 +175,7 @@ def test_tools_and_what_they_said(client):
     for back in agents.AGENTS:
         got = seen[back + " tools"]
         assert got.get("calls") == [["weather", agents.ARGS]], (back, got)
-        assert got["text"] == ("It is sunny in Rome." if name == "vercel" else "It is sunny."), (back, got)
+        assert got["text"] == ("It is sunny in Rome." if name.startswith("vercel") else "It is sunny."), (back, got)
 
 
 def test_streamed_tools(client):
@@ -214,11 +215,11 @@ def test_a_stream_that_breaks_off_is_an_error(client):
 def test_a_guarded_stream_says_why_it_ended(client):
     name, seen = client
     got = seen["guarded stream"]
-    words = {"google": "SAFETY", "vercel": "content-filter", "python_anthropic": "refusal"}
+    words = {"google": "SAFETY", "vercel": "content-filter", "vercel_openai": "content-filter", "python_anthropic": "refusal"}
     assert got["text"] == "Take the " and got["finish"] == words.get(name, "content_filter"), got
 
 
-@only("ollama", "google", "vercel", "langchain", "openai_all", "responses")
+@only("ollama", "google", "vercel", "vercel_openai", "langchain", "openai_all", "responses")
 def test_an_abort_frees_the_upstream(client):
     name, seen = client
     assert seen["abort"]["text"] == "begun" and seen["gone"], seen["abort"]

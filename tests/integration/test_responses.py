@@ -89,7 +89,7 @@ KEPT = "no response is kept here"
     ({"metadata": {"a": 1}}, "metadata", "strings only"), ({"metadata": "a"}, "metadata", "object"),
     ({"instructions": ["x"]}, "instructions", "string"), ({"max_output_tokens": 0}, "max_output_tokens", "above 0"),
     ({"input": None}, "input", "missing"), ({"input": []}, "input", "at least one"), ({"input": 7}, "input", "string or"),
-    ({"input": ["x"]}, "input[0]", "object"), ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "kept"),
+    ({"input": ["x"]}, "input[0]", "object"), ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "store false"),
     ({"input": [{"id": "msg_1"}]}, "input[0]", "kept"), ({"input": [{}]}, "input[0]", "type or a role"),
     ({"input": [{"role": "user", "content": "a"}, {"role": "cook", "content": "x"}]}, "input[1].role", "developer"),
     ({"input": [{"role": "user"}]}, "input[0].content", "string or an array"),

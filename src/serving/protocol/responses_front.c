@@ -298,7 +298,10 @@ static int read_item(struct reading *r, const struct json *item)
 	if (kind)
 		return kind->read(r, item);
 	if (refers(item))
-		return bad(r, "", "refers to an item that would have been kept, and nothing is: send the item itself");
+		return bad(r, "",
+			   "refers to an item that would have been kept, and nothing is: send the item itself, as "
+			   "clients do "
+			   "with store false");
 	return text_in(item, "type").n ? 0 /* one that only OpenAI runs: decode_details names it */
 				       : bad(r, "", "must have a type or a role");
 }
