@@ -142,11 +142,13 @@ static void write_members(struct json_writer *w, const struct key *k)
 	jw_array_end(w);
 	jw_ki64(w, "requests_per_minute", k->requests_per_minute);
 	jw_ki64(w, "tokens_per_minute", k->tokens_per_minute);
+	budgets_write(w, &k->budgets);
+	jw_kcstr(w, "translation", key_translation(k));
 	write_time(w, "created_at", k->created_us);
 	write_time(w, "expires_at", k->expires_us);
 }
 
-static void write_shown(struct json_writer *w, const struct key *k, const char *text, int64_t now_us)
+void key_write_open(struct json_writer *w, const struct key *k, const char *text, int64_t now_us)
 {
 	jw_object(w);
 	write_members(w, k);
@@ -154,17 +156,12 @@ static void write_shown(struct json_writer *w, const struct key *k, const char *
 		jw_kcstr(w, "key", text);
 	write_time(w, "revoked_at", k->revoked_us);
 	jw_kcstr(w, "status", key_status(k, now_us));
-	jw_object_end(w);
 }
 
 void key_write(struct json_writer *w, const struct key *k, int64_t now_us)
 {
-	write_shown(w, k, NULL, now_us);
-}
-
-void key_write_made(struct json_writer *w, const struct key *k, const char *text, int64_t now_us)
-{
-	write_shown(w, k, text, now_us);
+	key_write_open(w, k, NULL, now_us);
+	jw_object_end(w);
 }
 
 void key_write_stored(struct json_writer *w, const struct key *k)
@@ -205,6 +202,30 @@ static int parse_time(const struct json *v, const char *name, int64_t *ret_us, s
 	return clock_parse(text, 0, ret_us) ? err_set(err, E_INVALID, "%s of a key is no time", name) : 0;
 }
 
+const char *key_translation(const struct key *k)
+{
+	return k->translate_strictly ? "strict" : "lenient";
+}
+
+int key_translation_parse(struct slice s, bool *ret_strict, struct err *err)
+{
+	if (s.n && !slice_eq_str(s, "lenient") && !slice_eq_str(s, "strict"))
+		return err_set(err, E_INVALID, "translation has to be lenient or strict, not '" SLICE_FMT "'",
+			       SLICE_ARG(slice_sub(s, 0, 64)));
+	*ret_strict = slice_eq_str(s, "strict");
+	return 0;
+}
+
+int key_parse_spending(const struct json *v, struct key *ret, struct err *err)
+{
+	struct slice translation = {NULL, 0};
+	int rc = budgets_parse(v, &ret->budgets, err);
+
+	if (!rc)
+		rc = json_get_str(v, "translation", &translation, err);
+	return rc ? rc : key_translation_parse(translation, &ret->translate_strictly, err);
+}
+
 int key_parse(struct arena *a, const struct json *v, struct key *ret, struct err *err)
 {
 	struct slice id = {NULL, 0}, role = {NULL, 0}, digest = {NULL, 0};
@@ -217,7 +238,7 @@ int key_parse(struct arena *a, const struct json *v, struct key *ret, struct err
 	    (rc = json_get_i64(v, "tokens_per_minute", &ret->tokens_per_minute, err)) ||
 	    (rc = parse_time(v, "created_at", &ret->created_us, err)) ||
 	    (rc = parse_time(v, "expires_at", &ret->expires_us, err)) ||
-	    (rc = parse_use_cases(a, json_get(v, "use_cases"), ret, err)) ||
+	    (rc = parse_use_cases(a, json_get(v, "use_cases"), ret, err)) || (rc = key_parse_spending(v, ret, err)) ||
 	    (rc = key_role_parse(role.p ? role : SLICE_LIT(""), &ret->role, err)))
 		return rc;
 	if (!id.p || uuid_parse(id.p, id.n, &ret->id) || digest.n != KEY_DIGEST_SIZE - 1)

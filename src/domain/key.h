@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/uuid.h"
 #include "core/json/json.h"
+#include "domain/budget.h"
 
 #define KEY_TEXT_SIZE 68   /* "mk_", 64 hexadecimal digits, NUL */
 #define KEY_DIGEST_SIZE 65 /* hexadecimal SHA-256, NUL */
@@ -32,6 +33,9 @@ struct key {
 	const struct slice *use_cases; /* that a client may call; none: all */
 	size_t n_use_cases;
 	int64_t requests_per_minute, tokens_per_minute; /* 0: no limit */
+	struct budgets budgets;
+	bool translate_strictly; /* what a model of another protocol could not get is refused, whatever the use case
+				    says */
 	int64_t created_us;
 	int64_t expires_us; /* 0: never */
 	int64_t revoked_us; /* 0: it is not */
@@ -53,11 +57,16 @@ const char *key_status(const struct key *k, int64_t now_us);
 /* Whether a request for this use case is among what it may ask. */
 bool key_allows(const struct key *k, struct slice use_case);
 
+/* The members budget, token_budget and translation of an object; what it leaves out is none, and lenient. */
+int key_parse_spending(const struct json *v, struct key *ret, struct err *err);
+const char *key_translation(const struct key *k); /* "strict", "lenient" */
+int key_translation_parse(struct slice s, bool *ret_strict, struct err *err);
+
 struct json_writer;
 /* One object, for people: without the digest, with its status at now_us. */
 void key_write(struct json_writer *w, const struct key *k, int64_t now_us);
-/* The same with the text of the key: for who made it, once. */
-void key_write_made(struct json_writer *w, const struct key *k, const char *text, int64_t now_us);
+/* The same, but left open for more members; with the text of the key for who made it, once, or NULL. */
+void key_write_open(struct json_writer *w, const struct key *k, const char *text, int64_t now_us);
 /* One object, for the snapshot on disk; key_parse reads it back. */
 void key_write_stored(struct json_writer *w, const struct key *k);
 int key_parse(struct arena *a, const struct json *v, struct key *ret, struct err *err);

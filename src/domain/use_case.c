@@ -11,10 +11,10 @@
 
 #define FALLBACK_CONTENT_MAX 65536
 
-static const char *const members[] = {"fallback",	 "fallback_content", "policy",	       "log",
-				      "timeouts",	 "use_case",	     "created_at",     "updated_at",
-				      "retries",	 "answer_mode",	     "log_durability", "priority",
-				      "max_concurrency", "translation",	     "cache"};
+static const char *const members[] = {
+	"fallback",	   "fallback_content", "policy",  "log",	 "timeouts",	   "use_case",
+	"created_at",	   "updated_at",       "retries", "answer_mode", "log_durability", "priority",
+	"max_concurrency", "translation",      "cache",	  "budget",	 "token_budget"};
 
 const char *log_mode_name(enum log_mode m)
 {
@@ -274,7 +274,7 @@ int use_case_parse(struct arena *a, struct slice name, const struct json *settin
 	    (rc = texts_parse(a, settings, &u, err)) ||
 	    (rc = timeouts_parse(json_get(settings, "timeouts"), &t, err)) || (rc = failing_parse(settings, &u, err)) ||
 	    (rc = load_parse(settings, &u, err)) || (rc = translation_parse(settings, &u, err)) ||
-	    (rc = cache_parse(json_get(settings, "cache"), &u, err)))
+	    (rc = budgets_parse(settings, &u.budgets, err)) || (rc = cache_parse(json_get(settings, "cache"), &u, err)))
 		return rc;
 	u.connect_timeout_ms = t.connect_ms;
 	u.first_byte_timeout_ms = t.first_byte_ms;
@@ -328,6 +328,7 @@ void use_case_write(struct json_writer *w, const struct use_case *u)
 		jw_object_end(w);
 	}
 	jw_ki64(w, "max_concurrency", u->max_concurrency);
+	budgets_write(w, &u->budgets);
 	if (u->created_us)
 		jw_kcstr(w, "created_at", clock_iso(u->created_us, at));
 	if (u->updated_us)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What traffic is routed by, and how each is to be served. */
 #pragma once
+#include "domain/budget.h"
 #include "domain/model.h"
 
 #define USE_CASE_MAX_FALLBACKS 8
@@ -44,6 +45,7 @@ struct use_case {
 	int64_t max_concurrency; /* requests under way at once, in one daemon; 0: any number */
 	int64_t cache_ttl_s;	 /* how long an answer serves the same request again; 0: it does not */
 	enum cache_scope cache_scope;
+	struct budgets budgets;
 	int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms,
 		total_timeout_ms; /* 0: the configuration file's */
 	int64_t created_us, updated_us;
@@ -56,7 +58,8 @@ struct use_case {
  * "total_ms"}, "translation": "lenient" | "strict", "retries": 0 to 5 (default 1), "answer_mode": "error" | "buffer" |
  * "resume",
  * "priority": "low" | "normal" | "high", "max_concurrency": 0, "cache": null |
- * {"ttl_s": 1 to 604800, "scope": "key" | "use_case"}} and use_case, created_at, updated_at, which
+ * {"ttl_s": 1 to 604800, "scope": "key" | "use_case"}, "budget": null | "50/month", "token_budget": null |
+ * "2000000/day"} and use_case, created_at, updated_at, which
  * use_case_write adds (use_case has to be the name).  This is what PUT /api/v1/use-cases/{use_case} takes and the store
  * keeps.
  */

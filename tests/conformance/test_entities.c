@@ -279,6 +279,8 @@ static struct key key(struct fixture *f, const char *name, char digit)
 			.n_use_cases = COUNT_OF(use_cases),
 			.requests_per_minute = 5,
 			.tokens_per_minute = 7,
+			.budgets = {{{50 * MONEY_ONE, "EUR", BUDGET_MONTH}, {.amount = 9, .period = BUDGET_TOTAL}}},
+			.translate_strictly = true,
 			.created_us = T0,
 			.expires_us = T0 + 1};
 
@@ -310,8 +312,19 @@ TEST(a_key_comes_back_as_it_was_stored_and_is_revoked_once)
 		CHECK(list[0].requests_per_minute == 5 && list[0].tokens_per_minute == 7);
 		CHECK(list[0].created_us == T0 && list[0].expires_us == T0 + 1 && !list[0].revoked_us);
 		CHECK(list[1].role == KEY_ADMIN && list[1].n_use_cases == 0);
+		CHECK(list[0].budgets.of[BUDGET_MONEY].amount == 50 * MONEY_ONE && list[0].translate_strictly);
+		CHECK_STR(list[0].budgets.of[BUDGET_MONEY].currency, "EUR");
+		CHECK(list[0].budgets.of[BUDGET_TOKENS].amount == 9 &&
+		      list[0].budgets.of[BUDGET_TOKENS].period == BUDGET_TOTAL);
+		a.budgets = (struct budgets){0};
+		a.translate_strictly = false;
+		CHECK_INT(store_key_set_spending(f.db, &a, &f.err), 0);
+		CHECK_INT(store_key_list(f.db, &f.a, &list, &n, &f.err), 0);
+		CHECK(!list[0].budgets.of[BUDGET_MONEY].amount && !list[0].budgets.of[BUDGET_TOKENS].amount &&
+		      !list[0].translate_strictly && list[1].budgets.of[BUDGET_MONEY].amount);
 		CHECK_INT(store_key_revoke(f.db, &a.id, T0 + 9, &f.err), 0);
 		CHECK_INT(store_key_revoke(f.db, &a.id, T0 + 10, &f.err), E_NOTFOUND);
+		CHECK_INT(store_key_set_spending(f.db, &a, &f.err), E_NOTFOUND);
 		CHECK_INT(store_key_list(f.db, &f.a, &list, &n, &f.err), 0);
 		CHECK(n == 2 && list[0].revoked_us == T0 + 9 && !list[1].revoked_us);
 	}
@@ -1241,7 +1254,7 @@ TEST(every_read_reports_the_failure_of_its_call)
 	struct fixture f;
 
 	open_at(&f, "sqlite:%s");
-	for (int at = 1; at <= 12; at++) {
+	for (int at = 1; at <= 13; at++) {
 		struct deployment_filter df = {.limit = 1};
 		struct checkpoint_filter cf = {.limit = 1};
 		struct checkpoint_row *checkpoints;
@@ -1277,6 +1290,7 @@ TEST(every_read_reports_the_failure_of_its_call)
 		n_failed += store_policy_delete(db, S("p"), &f.err) == E_IO;
 		n_failed += store_key_list(db, &f.a, &keys, &n, &f.err) == E_IO;
 		n_failed += store_key_revoke(db, &id, T0, &f.err) == E_IO;
+		n_failed += store_key_set_spending(db, &(struct key){.id = id}, &f.err) == E_IO;
 		CHECK_INT(n_failed, 1);
 		db_close(db);
 	}

@@ -203,6 +203,7 @@ CHANGES = [
     ("POST", "/api/v1/alerts/silences", {"use_case": "audited", "for": "1h", "reason": "r"}, "alert.silenced"),
     ("DELETE", "/api/v1/alerts/silences/{silence}", None, "alert.unsilenced"),
     ("POST", "/api/v1/keys", {"name": "audited-key", "role": "client"}, "key.created"),
+    ("PATCH", "/api/v1/keys/audited-key", {"budget": "50/month"}, "key.changed"),
     ("DELETE", "/api/v1/keys/audited-key", None, "key.revoked"),
 ]
 

@@ -68,7 +68,7 @@ def exposed(tmp_path_factory, make_upstream_once):
         daemon.get("/api/v1/use-cases/seen/current")
         daemon.register("seen", bad, name="second")
         assert daemon.chat("seen").status == 502
-        daemon.use_case("seen", policy="words", fallback=[name])
+        daemon.use_case("seen", policy="words", fallback=[name], budget="1000/month")
         daemon.chat("seen")
         control.shipped(daemon)
         yield Exposed(daemon.get("/metrics").body.decode())

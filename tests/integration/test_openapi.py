@@ -236,6 +236,7 @@ CALLS = [
     ("POST", "/api/v1/keys", {"name": "c", "role": "client"}, 409), ("POST", "/api/v1/keys", {"name": "c"}, 400),
     ("GET", "/api/v1/keys", None, 200), ("GET", "/api/v1/keys?limit=x", None, 400),
     ("GET", "/api/v1/keys/nope", None, 404), ("GET", "/api/v1/keys/nope?x=1", None, 400),
+    ("PATCH", "/api/v1/keys/nope", {"budget": "1/day"}, 404), ("PATCH", "/api/v1/keys/nope", {}, 400),
     ("DELETE", "/api/v1/keys/nope", None, 404), ("DELETE", "/api/v1/keys/nope?x=1", None, 400),
     ("GET", "/health/live", None, 200), ("GET", "/health/ready", None, 200), ("GET", "/health", None, 200),
     ("GET", "/metrics", None, 200), ("GET", "/version", None, 200), ("GET", "/", None, 200),
@@ -278,7 +279,8 @@ def test_every_path_and_method_is_called(api):
 def test_every_operation_has_an_answer_of_each_promised_kind(api):
     """2xx and 4xx of each operation are met above, but for what another test is about."""
     elsewhere = {"202", "401", "403", "413", "429", "503", "504"}
-    keys = {("POST", "/api/v1/keys", "201"), ("GET", "/api/v1/keys/{key}", "200"), ("DELETE", "/api/v1/keys/{key}", "200")}
+    keys = {("POST", "/api/v1/keys", "201"), ("GET", "/api/v1/keys/{key}", "200"), ("DELETE", "/api/v1/keys/{key}", "200"),
+            ("PATCH", "/api/v1/keys/{key}", "200"), ("PATCH", "/api/v1/keys/{key}", "409")}
     met = {(method, api.operation(method, path)[0], str(status)) for method, path, _, status in CALLS}
     missing = {(method, path, status) for method, path, operation in api.operations()
                for status in operation["responses"] if status not in elsewhere} - met - keys

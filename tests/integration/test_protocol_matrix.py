@@ -455,8 +455,8 @@ writes this page from what it saw: each thing below was sent to a model of each 
 Callers and models of the same protocol understand each other to the byte: the body of a request goes on as it came, but
 for `model` and what a policy masks, and an answer comes back as it was given; members that Muster has never heard of are
 no exception. Between two protocols a request is translated. What the model's protocol has no place for is left out and
-named in `x-muster-dropped-params`; with `translation` `strict` the use case refuses such a request with 400 instead
-(`muster use-case set NAME --translation strict`). A request that cannot be understood is refused with 400 either way.
+named in `x-muster-dropped-params`; with `translation` `strict` the use case, or the key, refuses such a request with 400 instead
+(`muster use-case set NAME --translation strict`, `muster key set`). A request that cannot be understood is refused with 400 either way.
 
 | caller | model | lost of requests | lost of answers |
 | --- | --- | --- | --- |

@@ -53,6 +53,7 @@ TEST(settings_are_read)
 			&f.arena, SLICE_LIT("npc"),
 			parse(&f, "{\"fallback\":[\"a@1\",\"b\"],\"fallback_content\":\"later\",\"policy\":\"strict\","
 				  "\"log\":\"metadata\",\"log_durability\":\"required\",\"translation\":\"strict\","
+				  "\"budget\":\"50 EUR/month\",\"token_budget\":\"7/day\","
 				  "\"timeouts\":{\"total_ms\":9}}"),
 			&u, &f.err),
 		0);
@@ -64,6 +65,7 @@ TEST(settings_are_read)
 	CHECK_INT(u.log, LOG_METADATA);
 	CHECK_INT(u.total_timeout_ms, 9);
 	CHECK(u.translate_strictly);
+	CHECK(u.budgets.of[BUDGET_MONEY].amount == 50 * MONEY_ONE && u.budgets.of[BUDGET_TOKENS].amount == 7);
 	teardown(&f);
 }
 

@@ -45,6 +45,9 @@ int cli_connect(struct cli *c);
 struct slice cli_actor(struct cli *c);
 /* migrate.c: the database of --config, --data and --database-url, malloc'd.  must_exist: a file that is not there is an
  * error.  0, or the exit status after an error was printed. */
+/* An entry of budgets: "12.5 of 50 USD/month spent, 3 held; renewed ..." */
+struct slice cli_budget_line(struct cli *c, const struct json *b);
+enum style cli_budget_style(const struct json *b);
 int cli_database_url(struct cli *c, bool must_exist, char **ret_url);
 
 /* A path under construction: segments and values are percent-encoded. */
@@ -182,6 +185,7 @@ int alert_silence_add_run(struct cli *c);
 int alert_silence_list_run(struct cli *c);
 int alert_silence_remove_run(struct cli *c);
 int key_create_run(struct cli *c);
+int key_set_run(struct cli *c);
 int key_list_run(struct cli *c);
 int key_show_run(struct cli *c);
 int key_revoke_run(struct cli *c);

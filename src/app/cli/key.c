@@ -44,6 +44,59 @@ static struct slice limit_of(struct cli *c, const struct json *key, const char *
 	return n ? cli_printf(c, "%lld", (long long)n) : SLICE_LIT("-");
 }
 
+/* "12.5 of 50 USD/month spent, 3 held; renewed in 6 days" */
+struct slice cli_budget_line(struct cli *c, const struct json *b)
+{
+	struct slice currency = json_text(b, "currency"), period = json_text(b, "period");
+	const struct json *amount = json_get(b, "amount"), *spent = json_get(b, "spent"), *held = json_get(b, "held");
+	int64_t renews_us = json_time(b, "renews_at");
+
+	if (!amount || !spent || !held)
+		return SLICE_LIT("-");
+	return cli_printf(
+		c, SLICE_FMT " of " SLICE_FMT " " SLICE_FMT "/" SLICE_FMT " spent, " SLICE_FMT " held%s" SLICE_FMT,
+		SLICE_ARG(spent->raw), SLICE_ARG(amount->raw), SLICE_ARG(currency.n ? currency : SLICE_LIT("tokens")),
+		SLICE_ARG(period), SLICE_ARG(held->raw), renews_us ? "; renewed " : "",
+		SLICE_ARG(renews_us ? cli_local(c, renews_us) : SLICE_LIT("")));
+}
+
+/* Red once it is spent, yellow from four fifths on. */
+enum style cli_budget_style(const struct json *b)
+{
+	const struct json *amount = json_get(b, "amount"), *spent = json_get(b, "spent");
+
+	if (!amount || !spent)
+		return STYLE_PLAIN;
+	return spent->number >= amount->number	       ? STYLE_BAD
+	       : spent->number >= 0.8 * amount->number ? STYLE_WARN
+						       : STYLE_PLAIN;
+}
+
+/* "50 USD/month, 2000000/day", as they are set. */
+static struct slice budgets_of(struct cli *c, const struct json *key)
+{
+	struct slice money = json_text(key, "budget"), tokens = json_text(key, "token_budget");
+
+	if (!money.n || !tokens.n)
+		return money.n	  ? money
+		       : tokens.n ? cli_printf(c, SLICE_FMT " tokens", SLICE_ARG(tokens))
+				  : SLICE_LIT("-");
+	return cli_printf(c, SLICE_FMT ", " SLICE_FMT " tokens", SLICE_ARG(money), SLICE_ARG(tokens));
+}
+
+static void add_budgets(struct cli *c, struct facts *f, const struct json *key)
+{
+	const struct json *list = json_get(key, "budgets");
+
+	if (!list) { /* the daemon was not asked */
+		facts_add(f, "budgets", budgets_of(c, key), STYLE_PLAIN);
+		return;
+	}
+	for (const struct json *b = list->first; b; b = b->next)
+		facts_add(f, slice_eq_str(json_text(b, "unit"), "money") ? "budget" : "token budget",
+			  cli_budget_line(c, b), cli_budget_style(b));
+}
+
 static enum style style_of(struct slice status)
 {
 	return slice_eq_str(status, "active") ? STYLE_GOOD : STYLE_DIM;
@@ -61,6 +114,9 @@ static int print_key(struct cli *c, const struct json *key)
 	facts_add(&f, "use cases", use_cases_of(c, key), STYLE_PLAIN);
 	facts_add(&f, "requests a minute", limit_of(c, key, "requests_per_minute"), STYLE_PLAIN);
 	facts_add(&f, "tokens a minute", limit_of(c, key, "tokens_per_minute"), STYLE_PLAIN);
+	add_budgets(c, &f, key);
+	if (slice_eq_str(json_text(key, "translation"), "strict"))
+		facts_add(&f, "translation", SLICE_LIT("strict"), STYLE_PLAIN);
 	facts_add(&f, "made", cli_local(c, json_time(key, "created_at")), STYLE_PLAIN);
 	facts_add(&f, "expires", expires_us ? cli_local(c, expires_us) : SLICE_LIT("never"), STYLE_PLAIN);
 	if (json_time(key, "revoked_at"))
@@ -95,6 +151,7 @@ static const struct column columns[] = {{"NAME", .min_width = 8},
 					{"USE CASES", .min_width = 12},
 					{"REQUESTS/MIN", .right = true},
 					{"TOKENS/MIN", .right = true},
+					{"BUDGETS", .min_width = 8},
 					{"MADE", .right = true},
 					{"EXPIRES"},
 					{"ID"}};
@@ -117,9 +174,10 @@ static int print_list(struct cli *c, const struct json *root)
 		cell[3].text = use_cases_of(c, k);
 		cell[4].text = limit_of(c, k, "requests_per_minute");
 		cell[5].text = limit_of(c, k, "tokens_per_minute");
-		cell[6].text = cli_ago(c, json_time(k, "created_at"));
-		cell[7].text = expires_us ? cli_local(c, expires_us) : SLICE_LIT("never");
-		cell[8] = (struct cell){json_text(k, "key_id"), STYLE_DIM};
+		cell[6].text = budgets_of(c, k);
+		cell[7].text = cli_ago(c, json_time(k, "created_at"));
+		cell[8].text = expires_us ? cli_local(c, expires_us) : SLICE_LIT("never");
+		cell[9] = (struct cell){json_text(k, "key_id"), STYLE_DIM};
 	}
 	if (!r.n_rows)
 		out_printf(&c->err, "there is no key: muster key create --name NAME --role admin --why \"...\"\n");
@@ -215,6 +273,11 @@ static int read_wish(struct cli *c, struct key *k, struct err *err)
 	for (size_t i = 0; names && (name = args_next(&c->args, "use-case", &i));)
 		names[k->n_use_cases++] = slice_from(name);
 	k->use_cases = names;
+	if (budget_parse(slice_from(args_get(&c->args, "budget")), BUDGET_MONEY, &k->budgets.of[BUDGET_MONEY], err) ||
+	    budget_parse(slice_from(args_get(&c->args, "token-budget")), BUDGET_TOKENS, &k->budgets.of[BUDGET_TOKENS],
+			 err) ||
+	    key_translation_parse(slice_from(args_get(&c->args, "translation")), &k->translate_strictly, err))
+		return E_INVALID;
 	return key_role_parse(slice_from(args_get(&c->args, "role")), &k->role, err);
 }
 
@@ -230,7 +293,8 @@ static int create_beside(struct cli *c, struct store *store, struct json_writer 
 		return rc;
 	rc = registry_create_key(r, &wish, &who, text, err);
 	if (!rc) {
-		key_write_made(w, &wish.key, text, c->now_us);
+		key_write_open(w, &wish.key, text, c->now_us);
+		jw_object_end(w);
 		explicit_bzero(text, sizeof(text));
 		told_daemon(c, store);
 	}
@@ -286,6 +350,26 @@ static int show_id(struct cli *c, struct store *store, const struct uuid *id, st
 	return rc;
 }
 
+static int set_beside(struct cli *c, struct store *store, struct json_writer *w, struct err *err)
+{
+	struct registry_who who = {cli_actor(c), slice_from(args_get(&c->args, "why"))};
+	struct slice text[] = {slice_from(args_get(&c->args, "budget")), slice_from(args_get(&c->args, "token-budget")),
+			       slice_from(args_get(&c->args, "translation"))};
+	const struct key_change change = {text[0].p ? &text[0] : NULL, text[1].p ? &text[1] : NULL,
+					  text[2].p ? &text[2] : NULL};
+	struct registry *r = NULL;
+	struct uuid id;
+	int rc = open_registry(c, store, &r, err);
+
+	if (rc)
+		return rc;
+	rc = registry_change_key(r, slice_from(c->args.operands[0]), &change, &who, &id, err);
+	registry_free(r);
+	if (!rc)
+		told_daemon(c, store);
+	return rc ? rc : show_id(c, store, &id, w, err);
+}
+
 static int revoke_beside(struct cli *c, struct store *store, struct json_writer *w, struct err *err)
 {
 	struct registry_who who = {cli_actor(c), slice_from(args_get(&c->args, "why"))};
@@ -314,6 +398,38 @@ static int by_daemon(struct cli *c, const char *method, struct path *p, struct b
 	return c->json ? cli_print_json(c, &a) : print(c, a.root);
 }
 
+static void write_spending(struct cli *c, struct json_writer *w)
+{
+	static const char *const options[][2] = {
+		{"budget", "budget"}, {"token-budget", "token_budget"}, {"translation", "translation"}};
+
+	for (size_t i = 0; i < COUNT_OF(options); i++) {
+		const char *value = args_get(&c->args, options[i][0]);
+
+		if (value) /* "" takes it away */
+			jw_kcstr(w, options[i][1], value);
+	}
+}
+
+int key_set_run(struct cli *c)
+{
+	struct json_writer w;
+	struct buf body;
+	struct path p;
+
+	if (!args_has(&c->args, "budget") && !args_has(&c->args, "token-budget") && !args_has(&c->args, "translation"))
+		return cli_usage(c, NULL, "say what is to change: --budget, --token-budget or --translation");
+	if (is_beside(c))
+		return on_database(c, set_beside, true, print_key);
+	body_init(c, &body, &w);
+	write_spending(c, &w);
+	body_option(c, &w, "why", "reason");
+	body_end(&w);
+	path_init(c, &p, KEYS);
+	path_add(&p, "/", c->args.operands[0]);
+	return by_daemon(c, "PATCH", &p, &body, print_key);
+}
+
 int key_create_run(struct cli *c)
 {
 	struct json_writer w;
@@ -334,6 +450,7 @@ int key_create_run(struct cli *c)
 	jw_array_end(&w);
 	jw_ki64(&w, "requests_per_minute", args_integer(&c->args, "requests-per-minute", 0));
 	jw_ki64(&w, "tokens_per_minute", args_integer(&c->args, "tokens-per-minute", 0));
+	write_spending(c, &w);
 	body_option(c, &w, "why", "reason");
 	body_end(&w);
 	path_init(c, &p, KEYS);

@@ -84,7 +84,7 @@ static void print_use_case(struct cli *c, const struct json *u)
 	const struct json *current = json_get(u, "current"), *settings = json_get(u, "settings");
 	bool served = current && current->type == JSON_OBJECT;
 	struct facts f = {.n = 0};
-	const struct json *candidates = json_get(u, "candidates");
+	const struct json *candidates = json_get(u, "candidates"), *budgets = json_get(u, "budgets");
 
 	facts_add(&f, "use case", json_text(u, "use_case"), STYLE_BOLD);
 	facts_add(&f, "current",
@@ -111,6 +111,9 @@ static void print_use_case(struct cli *c, const struct json *u)
 		else if (!slice_eq_str(name, "use_case") && !slice_eq_str(name, "fallback") && v->type != JSON_NULL)
 			facts_add(&f, name.p, json_line(v), STYLE_PLAIN);
 	}
+	for (const struct json *b = budgets ? budgets->first : NULL; b; b = b->next)
+		facts_add(&f, slice_eq_str(json_text(b, "unit"), "money") ? "spent" : "tokens spent",
+			  cli_budget_line(c, b), cli_budget_style(b));
 	facts_add(&f, "updated", cli_local(c, json_time(settings, "updated_at")), STYLE_PLAIN);
 	facts_print(c, &f);
 }
@@ -175,6 +178,8 @@ static void write_settings(struct cli *c, struct json_writer *w, const struct js
 					       {"answer-mode", "answer_mode"},
 					       {"log-durability", "log_durability"},
 					       {"translation", "translation"},
+					       {"budget", "budget"},
+					       {"token-budget", "token_budget"},
 					       {"priority", "priority"}};
 	static const char *const facts[] = {"use_case", "created_at", "updated_at", "timeouts", "cache"};
 	static const char *const numbers[][2] = {{"retries", "retries"}, {"max-concurrency", "max_concurrency"}};

@@ -193,6 +193,7 @@ static const struct verb *const verbs[] = {
 	&verb_alert_silence_list,
 	&verb_alert_silence_remove,
 	&verb_key_create,
+	&verb_key_set,
 	&verb_key_list,
 	&verb_key_show,
 	&verb_key_revoke,

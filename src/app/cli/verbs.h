@@ -36,4 +36,4 @@ extern const struct verb verb_generate, verb_log_list, verb_log_tail, verb_log_s
 extern const struct verb verb_deploy_start, verb_deploy_status, verb_deploy_watch, verb_deploy_show, verb_deploy_pause,
 	verb_deploy_resume, verb_deploy_promote, verb_deploy_abort, verb_rollback, verb_review, verb_alert_list,
 	verb_alert_test, verb_alert_silence_add, verb_alert_silence_list, verb_alert_silence_remove, verb_key_create,
-	verb_key_list, verb_key_show, verb_key_revoke;
+	verb_key_set, verb_key_list, verb_key_show, verb_key_revoke;

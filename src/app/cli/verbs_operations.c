@@ -69,6 +69,22 @@ static const struct option silence_add_options[] = {
 	{"for", OPTION_DURATION, REQUIRED, "DURATION", "How long: 30m, 2h, 7d; at most 90d. Required."},
 	WHY_NEEDED,
 };
+/* What a key may spend, and how it is translated. */
+#define SPENDING_OPTIONS                                                                                             \
+	{"budget", OPTION_TEXT, OPTIONAL, "AMOUNT/PERIOD",                                                           \
+	 "Money that it may spend in an hour, day, month (UTC) or in total: 50/month, \"50 EUR/month\", 500/total. " \
+	 "Past "                                                                                                     \
+	 "it requests are refused with 429. \"\": no budget."},                                                      \
+		{"token-budget", OPTION_TEXT, OPTIONAL, "N/PERIOD",                                                  \
+		 "The same in tokens, of prompts and answers: 2000000/day."},                                        \
+	{                                                                                                            \
+		"translation", OPTION_CHOICE, OPTIONAL, "MODE",                                                      \
+			"strict: a request that a model of another protocol cannot get whole is refused, whatever "  \
+			"the use "                                                                                   \
+			"case says. Default lenient.",                                                               \
+			"lenient|strict"                                                                             \
+	}
+
 static const struct option key_create_options[] = {
 	{"name", OPTION_TEXT, REQUIRED, "NAME",
 	 "Who holds it: what it does stands in the history under this. Required."},
@@ -82,9 +98,11 @@ static const struct option key_create_options[] = {
 	{"requests-per-minute", OPTION_INTEGER, OPTIONAL, "N", "More are refused with 429. Default 0: no limit."},
 	{"tokens-per-minute", OPTION_INTEGER, OPTIONAL, "N",
 	 "Of prompts and answers; once they are used up, requests are refused with 429. Default 0: no limit."},
+	SPENDING_OPTIONS,
 	WHY_NEEDED,
 	DATABASE_BESIDE,
 };
+static const struct option key_set_options[] = {SPENDING_OPTIONS, WHY_NEEDED, DATABASE_BESIDE};
 static const struct option key_list_options[] = {
 	{"all", OPTION_FLAG, OPTIONAL, NULL, "Revoked ones too."},
 	DATABASE_BESIDE,
@@ -254,6 +272,17 @@ const struct verb verb_key_create = {"key create",
 				     "--expires 90d --why \"new service\"",
 				     OPTIONS(key_create_options),
 				     key_create_run};
+const struct verb verb_key_set = {"key set",
+				  "KEY",
+				  1,
+				  1,
+				  "Change what a key may spend, or how strictly it is translated.",
+				  "KEY is its name or its id. What is not given stays as it is; what was spent in the "
+				  "period stays spent. While the daemon is stopped, --data, --config or --database-url "
+				  "say where its database is.",
+				  "muster key set npc-service --budget 50/month --why \"agreed with finance\"",
+				  OPTIONS(key_set_options),
+				  key_set_run};
 const struct verb verb_key_list = {"key list",
 				   "",
 				   0,

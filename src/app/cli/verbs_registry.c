@@ -87,6 +87,11 @@ static const struct option use_case_set_options[] = {
 	 "How long an answer serves the same request again. 0: it does not. Default 0."},
 	{"cache-scope", OPTION_CHOICE, OPTIONAL, "SCOPE",
 	 "Whose answers a request may get: those of its key, or of all callers. Default key.", "key|use_case"},
+	{"budget", OPTION_TEXT, OPTIONAL, "AMOUNT/PERIOD",
+	 "Money that all its requests may spend in an hour, day, month (UTC) or in total: 50/month, \"50 EUR/month\". "
+	 "Past "
+	 "it they are refused with 429. \"\": no budget."},
+	{"token-budget", OPTION_TEXT, OPTIONAL, "N/PERIOD", "The same in tokens, of prompts and answers: 2000000/day."},
 	{"connect-timeout", OPTION_DURATION, OPTIONAL, "DURATION",
 	 "Time to connect to a model. 0: the configuration file's."},
 	{"first-byte-timeout", OPTION_DURATION, OPTIONAL, "DURATION",

@@ -15,6 +15,7 @@
 #include "control/alerts/rules.h"
 #include "control/history/retention.h"
 #include "control/history/shipper.h"
+#include "control/lending/budgets.h"
 #include "control/lending/lending.h"
 #include "control/registry/listener.h"
 #include "control/rollout/leader.h"
@@ -78,6 +79,10 @@ struct daemon {
 	struct shipper *shipper;
 	struct rollout *rollout;
 	struct lender *lender; /* NULL: nobody else spends of our limits */
+	struct budget_lender *budget_lender;
+	struct budget_book *budget_book; /* or NULL; outlives all snapshots */
+	bool budgets_owed;		 /* what those before it were lent is not settled yet */
+	bool budgets_settled;		 /* what it was lent itself is */
 	struct retention *retention;
 	struct alerts *alerts;
 	struct admin admin;
@@ -89,7 +94,8 @@ struct daemon {
 
 	/* the control loop's own */
 	uv_signal_t signals[3];
-	struct timer health_timer, rollout_timer, leader_timer, lending_timer, retention_timer, alerts_timer;
+	struct timer health_timer, rollout_timer, leader_timer, lending_timer, budgets_timer, retention_timer,
+		alerts_timer;
 	int64_t database_ok_ms;		     /* monotonic: when the database answered last */
 	struct alert_traffic *alert_traffic; /* GATEWAY_SLOTS */
 	bool alerts_sync, alerts_lead;	     /* a job records them; as the leader */
@@ -106,6 +112,10 @@ struct daemon {
 	char rollout_problem[200];		     /* the job's */
 	char rollout_shown[200];		     /* what was wrong with the last that ended */
 	char lending_problem[200];		     /* the job's */
+	bool budgets_run, budgets_asked;	     /* a job lends; a loop wants more of something */
+	int64_t budgets_ms;			     /* monotonic: when the last round began */
+	char budgets_problem[200];		     /* under its lock */
+	pthread_mutex_t budgets_lock;
 	size_t n_calls;
 	bool stopping;
 	bool mending; /* a job reads the registry again, or saves it */
@@ -146,6 +156,16 @@ void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deploy
 int daemon_make_lending(struct daemon *d, struct err *err);
 void daemon_watch_lending(struct daemon *d); /* control loop: from now on rates are shared out anew */
 void daemon_end_lending(struct daemon *d);   /* any job thread: what was lent is given back */
+/* budgets.c */
+struct prom_writer;
+int daemon_open_budgets(struct daemon *d, struct err *err); /* before anything is served */
+void daemon_lend_budgets(struct daemon *d,
+			 const struct snapshot *s); /* any thread but a loop's: before s is published */
+void daemon_round_budgets(struct daemon *d);	    /* the same */
+void daemon_watch_budgets(struct daemon *d);	    /* control loop: from now on, as the loops spend */
+void daemon_write_budgets(struct daemon *d, struct prom_writer *w);
+void daemon_forget_budgets(struct daemon *d); /* the last snapshot is gone */
+void daemon_close_budgets(struct daemon *d);  /* the loops have ended */
 /* retention.c */
 void daemon_watch_retention(struct daemon *d); /* control loop: from now on old records go */
 void daemon_set_retention(struct daemon *d);   /* control loop: as the configuration says now */

@@ -125,6 +125,11 @@ static void write_gateway(struct prom_writer *w, const struct daemon *d)
 		 offsetof(struct gateway_stats, forbidden)},
 		{"muster_rate_limited_total", "Requests past the rate of their key.",
 		 offsetof(struct gateway_stats, rate_limited)},
+		{"muster_budget_exceeded_total", "Requests that a budget did not cover.",
+		 offsetof(struct gateway_stats, budget_exceeded)},
+		{"muster_budget_unavailable_total",
+		 "Requests that found the rest of a budget reserved or lent elsewhere.",
+		 offsetof(struct gateway_stats, budget_unavailable)},
 		{"muster_current_lookups_total", "Lookups of a current model.",
 		 offsetof(struct gateway_stats, current_lookups)},
 		{"muster_guardrail_checks_total", "Requests to /api/v1/guardrails/check.",
@@ -507,6 +512,7 @@ int daemon_write_metrics(struct daemon *d, struct buf *out)
 	telemetry_metrics_write(&w, &src);
 	write_spool(&w, d);
 	write_leader(&w, d);
+	daemon_write_budgets(d, &w);
 	write_retention(&w, d);
 	daemon_write_alerts(d, &w);
 	write_gateway(&w, d);

@@ -131,6 +131,7 @@ void daemon_publish(struct snapshot *s, void *daemon)
 
 	if (d->rollout)
 		rollout_see(d->rollout, s);
+	daemon_lend_budgets(d, s);
 	publish(d, &(struct news){.snapshot = s}, true);
 }
 

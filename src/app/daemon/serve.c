@@ -168,6 +168,7 @@ static void watch(struct daemon *d)
 	daemon_watch_leader(d);
 	daemon_watch_rollout(d);
 	daemon_watch_lending(d);
+	daemon_watch_budgets(d);
 	daemon_watch_retention(d);
 	daemon_watch_alerts(d);
 	daemon_watch_memory(d);

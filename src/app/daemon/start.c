@@ -106,6 +106,7 @@ static int make_loop(struct daemon *d, size_t i, struct loop *loop, struct err *
 	struct http_server_options so;
 	struct gateway_options go = {.once = d->once,
 				     .cache = d->cache,
+				     .budgets = d->prepare.budgets,
 				     .loop = loop,
 				     .spool = d->spool,
 				     .writer = (unsigned)i,
@@ -347,6 +348,14 @@ static int make_admin(struct daemon *d, struct err *err)
 	return 0;
 }
 
+/* The loops are to have something to spend before the first request; other daemons are counted already. */
+static int first_budgets(struct daemon *d, struct err *err)
+{
+	(void)err;
+	daemon_round_budgets(d);
+	return 0;
+}
+
 static int seed(struct daemon *d, struct err *err)
 {
 	return d->demo ? daemon_seed_demo(d, err) : 0;
@@ -354,11 +363,12 @@ static int seed(struct daemon *d, struct err *err)
 
 int daemon_start(struct daemon *d, struct err *err)
 {
-	static start_step *const order[] = {data_directory,	 open_spool,	      open_store,  make_client_tls,
-					    first_settings,	 make_control,	      make_tls,	   start_sim,
-					    make_loops,		 load_registry,	      check_keys,  start_shipper,
-					    daemon_make_rollout, daemon_make_lending, make_admin,  seed,
-					    listen_all,		 daemon_make_alerts,  start_loops, daemon_follow};
+	static start_step *const order[] = {
+		data_directory, open_spool,   open_store,    daemon_open_budgets, make_client_tls,
+		first_settings, make_control, make_tls,	     start_sim,		  make_loops,
+		load_registry,	check_keys,   start_shipper, daemon_make_rollout, daemon_make_lending,
+		first_budgets,	make_admin,   seed,	     listen_all,	  daemon_make_alerts,
+		start_loops,	daemon_follow};
 
 	raise_file_limit();
 	pthread_mutex_init(&d->settings_lock, NULL);

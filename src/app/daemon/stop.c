@@ -58,6 +58,7 @@ static void end_control(struct daemon *d)
 	timer_cancel(d->control, &d->rollout_timer);
 	timer_cancel(d->control, &d->leader_timer);
 	timer_cancel(d->control, &d->lending_timer);
+	timer_cancel(d->control, &d->budgets_timer);
 	timer_cancel(d->control, &d->retention_timer);
 	timer_cancel(d->control, &d->alerts_timer);
 	loop_stop(d->control);
@@ -115,6 +116,7 @@ static void free_loops(struct daemon *d)
 void daemon_free(struct daemon *d)
 {
 	free_loops(d);
+	daemon_close_budgets(d);
 	sim_stop(d->sim);
 	if (d->shipper && shipper_stop(d->shipper, SHIP_LIMIT_MS))
 		log_warn(&d->log, "some records could not be shipped: they stay in the spool for the next start");
@@ -142,5 +144,6 @@ void daemon_free(struct daemon *d)
 	tls_context_free(d->client_tls);
 	tls_context_free(d->server_tls);
 	pthread_mutex_destroy(&d->settings_lock);
+	daemon_forget_budgets(d);
 	config_release(&d->config);
 }

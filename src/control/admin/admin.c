@@ -44,10 +44,13 @@ static const struct api_route policy_put = {api_policy_put, NULL, "*", true};
 static const struct api_route keys_list = {api_keys_list, "all|" PAGE};
 static const struct api_route key_create = {
 	.fn = api_key_create,
-	.body = "name|role|use_cases|expires|requests_per_minute|tokens_per_minute|reason",
+	.body = "name|role|use_cases|expires|requests_per_minute|tokens_per_minute|budget|token_budget|translation|"
+		"reason",
 	.body_required = true,
 };
 static const struct api_route key_get = {api_key_get};
+static const struct api_route key_patch = {
+	.fn = api_key_patch, .body = "budget|token_budget|translation|reason", .body_required = true};
 static const struct api_route key_revoke = {api_key_revoke, "reason"};
 static const struct api_route violations_list = {api_violations_list,
 						 "use_case|model|category|severity|" WHEN "|" PAGE};
@@ -118,6 +121,7 @@ static const struct route routes[] = {
 	{HTTP_GET, "/api/v1/keys", &keys_list},
 	{HTTP_POST, "/api/v1/keys", &key_create},
 	{HTTP_GET, "/api/v1/keys/{key}", &key_get},
+	{HTTP_PATCH, "/api/v1/keys/{key}", &key_patch},
 	{HTTP_DELETE, "/api/v1/keys/{key}", &key_revoke},
 };
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "control/admin/admin.h"
+#include "control/store/budgets.h"
 #include "core/http/router.h"
 #include "core/json/writer.h"
 
@@ -72,6 +73,16 @@ int api_model_by_id(struct api_call *c, const struct uuid *id, struct model *ret
 int api_model_resolve(struct api_call *c, struct slice ref, struct slice use_case, struct model *ret);
 int api_write_model_by_id(struct api_call *c, const struct uuid *id, int status);
 
+/* budgets.c */
+/* How all budgets of keys ("key/") or use cases ("use_case/") stand. */
+int api_budgets_read(struct api_call *c, struct slice prefix, struct budget_states *ret);
+/* The member budgets, of the key or use case that is called id there. */
+struct api_owner {
+	struct slice prefix, id;
+	const struct budgets *budgets;
+};
+void api_budgets_write(struct api_call *c, const struct budget_states *all, const struct api_owner *o);
+
 /* the handlers */
 api_fn api_models_list, api_models_create, api_model_get, api_model_patch, api_model_delete, api_model_promote,
 	api_model_history;
@@ -79,7 +90,7 @@ api_fn api_use_cases_list, api_use_case_get, api_use_case_put, api_use_case_curr
 api_fn api_events_list;
 api_fn api_logs_list, api_log_get;
 api_fn api_violations_list;
-api_fn api_keys_list, api_key_create, api_key_get, api_key_revoke;
+api_fn api_keys_list, api_key_create, api_key_get, api_key_patch, api_key_revoke;
 api_fn api_policies_list, api_policy_get, api_policy_put;
 api_fn api_rollback, api_snapshots_list;
 api_fn api_review;

@@ -19,18 +19,32 @@ static int read_keys(struct api_call *c, struct key **ret, size_t *ret_n)
 	return rc < 0 ? api_error(c, rc, NULL, &err) : 0;
 }
 
+#define PREFIX SLICE_LIT("key/")
+
+static void write_one(struct api_call *c, const struct key *k, const char *text, const struct budget_states *budgets)
+{
+	char id[UUID_STR_SIZE];
+	const struct api_owner owner = {PREFIX, slice_from(uuid_format(&k->id, id)), &k->budgets};
+
+	key_write_open(&c->w, k, text, c->now_us);
+	api_budgets_write(c, budgets, &owner);
+	jw_object_end(&c->w);
+}
+
 /* Newest first. */
 int api_keys_list(struct api_call *c)
 {
 	size_t n = 0, limit = 0, n_written = 0;
 	struct slice before = {0}, last = {0};
 	char id[UUID_STR_SIZE], last_id[UUID_STR_SIZE];
+	struct budget_states budgets;
 	struct key *list = NULL;
 	bool all = false, more = false;
 	int status;
 
 	if ((status = api_query_limit(c, &limit)) || (status = api_query_id(c, "before", &before)) ||
-	    (status = api_query_bool(c, "all", &all)) || (status = read_keys(c, &list, &n)))
+	    (status = api_query_bool(c, "all", &all)) || (status = read_keys(c, &list, &n)) ||
+	    (status = api_budgets_read(c, PREFIX, &budgets)))
 		return status;
 	api_list_begin(c);
 	while (n-- && !more) {
@@ -39,7 +53,7 @@ int api_keys_list(struct api_call *c)
 		more = n_written == limit;
 		if (more)
 			break;
-		key_write(&c->w, &list[n], c->now_us);
+		write_one(c, &list[n], NULL, &budgets);
 		last = slice_from(uuid_format(&list[n].id, last_id));
 		n_written++;
 	}
@@ -57,14 +71,15 @@ static bool is_key(const struct key *k, struct slice id_or_name)
 static int write_key(struct api_call *c, struct slice id_or_name)
 {
 	struct key *list = NULL;
+	struct budget_states budgets;
 	size_t n = 0;
 	int status = read_keys(c, &list, &n);
 
-	if (status)
+	if (status || (status = api_budgets_read(c, PREFIX, &budgets)))
 		return status;
 	for (size_t i = 0; i < n; i++) {
 		if (is_key(&list[i], id_or_name)) {
-			key_write(&c->w, &list[i], c->now_us);
+			write_one(c, &list[i], NULL, &budgets);
 			return 200;
 		}
 	}
@@ -139,6 +154,8 @@ static int read_wish(struct api_call *c, struct key *k)
 		return api_fail(c, 400, "requests_per_minute", "invalid_type", "%s", err.text);
 	if (json_get_i64(c->body, "tokens_per_minute", &k->tokens_per_minute, &err))
 		return api_fail(c, 400, "tokens_per_minute", "invalid_type", "%s", err.text);
+	if (key_parse_spending(c->body, k, &err))
+		return api_fail(c, 400, NULL, "invalid_value", "%s", err.text);
 	return 0;
 }
 
@@ -146,6 +163,7 @@ int api_key_create(struct api_call *c)
 {
 	/* Who came here with a key of its own is an admin: the registry need not look for one. */
 	struct key_wish wish = {.may_be_any = c->req->by_key};
+	const struct budget_states nothing = {.n = 0}; /* was spent yet */
 	char text[KEY_TEXT_SIZE], id[UUID_STR_SIZE];
 	struct err err = {0};
 	int status = read_wish(c, &wish.key), rc;
@@ -161,9 +179,49 @@ int api_key_create(struct api_call *c)
 		return api_error(c, rc, NULL, &err);
 	api_header(c, "location", "/api/v1/keys/%s", uuid_format(&wish.key.id, id));
 	api_header(c, "cache-control", "no-store");
-	key_write_made(&c->w, &wish.key, text, c->now_us);
+	write_one(c, &wish.key, text, &nothing);
 	explicit_bzero(text, sizeof(text));
 	return 201;
+}
+
+/* NULL: it is not there; null takes it away, as "" does. */
+static int read_change(struct api_call *c, const char *name, struct slice *text, const struct slice **ret)
+{
+	const struct json *v = json_get(c->body, name);
+	int status = api_body_str(c, name, 64, text);
+
+	if (status || !v)
+		return status;
+	if (!text->p)
+		*text = SLICE_LIT("");
+	*ret = text;
+	return 0;
+}
+
+int api_key_patch(struct api_call *c)
+{
+	struct slice budget = {0}, token_budget = {0}, translation = {0};
+	struct key_change change = {NULL};
+	struct err err = {0};
+	struct uuid id;
+	char text[UUID_STR_SIZE];
+	int status, rc;
+
+	if ((status = read_change(c, "budget", &budget, &change.budget)) ||
+	    (status = read_change(c, "token_budget", &token_budget, &change.token_budget)) ||
+	    (status = read_change(c, "translation", &translation, &change.translation)))
+		return status;
+	if (!change.budget && !change.token_budget && !change.translation)
+		return api_fail(c, 400, NULL, "missing_member",
+				"what of a key can be changed is budget, token_budget and translation: give one");
+	rc = registry_change_key(c->admin->registry, c->param[0], &change, &c->who, &id, &err);
+	if (rc == E_NOTFOUND)
+		return api_fail(c, 404, "key", "key_not_found", "%s", err.text);
+	if (rc == E_CONFLICT)
+		return api_fail(c, 409, "key", "key_revoked", "%s", err.text);
+	if (rc < 0)
+		return api_error(c, rc, NULL, &err);
+	return write_key(c, slice_from(uuid_format(&id, text)));
 }
 
 int api_key_revoke(struct api_call *c)

@@ -14,7 +14,10 @@ struct world { /* all that is known, in the call's arena */
 	struct admin_endpoint *endpoints;
 	struct slice *names; /* sorted, each once */
 	size_t n_rows, n_models, n_endpoints, n_names;
+	struct budget_states budgets;
 };
+
+#define PREFIX SLICE_LIT("use_case/")
 
 static int compare_names(const void *a, const void *b)
 {
@@ -65,7 +68,7 @@ static int read_world(struct api_call *c, struct world *ret)
 		rc = a->endpoints(&c->arena, &ret->endpoints, &ret->n_endpoints, a->endpoints_arg);
 	if (rc == 0)
 		rc = collect_names(ret, &c->arena);
-	return rc < 0 ? api_error(c, rc, NULL, &err) : 0;
+	return rc < 0 ? api_error(c, rc, NULL, &err) : api_budgets_read(c, PREFIX, &ret->budgets);
 }
 
 /* What is stored, or the defaults. */
@@ -91,6 +94,7 @@ static int write_settings(struct api_call *c, const struct world *world, struct 
 	u.updated_us = row ? row->updated_us : 0;
 	jw_key(&c->w, "settings");
 	use_case_write(&c->w, &u);
+	api_budgets_write(c, &world->budgets, &(struct api_owner){PREFIX, name, &u.budgets});
 	return 0;
 }
 

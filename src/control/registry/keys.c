@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* API keys: making and revoking them, each with its event.  No event and no error holds the text of a key. */
+/* API keys: making, changing and revoking them, each with its event.  No event and no error holds the text of a key. */
 #include "control/registry/change.h"
 #include "core/json/writer.h"
 
@@ -146,5 +146,55 @@ int registry_revoke_key(struct registry *r, struct slice id_or_name, const struc
 
 	if (!rc)
 		*ret_id = what.id;
+	return rc;
+}
+
+struct spending {
+	struct slice id_or_name;
+	const struct key_change *change;
+	struct uuid id;
+};
+
+static int read_change(const struct key_change *c, struct key *k, struct err *err)
+{
+	int rc = 0;
+
+	if (c->budget)
+		rc = budget_parse(*c->budget, BUDGET_MONEY, &k->budgets.of[BUDGET_MONEY], err);
+	if (!rc && c->token_budget)
+		rc = budget_parse(*c->token_budget, BUDGET_TOKENS, &k->budgets.of[BUDGET_TOKENS], err);
+	if (!rc && c->translation)
+		rc = key_translation_parse(*c->translation, &k->translate_strictly, err);
+	return rc;
+}
+
+static int apply_spending(struct change *c, void *arg, struct err *err)
+{
+	struct registry_event e = {.kind = SLICE_LIT("key.changed")};
+	struct spending *what = arg;
+	char id[UUID_STR_SIZE];
+	struct key k = {.role = KEY_CLIENT};
+	int rc = find(c, what->id_or_name, &k, err);
+
+	if (rc)
+		return rc;
+	if (k.revoked_us)
+		return err_set(err, E_CONFLICT, "The key '" SLICE_FMT "' was revoked: make another", SLICE_ARG(k.name));
+	what->id = k.id;
+	if ((rc = describe(c, &k, &e.before, err)) || (rc = read_change(what->change, &k, err)) ||
+	    (rc = describe(c, &k, &e.after, err)) || (rc = store_key_set_spending(c->db, &k, err)))
+		return rc;
+	e.subject = slice_from(uuid_format(&k.id, id));
+	return change_event(c, &e, err);
+}
+
+int registry_change_key(struct registry *r, struct slice id_or_name, const struct key_change *what,
+			const struct registry_who *who, struct uuid *ret_id, struct err *err)
+{
+	struct spending s = {.id_or_name = id_or_name, .change = what};
+	int rc = registry_change(r, who, apply_spending, &s, err);
+
+	if (!rc)
+		*ret_id = s.id;
 	return rc;
 }

@@ -113,6 +113,12 @@ struct key_wish {
 int registry_create_key(struct registry *r, struct key_wish *wish, const struct registry_who *who,
 			char ret_text[KEY_TEXT_SIZE], struct err *err);
 /* By id, or the name of one in use.  *ret_id says which it was. From the publication on it opens nothing. */
+/* What of a key is to change; NULL: it stays.  "" takes a budget away. */
+struct key_change {
+	const struct slice *budget, *token_budget, *translation;
+};
+int registry_change_key(struct registry *r, struct slice id_or_name, const struct key_change *what,
+			const struct registry_who *who, struct uuid *ret_id, struct err *err);
 int registry_revoke_key(struct registry *r, struct slice id_or_name, const struct registry_who *who,
 			struct uuid *ret_id, struct err *err);
 

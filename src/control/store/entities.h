@@ -57,6 +57,8 @@ int store_key_insert(struct db *db, struct arena *a, const struct key *k,
 int store_key_list(struct db *db, struct arena *a, struct key **ret, size_t *ret_n, struct err *err);
 int store_key_revoke(struct db *db, const struct uuid *id, int64_t now_us,
 		     struct err *err); /* E_NOTFOUND: none of that id is in use */
+/* Its budgets and its translation; the same. */
+int store_key_set_spending(struct db *db, const struct key *k, struct err *err);
 
 /* --- registry_events --- */
 struct event_filter {

@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_keys: made once, revoked once, never changed otherwise and never deleted. */
+/* api_keys: made once, revoked once, never deleted; only what they may spend is changed. */
 #include "control/store/entities.h"
 #include "control/store/store_internal.h"
 
 #define COLUMNS                                                                                               \
 	"id, name, role, digest, use_cases, requests_per_minute, tokens_per_minute, created_us, expires_us, " \
-	"revoked_us"
+	"revoked_us, budget, token_budget, translation"
+
+static struct db_value text_or_null(const char *s)
+{
+	return db_text((struct slice){*s ? s : NULL, strlen(s)});
+}
 
 int store_key_insert(struct db *db, struct arena *a, const struct key *k, struct err *err)
 {
-	char id[UUID_STR_SIZE];
+	char id[UUID_STR_SIZE], texts[BUDGET_N_UNITS][BUDGET_TEXT];
+	const char *money = budget_format(&k->budgets.of[BUDGET_MONEY], BUDGET_MONEY, texts[BUDGET_MONEY]);
+	const char *tokens = budget_format(&k->budgets.of[BUDGET_TOKENS], BUDGET_TOKENS, texts[BUDGET_TOKENS]);
 	struct db_value args[] = {db_uuid(&k->id, id),		db_text(k->name),	db_cstr(key_role_name(k->role)),
 				  db_cstr(k->digest),		db_text(SLICE_LIT("")), db_int(k->requests_per_minute),
 				  db_int(k->tokens_per_minute), db_int(k->created_us),	db_int(k->expires_us),
-				  db_int(k->revoked_us)};
+				  db_int(k->revoked_us),	text_or_null(money),	text_or_null(tokens),
+				  db_cstr(key_translation(k))};
 	struct buf names;
 
 	buf_init_arena(&names, a, 16384);
@@ -26,7 +34,9 @@ int store_key_insert(struct db *db, struct arena *a, const struct key *k, struct
 		return err_set(err, E_TOOBIG, "the key names too many use cases");
 	if (names.n)
 		args[4] = db_text(buf_slice(&names));
-	return db_exec(db, "insert into api_keys (" COLUMNS ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+	return db_exec(db,
+		       "insert into api_keys (" COLUMNS
+		       ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 		       db_args(args, COUNT_OF(args)), NULL, err);
 }
 
@@ -63,6 +73,11 @@ static int read_key(struct arena *a, const struct db_rows *rows, size_t row, str
 	ret->created_us = row_int(&r);
 	ret->expires_us = row_int(&r);
 	ret->revoked_us = row_int(&r);
+	for (unsigned u = 0; u < BUDGET_N_UNITS; u++)
+		if (budget_parse(row_text(&r), (enum budget_unit)u, &ret->budgets.of[u], NULL))
+			r.rc = E_CORRUPT;
+	if (key_translation_parse(row_text(&r), &ret->translate_strictly, NULL))
+		r.rc = E_CORRUPT;
 	if (!r.rc && (key_role_parse(role, &ret->role, NULL) || digest.n != KEY_DIGEST_SIZE - 1))
 		r.rc = E_CORRUPT;
 	if (!r.rc)
@@ -102,5 +117,23 @@ int store_key_revoke(struct db *db, const struct uuid *id, int64_t now_us, struc
 
 	if (!rc && n_changed == 0)
 		return err_set(err, E_NOTFOUND, "there is no key %s in use", text);
+	return rc;
+}
+
+int store_key_set_spending(struct db *db, const struct key *k, struct err *err)
+{
+	char id[UUID_STR_SIZE], texts[BUDGET_N_UNITS][BUDGET_TEXT];
+	const char *money = budget_format(&k->budgets.of[BUDGET_MONEY], BUDGET_MONEY, texts[BUDGET_MONEY]);
+	const char *tokens = budget_format(&k->budgets.of[BUDGET_TOKENS], BUDGET_TOKENS, texts[BUDGET_TOKENS]);
+	const struct db_value args[] = {text_or_null(money), text_or_null(tokens), db_cstr(key_translation(k)),
+					db_uuid(&k->id, id)};
+	int64_t n_changed = 0;
+	int rc = db_exec(db,
+			 "update api_keys set budget = $1, token_budget = $2, translation = $3 "
+			 "where id = $4 and revoked_us = 0",
+			 db_args(args, COUNT_OF(args)), &n_changed, err);
+
+	if (!rc && n_changed == 0)
+		return err_set(err, E_NOTFOUND, "there is no key %s in use", id);
 	return rc;
 }

@@ -7,7 +7,7 @@
 
 static bool needs_decoding(const struct exchange *e, const struct protocol *back)
 {
-	return back != e->front || e->request.stream || e->log != LOG_NONE ||
+	return back != e->front || e->request.stream || e->log != LOG_NONE || e->n_holds ||
 	       (e->policy && guard_policy_has(e->policy, GUARD_OUTPUT));
 }
 
@@ -130,6 +130,7 @@ struct slice answer_fallback_text(const struct exchange *e)
 /* Nothing else serves, or a rule asks for it (why). */
 enum next answer_fallback_content(struct exchange *e, const char *why)
 {
+	spend_note_waste(e);
 	e->answer = (struct chat_answer){.text = answer_fallback_text(e), .finish = CHAT_FINISH_STOP, .n_choices = 1};
 	e->have_answer = true;
 	e->i_candidate = e->n_candidates;
@@ -207,7 +208,7 @@ enum next exchange_answer(struct exchange *e)
 		return answer_withheld(e);
 	if (action == GUARD_FALLBACK)
 		return answer_fallback_content(e, "a guardrail rule asks for fallback content");
-	if (e->log != LOG_NONE || back != e->front)
+	if (e->log != LOG_NONE || back != e->front || e->n_holds)
 		exchange_complete_usage(e, e->answer.text.n);
 	if (e->request.embed)
 		vectors_describe(e);

@@ -136,6 +136,7 @@ void attempt_failed(struct exchange *e, enum outcome outcome, const char *why)
 	counter_add(&e->g->stats.upstream_errors, 1);
 	failover_settle(e, outcome);
 	attempt_note(e, end_of(outcome), why);
+	spend_note_waste(e);
 	exchange_say(e, "%s", why);
 	forget_attempt(e);
 	failover_go_on(e, outcome);
@@ -465,11 +466,11 @@ static void add_trace_headers(const struct exchange *e, struct buf *head)
 static int encode_body(struct exchange *e, const struct target *t, struct iovec *iov, int max)
 {
 	const struct protocol *back = e->back;
-	struct upstream_params params = {.model = t->upstream_model,
-					 .stream = e->request.stream && back->framing != FRAMING_NONE,
-					 .parameters = e->counts || back->embeds ? NULL : t->parameters,
-					 .leave_usage =
-						 t->usage_unasked || (e->log == LOG_NONE && !e->request.include_usage)};
+	struct upstream_params params = {
+		.model = t->upstream_model,
+		.stream = e->request.stream && back->framing != FRAMING_NONE,
+		.parameters = e->counts || back->embeds ? NULL : t->parameters,
+		.leave_usage = t->usage_unasked || (e->log == LOG_NONE && !e->n_holds && !e->request.include_usage)};
 	struct chat_request space;
 	const struct chat_request *r = resume_request(e, t, &params, &space);
 	struct buf out;
@@ -545,20 +546,23 @@ static enum next nothing_left(struct exchange *e)
 
 static bool is_strict(const struct exchange *e)
 {
-	return e->use_case && e->use_case->settings.translate_strictly;
+	return (e->use_case && e->use_case->settings.translate_strictly) ||
+	       (e->caller.key && e->caller.key->key.translate_strictly);
 }
 
-/* The use case would rather not be answered than be answered to less than was asked. */
+/* The use case, or who asks, would rather not be answered than be answered to less than was asked. */
 static enum next refuse_translation(struct exchange *e)
 {
+	bool by_use_case = e->use_case && e->use_case->settings.translate_strictly;
 	struct slice first = e->dropped->name[0];
 	const char *param = arena_strndup(&e->http->arena, first.p, first.n);
 	const char *text;
 
 	text = arena_printf(&e->http->arena,
 			    "The model of '" SLICE_FMT "' speaks another protocol (%s), which cannot carry " SLICE_FMT
-			    ", and the use case's translation is strict: leave it out, or set --translation lenient.",
-			    SLICE_ARG(e->use_case_name), e->back->name, SLICE_ARG(respond_dropped(e)));
+			    ", and the %s's translation is strict: leave it out, or set --translation lenient.",
+			    SLICE_ARG(e->use_case_name), e->back->name, SLICE_ARG(respond_dropped(e)),
+			    by_use_case ? "use case" : "key");
 	failover_settle(e, OUTCOME_REFUSED);
 	return exchange_refuse(e, text ? text : "The model's protocol cannot carry all of the request.", param);
 }
@@ -572,6 +576,8 @@ enum next exchange_attempt(struct exchange *e)
 	char why[560];
 	int n;
 
+	if (!spend_covers_more(e))
+		return FINISHED;
 	next = failover_choose(e);
 	if (next != NEXT)
 		return next == WAIT ? WAIT : nothing_left(e);

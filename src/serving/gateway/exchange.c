@@ -4,9 +4,9 @@
  * returns WAIT, and the callback that ends the waiting calls exchange_run() again.  Everything an exchange allocates
  * lives in its arena, which the server takes back when the answer has been sent.
  *
- *   authenticate -> decode -> route -> once -> shed -> guard input -> attempt -> answer
- *                                                                     ^    |
- *                                                                     +----+  next candidate
+ *   authenticate -> decode -> route -> once -> shed -> guard input -> budget -> attempt -> answer
+ *                                                                               ^    |
+ *                                                                               +----+  next candidate
  */
 #include "serving/gateway/exchange.h"
 
@@ -43,6 +43,7 @@ static const struct step {
 	[STEP_ONCE] = {"once", exchange_once},
 	[STEP_SHED] = {"shed", shed_enter},
 	[STEP_GUARD_INPUT] = {"guard input", exchange_guard_input},
+	[STEP_BUDGET] = {"budget", spend_reserve},
 	[STEP_ATTEMPT] = {"attempt", exchange_attempt},
 	[STEP_ANSWER] = {"answer", exchange_answer},
 	[STEP_DONE] = {"done", done},
@@ -149,6 +150,7 @@ void exchange_release(struct exchange *e)
 	timer_cancel(e->g->loop, &e->pause);
 	failover_settle(e, OUTCOME_REFUSED);
 	shed_leave(e);
+	spend_release(e);
 	once_release(e);
 	if (e->array)
 		array_release(e->array);
@@ -175,6 +177,7 @@ struct gateway *gateway_new(const struct gateway_options *o)
 	g->spool = o->spool;
 	g->once = o->once;
 	g->cache = o->cache;
+	g->budgets = o->budgets;
 	g->writer = o->writer;
 	g->control = o->control;
 	g->control_arg = o->control_arg;

@@ -12,7 +12,9 @@
 #include "serving/gateway/seam.h"
 #include "serving/gateway/settings.h"
 #include "serving/guardrail/guard.h"
+#include "serving/resilience/budget.h"
 
+#define HOLDS_MAX (2 * BUDGET_N_UNITS)		/* of the key, and of the use case */
 #define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 2) /* a deployment's in front, an endpoint behind */
 #define ATTEMPTS_JSON_MAX 4096
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
@@ -27,6 +29,7 @@ struct gateway {
 	struct loop *loop;
 	struct spool *spool;
 	struct once_table *once, *cache;
+	struct gateway_budgets *budgets;
 	unsigned writer;
 	struct http_client *client;
 	struct snapshot *snapshot;
@@ -65,6 +68,7 @@ enum exchange_step { /* exchange.c has the table */
 		     STEP_ONCE,
 		     STEP_SHED,
 		     STEP_GUARD_INPUT,
+		     STEP_BUDGET,
 		     STEP_ATTEMPT,
 		     STEP_ANSWER,
 		     STEP_DONE,
@@ -200,6 +204,13 @@ struct exchange {
 	bool usage_asked; /* by us: the caller did not, and does not get it */
 	struct buf body;  /* of an answer that is held whole, or of an error */
 	size_t body_max;
+
+	struct budget_hold *hold; /* HOLDS_MAX: what is reserved for it: spend.c */
+	size_t n_holds;		  /* 0: no budget bounds it */
+	struct money wasted;	  /* by attempts whose answer the caller does not get */
+	int64_t wasted_tokens;
+	bool waste_is_new;  /* not reserved for yet */
+	bool usage_is_kept; /* of the attempt that fails now: its text is in the answer */
 
 	struct chat_answer answer;
 	bool have_answer;
@@ -359,6 +370,14 @@ void measure_text(struct gateway_use_case_stats *s, const struct guard_policy *p
 		  const struct guard_result *r);
 struct gateway_use_case_stats *measure_use_case(struct gateway *g,
 						const struct snapshot_use_case *u); /* NULL: others */
+/* spend.c */
+enum next spend_reserve(struct exchange *e);
+/* Before it is forgotten: what the model has produced, and what that cost. */
+void spend_note_waste(struct exchange *e);
+void spend_add_waste(const struct exchange *e, struct money *cost);
+bool spend_covers_more(struct exchange *e);
+void spend_settle(struct exchange *e, const struct log_record *r);
+void spend_release(struct exchange *e);
 /* record.c */
 void record_exchange(struct exchange *e, enum record_status status, int http_status);
 /* direct.c: what is answered from the snapshot alone. True when the path is one of these. */

@@ -57,6 +57,7 @@ struct gateway_prepare_arg {
 	struct gateway_policy_cache *cache; /* or NULL */
 	struct gateway_series *series;	    /* or NULL: all models are counted together */
 	struct gateway_limits *limits;	    /* or NULL: every snapshot begins with full rates */
+	struct gateway_budgets *budgets;    /* or NULL: nothing is bounded by a budget */
 	struct gateway_memory *memory;	    /* or NULL: every snapshot begins without knowing its upstreams */
 	struct tls_context *tls;	    /* the clients', made ready when an upstream asks for it; or NULL */
 };
@@ -90,6 +91,27 @@ void gateway_rate_set(const struct gateway_rate *r, int64_t share);
 void gateway_rate_join(const struct gateway_rate *r, int64_t share, struct share_part more, int64_t now_ms);
 /* Keys that come from now on begin with a part of 1 / divisor, 0: with the whole. */
 void gateway_limits_begin_with(struct gateway_limits *l, unsigned divisor);
+/*
+ * Budgets of keys and use cases: accounts that outlive the snapshots, of which the loops spend what the control plane
+ * lends them.  ask: called on a loop when one of them runs low, and not again before gateway_budgets_heard.
+ */
+struct budget_account;
+struct budget_book;
+/* book: what is spent is counted in it, and it is there as long as snapshots are; or NULL. */
+struct gateway_budgets *gateway_budgets_new(struct budget_book *book, void (*ask)(void *arg), void *arg);
+void gateway_budgets_free(struct gateway_budgets *b);
+/* Amounts are from now on as the snapshot says; true: more is to be lent, or less. */
+bool gateway_budgets_see(struct gateway_budgets *b, const struct snapshot *s);
+/* All of them, each with a reference; malloc'd.  Those at ret->list[n_used...] no snapshot has any more. */
+struct gateway_budget_list {
+	struct budget_account **list;
+	size_t n, n_used;
+};
+void gateway_budgets_heard(struct gateway_budgets *b); /* a round begins */
+void gateway_budgets_list(struct gateway_budgets *b, struct gateway_budget_list *ret);
+void gateway_budgets_list_release(struct gateway_budget_list *l);
+/* It has been settled: whoever wants it again begins anew. */
+void gateway_budgets_forget(struct gateway_budgets *b, struct budget_account *a);
 /* Keeps compiled policies from one snapshot to the next. */
 struct gateway_policy_cache *gateway_policy_cache_new(void);
 void gateway_policy_cache_free(struct gateway_policy_cache *c);
@@ -99,8 +121,9 @@ struct once_table *gateway_once_new(void); /* answers that serve again: once.h *
 void gateway_once_free(struct once_table *t);
 
 struct gateway_options {
-	struct once_table *once;  /* shared by the loops; NULL: Idempotency-Key is not looked at */
-	struct once_table *cache; /* the same for use cases with a cache; NULL: no answer serves again */
+	struct once_table *once;	 /* shared by the loops; NULL: Idempotency-Key is not looked at */
+	struct once_table *cache;	 /* the same for use cases with a cache; NULL: no answer serves again */
+	struct gateway_budgets *budgets; /* shared by the loops; NULL: there are none */
 	struct loop *loop;
 	struct spool *spool;
 	unsigned writer; /* of the spool */

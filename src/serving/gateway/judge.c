@@ -186,7 +186,7 @@ enum next exchange_guard_input(struct exchange *e)
 	struct judgement j = {.side = GUARD_INPUT};
 	enum guard_action action;
 
-	e->step = STEP_ATTEMPT;
+	e->step = STEP_BUDGET;
 	if (!e->policy || !guard_policy_has(e->policy, GUARD_INPUT))
 		return NEXT;
 	if (e->request.tokens_only && guard_policy_intervenes(e->policy, GUARD_INPUT))

@@ -5,6 +5,7 @@
 
 #include "core/base/digest.h"
 #include "core/json/writer.h"
+#include "serving/gateway/budgets.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/limits.h"
 #include "serving/gateway/memory.h"
@@ -122,6 +123,7 @@ static void free_prepared(struct snapshot *s)
 		policy_unref(s->policies[i].compiled);
 	for (size_t i = 0; i < s->n_keys; i++)
 		limits_unref(s->keys[i].limits);
+	budgets_release(s);
 	for (size_t i = 0; i < s->n_use_cases; i++)
 		memory_unref(s->use_cases[i].memory);
 	for (size_t i = 0; i < s->n_models; i++) {
@@ -206,6 +208,7 @@ int gateway_prepare(struct snapshot *s, void *prepare_arg, struct err *err)
 
 	s->free_prepared = free_prepared;
 	limits_prepare(arg->limits, s);
+	rc = budgets_prepare(arg->budgets, s, err);
 	for (size_t i = 0; i < s->n_use_cases; i++) {
 		char key[65];
 

@@ -121,6 +121,7 @@ static void add_usage(struct exchange *e, struct log_record *r)
 	else if (c && u->known)
 		r->cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
 	r->cost = resume_cost(e, r->cost);
+	spend_add_waste(e, &r->cost);
 }
 
 static void fill(struct exchange *e, struct log_record *r)
@@ -204,6 +205,7 @@ static void charge(struct exchange *e, const struct log_record *r)
 	int64_t in = r->prompt_tokens > 0 ? r->prompt_tokens : 0,
 		out = r->completion_tokens > 0 ? r->completion_tokens : 0;
 
+	spend_settle(e, r);
 	if (r->cached)
 		return;
 	limits_charge_tokens(e->caller.key, out > INT64_MAX - in ? INT64_MAX : in + out, loop_now_ms(e->g->loop));

@@ -92,6 +92,7 @@ static void keep_spent(struct exchange *e)
 	exchange_complete_usage(e, resume_said(e));
 	e->spent_cost = resume_cost(e, price_cost(&t->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens));
 	add_usage(&e->spent, u);
+	e->usage_is_kept = e->waste_is_new = true; /* and the next attempt is reserved for anew */
 }
 
 bool resume_begin(struct exchange *e, int rc)

@@ -66,18 +66,20 @@ struct gateway_critical_stats {
 };
 
 struct gateway_stats {
-	struct counter generation;	/* of the snapshot in use */
-	struct counter violations[4];	/* by enum guard_severity */
-	struct counter guard_failures;	/* checks that failed themselves */
-	struct counter upstream_errors; /* attempts that failed */
-	struct counter retries;		/* attempts at a model that had failed the same request before */
-	struct counter resumes;		/* answers that broke off, and another attempt went on with */
-	struct counter replays;		/* requests that got the answer of an earlier one */
-	struct counter shed;		/* requests refused because too many were under way */
-	struct counter retries_denied;	/* for lack of budget */
-	struct counter unauthorized;	/* no valid key */
-	struct counter forbidden;	/* one that may not do this */
-	struct counter rate_limited;	/* one that has used up its minute */
+	struct counter generation;	   /* of the snapshot in use */
+	struct counter violations[4];	   /* by enum guard_severity */
+	struct counter guard_failures;	   /* checks that failed themselves */
+	struct counter upstream_errors;	   /* attempts that failed */
+	struct counter retries;		   /* attempts at a model that had failed the same request before */
+	struct counter resumes;		   /* answers that broke off, and another attempt went on with */
+	struct counter replays;		   /* requests that got the answer of an earlier one */
+	struct counter shed;		   /* requests refused because too many were under way */
+	struct counter retries_denied;	   /* for lack of budget */
+	struct counter unauthorized;	   /* no valid key */
+	struct counter forbidden;	   /* one that may not do this */
+	struct counter rate_limited;	   /* one that has used up its minute */
+	struct counter budget_exceeded;	   /* requests for which a budget has too little left */
+	struct counter budget_unavailable; /* and for which the rest of it was reserved or lent elsewhere */
 	struct counter current_lookups, checks, app_logs;
 	struct histogram lookup;     /* of a current model, over HTTP: until its answer is written */
 	struct counter log_refusals; /* answers withheld because the log, which is required, could not take them */

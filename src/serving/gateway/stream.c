@@ -198,6 +198,7 @@ static void put_fallback_content(struct exchange *e)
 	s->id = s->model = (struct slice){0};
 	encode_state_release(&s->encode);
 	e->answer.text = text.text;
+	spend_note_waste(e);
 	e->i_candidate = e->n_candidates;
 	e->have_answer = true;
 	stream_encode(e, &text);

@@ -42,6 +42,7 @@ struct snapshot_use_case {
 	struct snapshot_policy *policy; /* NULL: "none" */
 	unsigned slot;			/* index for metrics: stable while the process lives */
 	void *memory;			/* struct route_memory, by gateway_prepare */
+	void *budgets;			/* struct budget_set, by gateway_prepare; NULL: it has none */
 	bool unguarded;			/* what it asks of guardrails cannot be had: nothing may leave */
 	struct slice current_json;	/* the body that answers GET .../current; absent when none */
 };
@@ -81,7 +82,8 @@ struct snapshot_left_out {
 
 struct snapshot_key {
 	struct key key;
-	void *limits; /* how much of its rates is left, by gateway_prepare; outlives the snapshot */
+	void *limits;  /* how much of its rates is left, by gateway_prepare; outlives the snapshot */
+	void *budgets; /* struct budget_set, by gateway_prepare; NULL: it has none */
 };
 
 struct snapshot {
