@@ -103,6 +103,22 @@ def test_a_stream_that_breaks_off_ends_with_an_error(daemon, use_case, make_upst
     assert daemon.log_of(answer)["status"] == "truncated"
 
 
+def test_an_answer_that_goes_on_elsewhere_is_one_array(daemon, use_case, make_upstream):
+    def run(c, r):
+        c.begin_stream()
+        c.event(m.chunk("One two ", role="assistant"))
+        c.wait_closed(0.2)
+        c.reset()
+
+    then = daemon.register(use_case, make_upstream(m.streaming(" three ", "four.")), promote=False, prefill=True)
+    daemon.register(use_case, make_upstream(run), prefill=True)
+    daemon.use_case(use_case, policy="none", fallback_content="", fallback=[then], answer_mode="resume")
+    got = elements(daemon.post(path_of(use_case, ARRAY), GO))
+    for i, v in enumerate(got):
+        g.gemini_chunk(v, i == len(got) - 1)
+    assert g.gemini_said(got).text == "One two three four."
+
+
 @pytest.mark.parametrize("back", ["gemini", "openai"])
 @pytest.mark.parametrize("action", ["mask", "block", "fallback"])
 def test_guardrails_judge_each_element(daemon, make_upstream, action, back):
