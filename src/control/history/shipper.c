@@ -22,6 +22,7 @@
 #include "core/base/log.h"
 
 #define RECHECK_MS 1000
+#define SETTLE_MS 10000
 #define CHUNK 32u /* records for one call of the store */
 /* A batch is full then too: what it has read stays resident until it is committed. */
 #define BATCH_BYTES ((size_t)2 << 20)
@@ -375,7 +376,7 @@ static void *keep(void *arg)
 
 	while (!p[0].revents) {
 		has_room = make_room(s, has_room);
-		if (poll(p, COUNT_OF(p), RECHECK_MS) || !has_room)
+		if (poll(p, COUNT_OF(p), has_room ? SETTLE_MS : RECHECK_MS) || !has_room)
 			continue;	/* whatever it says, look again */
 		spool_settle(s->spool); /* nothing was to be done: nobody is busy */
 		(void)poll(p, COUNT_OF(p), -1);

@@ -82,6 +82,12 @@ void track_skip_empty(struct spool *s, struct segment *g)
 		segment_end(s, g, offset);
 }
 
+static void segment_unmap(struct segment *g)
+{
+	(void)madvise(g->map, g->size, MADV_DONTNEED); /* or it stays resident */
+	atomic_store_explicit(&g->touched, 0, memory_order_relaxed);
+}
+
 /* All of it is acknowledged, and its writer has left it. */
 static void segment_retire(struct spool *s, struct segment *g)
 {
@@ -89,10 +95,8 @@ static void segment_retire(struct spool *s, struct segment *g)
 		segment_delete(s, g);
 		return;
 	}
-	if (g->given_back || g->dropped) {		       /* not of a busy writer: it need not be resident */
-		(void)madvise(g->map, g->size, MADV_DONTNEED); /* or it stays so */
-		atomic_store_explicit(&g->touched, 0, memory_order_relaxed);
-	}
+	if (g->given_back || g->dropped) /* not of a busy writer: it need not be resident */
+		segment_unmap(g);
 	g->next = s->spare;
 	s->spare = g;
 	s->n_spare++;
@@ -211,7 +215,7 @@ static bool is_before(uint64_t sequence, uint64_t offset, const struct spool_cur
 	return sequence < c->sequence || (sequence == c->sequence && offset < c->offset);
 }
 
-static void count_shipped(struct spool *s, const struct track *t, const struct spool_cursor *c)
+static void count_shipped(struct spool *s, struct track *t, const struct spool_cursor *c)
 {
 	const struct segment *g = t->first;
 	size_t offset = g ? start_of(t, g) : 0;
@@ -231,22 +235,22 @@ static void count_shipped(struct spool *s, const struct track *t, const struct s
 	}
 	counter_add(&s->shipped, records);
 	counter_add(&s->acked_bytes, bytes);
+	t->lately_bytes += bytes;
 }
 
 static bool is_busy(struct track *t)
 {
 	int64_t now_ms = clock_mono_ms();
-	size_t n = t->looked_at.sequence == t->ack.sequence ? t->ack.offset - t->looked_at.offset : t->ack.offset;
-	bool busy = (int64_t)n > (now_ms - t->looked_ms) * BUSY_BYTES_PER_MS;
+	bool busy = (int64_t)t->lately_bytes > (now_ms - t->looked_ms) * BUSY_BYTES_PER_MS;
 
-	t->looked_at = t->ack;
+	t->lately_bytes = 0;
 	t->looked_ms = now_ms;
 	return busy;
 }
 
 /* Resident pages before the acknowledged place are of no more use, until the segment is used again.  Nobody writes
  * there, and the file keeps what they hold. */
-static void give_back(struct track *t)
+static void give_back(struct track *t, bool settle)
 {
 	struct segment *g = t->first;
 	size_t upto;
@@ -255,9 +259,9 @@ static void give_back(struct track *t)
 		return;
 	atomic_store_explicit(&g->acked, t->ack.offset, memory_order_release);
 	upto = t->ack.offset & ~(size_t)(PAGE - 1);
-	if (t->looked_at.sequence == g->sequence && upto < t->looked_at.offset + GIVE_BACK_BYTES)
+	if ((t->lately_bytes < GIVE_BACK_BYTES || is_busy(t)) && !settle)
 		return;
-	if (is_busy(t) || upto <= g->given_back || upto > g->size)
+	if (upto <= g->given_back || upto > g->size)
 		return;
 	(void)madvise(g->map + g->given_back, upto - g->given_back, MADV_DONTNEED); /* or they stay resident */
 	g->given_back = upto;
@@ -280,7 +284,7 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 	rc = ack_write(s, err);
 	for (size_t i = 0; i < n; i++) {
 		track_reap(s, &s->tracks[cursors[i].writer]);
-		give_back(&s->tracks[cursors[i].writer]);
+		give_back(&s->tracks[cursors[i].writer], false);
 	}
 	return rc;
 }
@@ -408,9 +412,13 @@ static void touch_ahead(const struct spool *s, struct writer *w)
 }
 
 /* Sealed segments that wait for their turn (the database is away) need not be resident. */
-static void drop_waiting(const struct track *t)
+static void drop_waiting(const struct track *t, unsigned n_stay)
 {
 	for (struct segment *g = t->reading ? t->reading->next : NULL; g; g = g->next) {
+		if (n_stay) {
+			n_stay--;
+			continue;
+		}
 		if (g->dropped || !atomic_load_explicit(&g->sealed, memory_order_acquire))
 			continue;
 		g->dropped = true;
@@ -442,13 +450,13 @@ void spool_drop_spare(struct spool *s)
 void spool_settle(struct spool *s)
 {
 	LOCK(s);
-	spool_drop_spare(s);
+	for (struct segment *g = s->spare; g; g = g->next)
+		segment_unmap(g);
 	for (unsigned i = 0; i < s->n_tracks; i++) {
 		struct track *t = &s->tracks[i];
 
-		t->looked_ms = 0;
-		t->looked_at = (struct position){0, 0};
-		give_back(t);
+		give_back(t, true);
+		drop_waiting(t, 0);
 		for (struct segment *g = t->first; g; g = g->next) {
 			if (!g->found && !atomic_load_explicit(&g->sealed, memory_order_acquire))
 				settle_ahead(g, atomic_load_explicit(&g->used, memory_order_relaxed));
@@ -465,7 +473,7 @@ int spool_prepare(struct spool *s, struct err *err)
 	reap_all(s);
 	(void)!read(s->room_fd, &n, sizeof(n)); /* EAGAIN: it was clear */
 	for (unsigned i = 0; i < s->n_tracks; i++)
-		drop_waiting(&s->tracks[i]);
+		drop_waiting(&s->tracks[i], SPOOL_BACKLOG);
 	rc = spool_supply(s, err);
 	for (unsigned i = 0; i < s->n_writers; i++)
 		touch_ahead(s, &s->writers[i]);

@@ -20,7 +20,7 @@
 #include "domain/record.h"
 
 /* Disk taken at start is n_writers of these: 16 MiB keeps a small installation small, and there are up to four ahead of
- * a busy writer. */
+ * a busy writer, and four to be used again. */
 #define SPOOL_SEGMENT_BYTES ((size_t)16 << 20)
 /* What precedes the records of a segment, and each record. */
 #define SPOOL_SEGMENT_HEADER 64u

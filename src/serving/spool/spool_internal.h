@@ -24,7 +24,8 @@
 #define SEGMENT_MAGIC "MUSTRSEG"
 #define SEGMENT_VERSION 2u /* 1: no number in the checksums */
 #define SPOOL_AHEAD 4u	   /* segments that may be ready for one writer */
-#define SPOOL_SPARE 2u	   /* segments that wait to be used again */
+#define SPOOL_SPARE 4u	   /* segments that wait to be used again */
+#define SPOOL_BACKLOG 2u   /* sealed segments that stay resident until they are read */
 #define SPOOL_MIN_SEGMENT ((size_t)1 << 20)
 #define SPOOL_MAX_SEGMENT ((size_t)1 << 30)
 #define SPOOL_DEFAULT_MAX_BYTES (4ull * 1024 * 1024 * 1024)
@@ -61,7 +62,7 @@ struct track {
 	size_t offset;		 /* in `reading` */
 	struct position ack, mark;
 	/* how fast it is acknowledged */
-	struct position looked_at;
+	uint64_t lately_bytes; /* since looked_ms */
 	int64_t looked_ms;
 };
 
