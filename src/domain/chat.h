@@ -152,7 +152,7 @@ struct chat_request {
 	bool has_max_tokens, has_temperature, has_top_p, has_seed;
 	int64_t max_tokens, seed;
 	double temperature, top_p;
-	struct slice stop[CHAT_MAX_STOP];
+	struct slice *stop; /* up to CHAT_MAX_STOP */
 	size_t n_stop;
 	struct chat_text *judged; /* every text that guardrails judge: all but system and developer messages */
 	size_t n_judged;

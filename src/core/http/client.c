@@ -11,6 +11,7 @@
 #include <stdarg.h>
 
 #define FREE_BUFFERS 32
+#define QUIET_IDLE 8 /* idle connections of an origin that stay in quiet times */
 
 void http_client_options_init(struct http_client_options *o)
 {
@@ -343,6 +344,7 @@ void http_client_free(struct http_client *c)
 
 void http_client_give_back(struct http_client *c)
 {
+	pool_thin_out(c, QUIET_IDLE);
 	bufpool_release(&c->bufs);
 }
 

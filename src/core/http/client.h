@@ -96,7 +96,7 @@ struct http_client_stats {
 
 struct http_client *http_client_new(struct loop *l, const struct http_client_options *o);
 void http_client_free(struct http_client *c);	   /* no call may be in flight */
-void http_client_give_back(struct http_client *c); /* buffers that are kept for the next answers */
+void http_client_give_back(struct http_client *c); /* buffers kept for the next answers, most idle connections */
 const struct http_client_stats *http_client_stats(const struct http_client *c);
 void http_call_start(struct http_client *c, struct http_call *call);
 /* No callback comes after this.  Its connection is closed unless the answer was whole. */

@@ -135,6 +135,7 @@ bool pool_put(struct up *u);		/* false: full */
 void pool_remove(struct up *u);		/* from the idle list */
 bool pool_evict(struct http_client *c); /* closes one idle connection of any origin */
 void pool_close_idle(struct http_client *c);
+void pool_thin_out(struct http_client *c, unsigned keep); /* idle connections of an origin: the newest stay */
 
 /* resolve.c */
 /* 0: u->addrs is filled.  E_AGAIN: up_resolved() will be called.  E_UNAVAILABLE with *ret_why. */

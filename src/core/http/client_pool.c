@@ -97,3 +97,18 @@ void pool_close_idle(struct http_client *c)
 	while (pool_evict(c))
 		;
 }
+
+void pool_thin_out(struct http_client *c, unsigned keep)
+{
+	struct map_entry *e;
+
+	for (size_t i = 0; map_next(&c->pools, &i, &e);) {
+		struct pool *p = e->value;
+		struct up *last = p->idle, *older;
+
+		for (unsigned n = 1; last && n < keep; n++)
+			last = last->next;
+		while (last && (older = last->next))
+			up_close(older); /* the pool stays: the last belongs to it */
+	}
+}

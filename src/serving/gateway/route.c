@@ -153,8 +153,10 @@ static void split(struct exchange *e)
 static void list_candidates(struct exchange *e)
 {
 	const struct snapshot_use_case *u = e->use_case;
+	size_t n = (u ? u->n_chain + (u->candidate != NULL) : 0) +
+		   (settings_endpoint(e->settings, e->use_case_name) != NULL);
 
-	make_room(e, min_size((u ? u->n_chain : 0) + 2, CANDIDATES_MAX));
+	make_room(e, min_size(n, CANDIDATES_MAX));
 	if (u)
 		split(e);
 	for (size_t i = 0; u && i < u->n_chain; i++) {

@@ -217,6 +217,8 @@ static int read_stops(struct front *f, const struct json *v)
 		return front_wrong_type(f, v, "an array of strings");
 	if (v->n_items > CHAT_MAX_STOP)
 		return err_set(f->err, E_INVALID, "stop_sequences must hold at most %d strings", CHAT_MAX_STOP);
+	if (front_make_stop(f, v->n_items))
+		return E_TOOBIG;
 	for (const struct json *s = v->first; s; s = s->next) {
 		if (s->type != JSON_STRING)
 			return err_set(f->err, E_INVALID, "stop_sequences must hold strings only, not a %s",

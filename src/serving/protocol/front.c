@@ -131,9 +131,18 @@ int front_seed(struct front *f, const struct json *v)
 	return 0;
 }
 
+int front_make_stop(struct front *f, size_t n)
+{
+	f->r->n_stop = 0;
+	f->r->stop = ARENA_ARRAY(f->a, struct slice, n + 1);
+	return f->r->stop ? 0 : err_set(f->err, E_TOOBIG, "the request is too large");
+}
+
 int front_stop(struct front *f, const struct json *v)
 {
 	if (v->type == JSON_STRING) {
+		if (front_make_stop(f, 1))
+			return E_TOOBIG;
 		f->r->stop[0] = v->str;
 		f->r->n_stop = 1;
 		return 0;
@@ -142,7 +151,8 @@ int front_stop(struct front *f, const struct json *v)
 		return front_wrong_type(f, v, "a string or an array of strings");
 	if (v->n_items > CHAT_MAX_STOP)
 		return err_set(f->err, E_INVALID, "stop must hold at most %d strings", CHAT_MAX_STOP);
-	f->r->n_stop = 0;
+	if (front_make_stop(f, v->n_items))
+		return E_TOOBIG;
 	for (const struct json *s = v->first; s; s = s->next) {
 		if (s->type != JSON_STRING)
 			return err_set(f->err, E_INVALID, "stop must hold strings only, not a %s",

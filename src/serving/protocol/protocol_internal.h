@@ -44,6 +44,7 @@ int front_max_tokens(struct front *f, const struct json *v);
 int front_temperature(struct front *f, const struct json *v);
 int front_top_p(struct front *f, const struct json *v);
 int front_seed(struct front *f, const struct json *v);
+int front_make_stop(struct front *f, size_t n); /* room for n stop sequences; 0 or E_TOOBIG */
 int front_stop(struct front *f, const struct json *v);
 int front_too_big(struct front *f); /* E_TOOBIG */
 /* Adds a text of the caller's to what is judged; empty ones say nothing. */
