@@ -187,7 +187,7 @@ static const struct {
 TEST(a_target_may_name_a_host_in_front_of_its_path)
 {
 	for (size_t i = 0; i < sizeof(absolutes) / sizeof(absolutes[0]); i++) {
-		struct http_head h;
+		HTTP_HEAD(h);
 		char text[256];
 
 		snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: other\r\n\r\n", absolutes[i].target);
