@@ -233,7 +233,7 @@ def test_models_without_embeddings_say_so(daemon, upstream, front, protocol):
     error = answer.json()["error"]
     message = error if isinstance(error, str) else error["message"]
     assert "no embeddings" in message and protocol in message
-    assert not upstream.requests
+    assert not upstream.requests and "x-muster-model" not in answer.headers
     assert daemon.log_of(answer)["status"] == "error"
 
 

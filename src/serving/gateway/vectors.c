@@ -33,6 +33,7 @@ static enum next refuse(struct exchange *e)
 				    SLICE_FMT " is registered for embeddings alone (%s): ask it for these, or name "
 					      "another model.",
 				    SLICE_ARG(c->full_name), c->target->protocol->name);
+	e->n_candidates = 0; /* none of them was asked */
 	return exchange_refuse(e, text ? text : "This model cannot give what is asked.", "model");
 }
 
