@@ -247,6 +247,40 @@ def test_attempts_that_were_in_vain_are_paid_for(daemon, upstream, make_upstream
     refused(daemon.chat(case, max_tokens=100, stream=True, headers=bearer(key)))
 
 
+def going_on(daemon, make_upstream, upstream):
+    """A use case whose first model breaks off, and whose second goes on; it breaks off when the event is set."""
+    case, seen = daemon.name("resumed"), threading.Event()
+
+    def breaks(c, r):
+        c.begin_stream()
+        c.event(m.chunk("One two three. " * 20))
+        seen.wait(m.LIMIT)
+        c.close()
+
+    daemon.register(case, make_upstream(breaks), price=PRICE, circuit_breaker=False)
+    second = daemon.register(case, upstream, promote=False, price=PRICE, prefill=True)
+    daemon.use_case(case, policy="none", answer_mode="resume", fallback=[second], fallback_content="", retries=0)
+    upstream.default = m.streaming("four.", usage=True)
+    return case, seen
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_an_answer_that_another_model_goes_on_with_is_paid_for_twice(daemon, upstream, make_upstream, covered):
+    case, seen = going_on(daemon, make_upstream, upstream)
+    name = daemon.name("payer")
+    key = daemon.make("client", name, budget="10/total" if covered else "1.25/total", token_budget="100000/total")
+    with daemon.chat_stream(case, max_tokens=100, headers=bearer(key)) as s:
+        while "One" not in m.chat_text([s.event()]):
+            pass
+        seen.set()
+        rest = s.events()
+    log = daemon.log(s.headers["x-muster-log-id"])
+    assert len(upstream.requests) == covered and (log["status"] == "ok") == covered
+    assert covered or "does not cover" in log["error"] and "error" in json.dumps(rest)
+    settled(daemon, log["cost"], key=name)
+    settled(daemon, log["usage"]["prompt_tokens"] + log["usage"]["completion_tokens"], key=name, unit="tokens")
+
+
 def test_answers_from_the_cache_cost_nothing(daemon, case, upstream):
     name = daemon.name("cacher")
     daemon.use_case(case, policy="none", fallback_content="", cache={"ttl_s": 60})

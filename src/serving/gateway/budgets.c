@@ -150,7 +150,8 @@ static bool see(const struct budget_set *set, const struct budgets *now)
 		if (!set->of[u])
 			continue;
 		is_new |= atomic_exchange(&set->of[u]->limit, now->of[u].amount) != now->of[u].amount ||
-			  !atomic_load(&set->of[u]->newest);
+			  !set->of[u]->is_known;
+		set->of[u]->is_known = true;
 	}
 	return is_new;
 }

@@ -18,7 +18,7 @@
 #define MEDIA_LEAST 1024    /* bytes: shorter values are counted as text */
 #define MEDIA_DIVISOR 8	    /* bytes of encoded media to a token */
 #define LINK_TOKENS 8192    /* of an image that is behind a link */
-#define WHEN_MAX 120
+#define WHEN_MAX 128
 #define TOKENS_MAX INT64_C(1000000000000)
 
 /* --- the estimate --- */
@@ -137,8 +137,8 @@ static void explain(struct exchange *e, struct budget_account *a, int64_t wanted
 	int64_t spent = t ? atomic_load(&t->counts->spent) + atomic_load(&t->others) : 0,
 		limit = atomic_load(&a->limit);
 	const char *per = a->period == BUDGET_TOTAL ? "in total" : budget_period_name(a->period);
-	char when[WHEN_MAX] =
-		"The rest is reserved for requests under way, or lent to other daemons: try again in a second";
+	char when[WHEN_MAX] = "The rest is reserved for requests under way, lent to other daemons, or cannot be lent "
+			      "now: try again in a second";
 
 	if (is_spent)
 		say_when(e, a, when);

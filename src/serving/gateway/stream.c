@@ -436,9 +436,8 @@ static void truncated(struct exchange *e, bool late, const char *why)
 
 enum next stream_give_up(struct exchange *e)
 {
-	char why[sizeof(e->error_text)];
+	const char *why = e->error_text;
 
-	snprintf(why, sizeof(why), "%s", e->error_text);
 	e->i_candidate = e->stream->i_served; /* that of whom the text is */
 	e->stream->given_up = true;
 	arena_reset(&e->g->turn);

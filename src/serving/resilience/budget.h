@@ -52,7 +52,8 @@ struct budget_account {
 	_Atomic bool refused;	   /* something was, the same */
 	_Atomic uint64_t refusals; /* ever */
 
-	/* the lender's own */
+	/* the control plane's own */
+	bool is_known;	      /* it was published: what it may spend has been asked for */
 	int64_t demand, need; /* what is asked in a round, and by one request; they fall slowly */
 };
 
