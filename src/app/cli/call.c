@@ -258,7 +258,7 @@ int cli_print_json(struct cli *c, const struct answer *a)
 
 int cli_call(struct cli *c, const char *method, struct path *p, struct buf *body, cli_print_fn *print)
 {
-	struct answer a;
+	struct answer a = {0};
 	int rc = cli_send(c, method, p, body, &a);
 
 	if (rc)
