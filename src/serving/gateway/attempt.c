@@ -567,21 +567,9 @@ static enum next refuse_translation(struct exchange *e)
 	return exchange_refuse(e, text ? text : "The model's protocol cannot carry all of the request.", param);
 }
 
-enum next exchange_attempt(struct exchange *e)
+/* The next attempt is of this model. */
+static void begin_attempt(struct exchange *e, const struct target *t)
 {
-	const struct target *t;
-	enum next next;
-	const char *param = NULL;
-	struct err err = {0};
-	char why[560];
-	int n;
-
-	if (!spend_covers_more(e))
-		return FINISHED;
-	next = failover_choose(e);
-	if (next != NEXT)
-		return next == WAIT ? WAIT : nothing_left(e);
-	t = exchange_served_by(e)->target;
 	e->back = target_speaks(t, e->front);
 	if (e->front->of == t->protocol && (hides_words(e) || (resume_is_on(e) && !e->front->encode_request)))
 		e->back = t->protocol; /* a call that has no place for the beginning of an answer */
@@ -590,34 +578,62 @@ enum next exchange_attempt(struct exchange *e)
 	e->upstream_status = 0;
 	if (!e->n_attempts++ && e->use_case)
 		route_deposit(e->use_case->memory, e->attempt_ms);
-	if (e->counts && e->back != e->front) {
-		failover_settle(e, OUTCOME_REFUSED);
-		return count_estimate(e);
-	}
-	if (!e->back) { /* one of its endpoints is for something else */
-		attempt_failed(e, OUTCOME_REFUSED, "this endpoint of it cannot give what is asked");
-		return NEXT;
-	}
+}
+
+static enum next pass_over(struct exchange *e, const char *why)
+{
+	attempt_failed(e, OUTCOME_REFUSED, why);
+	return NEXT;
+}
+
+/* Makes the request, of *ret_n parts.  WAIT: it can be sent. */
+static enum next prepare_call(struct exchange *e, const struct target *t, int *ret_n)
+{
+	const char *param = NULL;
+	struct err err = {0};
+	bool loses;
+
+	if (!e->back) /* one of its endpoints is for something else */
+		return pass_over(e, "this endpoint of it cannot give what is asked");
 	if (t->missing.n) {
+		char why[560];
+
 		snprintf(why, sizeof(why), "%s cannot be called: " SLICE_FMT, upstream_name(e), SLICE_ARG(t->missing));
-		attempt_failed(e, OUTCOME_REFUSED, why);
-		return NEXT;
+		return pass_over(e, why);
 	}
 	if (!leaves_as_it_came(e) && protocol_complete(e->front, &e->http->arena, &e->request, &param, &err)) {
 		failover_settle(e, OUTCOME_REFUSED);
 		return exchange_refuse(e, err.text[0] ? err.text : "The request cannot be translated.", param);
 	}
-	n = build_request(e, t);
-	if (n >= 0 && is_strict(e) && e->dropped && e->dropped->n && !e->stream)
+	*ret_n = build_request(e, t);
+	if (*ret_n < 0)
+		return pass_over(e, "the request is too large to be sent on");
+	loses = is_strict(e) && e->dropped && e->dropped->n;
+	if (loses && !e->stream)
 		return refuse_translation(e);
-	if (n >= 0 && is_strict(e) && e->dropped && e->dropped->n) {
-		attempt_failed(e, OUTCOME_REFUSED, "its protocol cannot carry all of the request");
-		return NEXT;
+	return loses ? pass_over(e, "its protocol cannot carry all of the request") : WAIT;
+}
+
+enum next exchange_attempt(struct exchange *e)
+{
+	const struct target *t;
+	enum next next;
+	int n;
+
+	if (!spend_covers_more(e))
+		return FINISHED;
+	next = failover_choose(e);
+	if (next != NEXT)
+		return next == WAIT ? WAIT : nothing_left(e);
+	t = exchange_served_by(e)->target;
+	begin_attempt(e, t);
+	if (e->counts && e->back != e->front) {
+		failover_settle(e, OUTCOME_REFUSED);
+		return count_estimate(e);
 	}
-	if (n < 0) {
-		attempt_failed(e, OUTCOME_REFUSED, "the request is too large to be sent on");
-		return NEXT;
-	}
+	next = prepare_call(e, t, &n);
+	if (next != WAIT)
+		return next;
 	if (!e->body.max)
 		buf_init_arena(&e->body, &e->http->arena, e->settings->max_answer_bytes + JSON_PADDING);
 	e->call = (struct http_call){.ops = &call_ops,

@@ -14,7 +14,7 @@
 #include "serving/guardrail/guard.h"
 #include "serving/resilience/budget.h"
 
-#define HOLDS_MAX (2 * BUDGET_N_UNITS)		/* of the key, and of the use case */
+#define HOLDS_MAX ((size_t)2 * BUDGET_N_UNITS)	/* of the key, and of the use case */
 #define CANDIDATES_MAX (SNAPSHOT_MAX_CHAIN + 2) /* a deployment's in front, an endpoint behind */
 #define ATTEMPTS_JSON_MAX 4096
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
