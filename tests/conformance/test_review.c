@@ -243,20 +243,20 @@ TEST(rates_tokens_and_groups_are_the_sums_of_their_records)
 			put(&f, l);
 		}
 		r = compute(&f);
-		CHECK_INT(r->total.now.requests, 9);
+		CHECK_INT(r->total.now.requests, RECORD_N_STATUSES + 3);
 		CHECK_INT(r->n_use_cases, 2);
 		CHECK_INT(r->n_models, 3);
 		g = &r->use_cases[0];
 		CHECK(slice_eq_str(g->use_case, "u"));
-		CHECK_INT(g->now.requests, 6);
+		CHECK_INT(g->now.requests, RECORD_N_STATUSES);
 		for (int i = 0; i < RECORD_N_STATUSES; i++)
 			CHECK_INT(g->now.by_status[i], 1);
 		CHECK_INT(review_errors(&g->now), 3);
 		CHECK_INT(g->now.fallbacks, 1);
 		CHECK_INT(g->now.estimated, 1);
 		CHECK_INT(g->now.unchecked, 1);
-		CHECK_INT(g->now.prompt_tokens, 50);
-		CHECK_INT(g->now.completion_tokens, 120);
+		CHECK_INT(g->now.prompt_tokens, 10 * (RECORD_N_STATUSES - 1));
+		CHECK_INT(g->now.completion_tokens, 20 * RECORD_N_STATUSES);
 		CHECK(near(review_percentile_ms(g->now.first_token, 50), 5));
 		CHECK(near(review_percentile_ms(g->now.latency, 50), 100));
 		CHECK(review_percentile_ms(r->use_cases[1].now.first_token, 50) < 0);
