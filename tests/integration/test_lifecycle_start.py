@@ -226,3 +226,13 @@ def test_idle_daemon_is_small_and_answers_soon(tmp_path, capsys):
     with capsys.disabled():
         print("\n[start to first answer %.0f ms, idle VmRSS %.1f MB]" % (took * 1e3, rss / 1e6))
     assert m.SANITIZED or rss <= 25 * 1000 * 1000
+
+
+def test_who_ships_records_never_keeps_a_loop_from_its_callers(daemon):
+    tasks = "/proc/%d/task" % daemon.process.pid
+    policy = {}
+    for tid in os.listdir(tasks):
+        with open(os.path.join(tasks, tid, "comm")) as f:
+            policy[f.read().strip()] = os.sched_getscheduler(int(tid))
+    assert policy["shipper"] == os.SCHED_BATCH
+    assert policy["loop 0"] == policy["spool-keeper"] == os.SCHED_OTHER, policy

@@ -20,6 +20,7 @@
 #include "control/store/entities.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/sched.h"
 
 #define RECHECK_MS 1000
 #define SETTLE_MS 10000
@@ -152,6 +153,7 @@ static int insert_all(struct shipper *s, struct db *db, struct batch *b, size_t 
 		if (!rc)
 			b->n_duplicates += n - n_inserted;
 		n = 0;
+		sched_let_others();
 	}
 	db_rollback(db);
 	return rc;
@@ -323,6 +325,7 @@ static void *run(void *arg)
 	bool armed = false, more;
 	int rc;
 
+	sched_works_behind();
 	for (;;) {
 		more = false;
 		rc = ship_batch(s, &more);
@@ -335,7 +338,9 @@ static void *run(void *arg)
 			armed = false;
 			sleep_until_woken(s);
 		} else if (!more) {
-			armed = true; /* look once more, then sleep */
+			if (!rc && !somebody_waits(s))
+				pause_for(s, s->o.linger_ms); /* few large batches cost less than many small ones */
+			armed = true;			      /* look once more, then sleep */
 			spool_wake_clear(s->spool);
 		}
 	}

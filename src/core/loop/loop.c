@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "core/base/sched.h"
 
 static void run_posts(struct loop *l)
 {
@@ -110,6 +111,7 @@ static void *loop_main(void *arg)
 
 	snprintf(name, sizeof(name), "%.15s", l->name);
 	pthread_setname_np(pthread_self(), name);
+	sched_answers();
 	loop_run(l);
 	return NULL;
 }

@@ -34,7 +34,7 @@ WORDS = ("The old lighthouse keeper wrote every evening about the weather, the p
          "on the railing before they flew on across the bay. ")
 SINGLE = (("1 KB", 1024, False), ("32 KB", 32768, False), ("1 KB, streamed", 1024, True))  # of --latency
 SINGLE_TARGETS = {"off": 1.0, "on": 1.1}
-TARGETS = {"off": 0.85, "on": 1.4}  # of a request of 1 KB, answered whole
+TARGETS = {"off": 0.75, "on": 1.1}  # of a request of 1 KB, answered whole
 
 
 def arguments():
