@@ -20,16 +20,9 @@ struct walk {
 	unsigned n_strings;
 };
 
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
 static bool is_type(const struct json *obj, const char *type)
 {
-	return slice_eq_str(text_in(obj, "type"), type);
+	return slice_eq_str(wire_text_in(obj, "type"), type);
 }
 
 static int add_text(struct walk *w, const struct json *v, enum chat_event_type type, unsigned channel, unsigned index)
@@ -84,7 +77,7 @@ static int add_redacted(struct walk *w, const struct json *block)
 			  &(struct chat_event){.type = CHAT_EVENT_REASONING,
 					       .channel = CHAT_CHANNEL_REASONING,
 					       .redacted = true,
-					       .opaque = text_in(block, "data")});
+					       .opaque = wire_text_in(block, "data")});
 }
 
 /* Its input is an object: the strings in it are judged where they stand, and it is the arguments for all others. */
@@ -94,8 +87,8 @@ static int add_call(struct walk *w, const struct json *block, unsigned index)
 	struct chat_event e = {.type = CHAT_EVENT_TOOL_START,
 			       .channel = CHAT_CHANNEL_CALL + index,
 			       .index = index,
-			       .id = text_in(block, "id"),
-			       .name = text_in(block, "name")};
+			       .id = wire_text_in(block, "id"),
+			       .name = wire_text_in(block, "name")};
 	int rc = events_say(w->a, w->out, &e);
 
 	if (rc < 0 || !input || input->type != JSON_OBJECT || !input->first)
@@ -275,9 +268,9 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 			       SLICE_ARG(reason->str));
 	if (read_message(&w, doc.root) < 0 || answer_of_events(a, &events, &answer) < 0)
 		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
-	answer.id = text_in(doc.root, "id");
-	answer.model = text_in(doc.root, "model");
-	answer.stop_sequence = text_in(doc.root, "stop_sequence");
+	answer.id = wire_text_in(doc.root, "id");
+	answer.model = wire_text_in(doc.root, "model");
+	answer.stop_sequence = wire_text_in(doc.root, "stop_sequence");
 	if (json_get(doc.root, "usage")) {
 		read_usage(json_get(doc.root, "usage"), &answer.usage, &answer.usage.prompt_tokens);
 		answer.usage = total_of(&answer.usage);
@@ -309,8 +302,8 @@ static int on_message_start(struct decode_state *s, struct walk *w, const struct
 	read_usage(json_get(message, "usage"), &s->usage, &s->usage.prompt_tokens);
 	return events_say(w->a, w->out,
 			  &(struct chat_event){.type = CHAT_EVENT_START,
-					       .id = text_in(message, "id"),
-					       .name = text_in(message, "model")});
+					       .id = wire_text_in(message, "id"),
+					       .name = wire_text_in(message, "model")});
 }
 
 static int on_block_start(struct decode_state *s, struct walk *w, const struct json *root)
@@ -369,7 +362,7 @@ static int on_block_stop(struct decode_state *s, struct walk *w, const struct js
 static int on_message_delta(struct decode_state *s, struct walk *w, const struct json *root)
 {
 	const struct json *delta = json_get(root, "delta"), *reason = json_get(delta, "stop_reason");
-	struct chat_event finish = {.type = CHAT_EVENT_FINISH, .stop_sequence = text_in(delta, "stop_sequence")};
+	struct chat_event finish = {.type = CHAT_EVENT_FINISH, .stop_sequence = wire_text_in(delta, "stop_sequence")};
 	struct chat_event usage = {.type = CHAT_EVENT_USAGE};
 	int rc = add_refusal(w, json_get(delta, "stop_details"));
 
@@ -430,7 +423,7 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 	if (doc.root->type != JSON_OBJECT)
 		return err_set(err, E_INVALID, "the upstream's event is a %s, not an object",
 			       json_type_name(doc.root->type));
-	type = text_in(doc.root, "type");
+	type = wire_text_in(doc.root, "type");
 	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
 		if (!slice_eq_str(type, kinds[i].type))
 			continue;

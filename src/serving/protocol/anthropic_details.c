@@ -5,13 +5,6 @@
  */
 #include "serving/protocol/anthropic_internal.h"
 
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
 static struct slice raw_in(const struct json *obj, const char *name)
 {
 	const struct json *v = json_get(obj, name);
@@ -26,11 +19,6 @@ static bool bool_in(const struct json *obj, const char *name)
 	return v && v->type == JSON_BOOL && v->boolean;
 }
 
-static int bad(struct front *f, const char *what)
-{
-	return err_set(f->err, E_INVALID, "%s %s", *f->ret_param, what);
-}
-
 static int note_cache(struct front *f, const struct json *block)
 {
 	const struct json *v = json_get(block, "cache_control");
@@ -40,84 +28,71 @@ static int note_cache(struct front *f, const struct json *block)
 
 /* --- messages --- */
 
-static int add_part(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
-{
-	struct chat_part *p = parts_add(f->a, list, kind);
-
-	if (!p)
-		return front_too_big(f);
-	part.kind = kind;
-	if (!part.text.p)
-		part.text = SLICE_LIT("");
-	*p = part;
-	return 0;
-}
-
 static int add_other(struct front *f, struct parts *list, const struct json *block)
 {
-	struct slice type = slice_sub(text_in(block, "type"), 0, 48);
+	struct slice type = slice_sub(wire_text_in(block, "type"), 0, 48);
 	struct chat_part p = {.label = slice_from(arena_printf(f->a, "messages[]." SLICE_FMT, SLICE_ARG(type)))};
 
-	return add_part(f, list, CHAT_PART_OTHER, p);
+	return parts_put(f, list, CHAT_PART_OTHER, p);
 }
 
 static int read_image(struct front *f, const struct json *block, struct parts *list)
 {
 	const struct json *source = json_get(block, "source");
 	struct chat_part p = {.label = SLICE_LIT("messages[].image"),
-			      .url = text_in(source, "url"),
-			      .media_type = text_in(source, "media_type"),
-			      .data = text_in(source, "data")};
+			      .url = wire_text_in(source, "url"),
+			      .media_type = wire_text_in(source, "media_type"),
+			      .data = wire_text_in(source, "data")};
 
 	if (!p.url.n && (!p.media_type.n || !p.data.n))
 		return add_other(f, list, block); /* a file of the provider's */
-	return add_part(f, list, CHAT_PART_IMAGE, p);
+	return parts_put(f, list, CHAT_PART_IMAGE, p);
 }
 
 /* A document that is plain text is text. */
 static int read_document(struct front *f, const struct json *block, struct parts *list)
 {
 	const struct json *source = json_get(block, "source");
-	struct slice type = text_in(source, "type");
+	struct slice type = wire_text_in(source, "type");
 
 	if (!slice_eq_str(type, "text"))
 		return add_other(f, list, block);
-	return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text_in(source, "data")});
+	return parts_put(f, list, CHAT_PART_TEXT, (struct chat_part){.text = wire_text_in(source, "data")});
 }
 
 static int read_thinking(struct front *f, const struct json *block, struct parts *list)
 {
 	struct chat_part p = {.label = SLICE_LIT("messages[].thinking"),
-			      .text = text_in(block, "thinking"),
-			      .opaque = text_in(block, "signature")};
+			      .text = wire_text_in(block, "thinking"),
+			      .opaque = wire_text_in(block, "signature")};
 
-	if (slice_eq_str(text_in(block, "type"), "redacted_thinking")) {
+	if (slice_eq_str(wire_text_in(block, "type"), "redacted_thinking")) {
 		p.redacted = true;
-		p.opaque = text_in(block, "data");
+		p.opaque = wire_text_in(block, "data");
 	}
-	return add_part(f, list, CHAT_PART_REASONING, p);
+	return parts_put(f, list, CHAT_PART_REASONING, p);
 }
 
 static int read_call(struct front *f, const struct json *block, struct parts *list)
 {
 	struct chat_part p = {.label = SLICE_LIT("messages[].tool_use"),
-			      .id = text_in(block, "id"),
-			      .name = text_in(block, "name"),
+			      .id = wire_text_in(block, "id"),
+			      .name = wire_text_in(block, "name"),
 			      .text = raw_in(block, "input")};
 
 	if (!p.name.n) {
 		*f->ret_param = "messages";
 		return err_set(f->err, E_INVALID, "a tool_use block in messages must have a name");
 	}
-	return add_part(f, list, CHAT_PART_TOOL_CALL, p);
+	return parts_put(f, list, CHAT_PART_TOOL_CALL, p);
 }
 
 static int read_plain(struct front *f, const struct json *block, struct parts *list)
 {
-	struct slice type = text_in(block, "type");
+	struct slice type = wire_text_in(block, "type");
 
 	if (slice_eq_str(type, "text"))
-		return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text_in(block, "text")});
+		return parts_put(f, list, CHAT_PART_TEXT, (struct chat_part){.text = wire_text_in(block, "text")});
 	if (slice_eq_str(type, "image"))
 		return read_image(f, block, list);
 	if (slice_eq_str(type, "document"))
@@ -141,7 +116,7 @@ static int read_result(struct front *f, const struct json *block, struct parts *
 {
 	const struct json *content = json_get(block, "content");
 	struct chat_part p = {.label = SLICE_LIT("messages[].tool_result"),
-			      .id = text_in(block, "tool_use_id"),
+			      .id = wire_text_in(block, "tool_use_id"),
 			      .is_error = bool_in(block, "is_error")};
 	struct parts inner = {0};
 	int rc = 0;
@@ -152,7 +127,7 @@ static int read_result(struct front *f, const struct json *block, struct parts *
 	}
 	if (wire_is_string(content)) {
 		p.text = content->str;
-		return add_part(f, list, CHAT_PART_TOOL_RESULT, p);
+		return parts_put(f, list, CHAT_PART_TOOL_RESULT, p);
 	}
 	for (const struct json *v = content ? content->first : NULL; v && rc == 0; v = v->next)
 		rc = read_plain(f, v, &inner);
@@ -165,12 +140,12 @@ static int read_result(struct front *f, const struct json *block, struct parts *
 			p.parts = inner.p;
 			p.n_parts = inner.n;
 		}
-	return add_part(f, list, CHAT_PART_TOOL_RESULT, p);
+	return parts_put(f, list, CHAT_PART_TOOL_RESULT, p);
 }
 
 static int read_block(struct front *f, const struct json *block, struct parts *list)
 {
-	struct slice type = text_in(block, "type");
+	struct slice type = wire_text_in(block, "type");
 	int rc = note_cache(f, block);
 
 	if (rc < 0)
@@ -212,22 +187,16 @@ static int read_system(struct front *f, const struct json *v)
 
 static int read_tool(struct front *f, const struct json *v, struct chat_tool *t)
 {
-	const struct json *strict = json_get(v, "strict");
+	int rc = details_tool(f, v, t, "must name each tool (tools[].name)");
 
-	t->name = text_in(v, "name");
-	if (!t->name.n)
-		return bad(f, "must name each tool (tools[].name)");
-	t->description = text_in(v, "description");
 	t->schema = raw_in(v, "input_schema");
-	t->has_strict = strict && strict->type == JSON_BOOL;
-	t->strict = t->has_strict && strict->boolean;
-	return note_cache(f, v);
+	return rc < 0 ? rc : note_cache(f, v);
 }
 
 /* A tool that the provider runs itself has a type of its own ("web_search_..."). */
 static bool is_custom(const struct json *v)
 {
-	struct slice type = text_in(v, "type");
+	struct slice type = wire_text_in(v, "type");
 
 	return !type.n || slice_eq_str(type, "custom");
 }
@@ -265,11 +234,11 @@ static int read_tool_choice(struct front *f, const struct json *v)
 	const struct json *one = json_get(v, "disable_parallel_tool_use");
 
 	for (size_t i = 0; i < COUNT_OF(types); i++)
-		if (slice_eq_str(text_in(v, "type"), types[i].type))
+		if (slice_eq_str(wire_text_in(v, "type"), types[i].type))
 			d->tool_choice = types[i].choice;
-	d->tool_name = text_in(v, "name");
+	d->tool_name = wire_text_in(v, "name");
 	if (d->tool_choice == CHAT_TOOLS_UNSAID || (d->tool_choice == CHAT_TOOLS_NAMED && !d->tool_name.n))
-		return bad(f, "must have the type auto, any, none, or tool with a name");
+		return front_bad(f, "must have the type auto, any, none, or tool with a name");
 	if (one && one->type == JSON_BOOL) {
 		d->said[CHAT_PARAM_PARALLEL] =
 			(struct chat_said){SLICE_LIT("tool_choice.disable_parallel_tool_use"), one};
@@ -281,7 +250,7 @@ static int read_tool_choice(struct front *f, const struct json *v)
 static int read_thinking_mode(struct front *f, const struct json *v)
 {
 	struct chat_details *d = f->r->details;
-	struct slice type = text_in(v, "type");
+	struct slice type = wire_text_in(v, "type");
 
 	if (slice_eq_str(type, "disabled")) {
 		d->effort = CHAT_EFFORT_NONE;
@@ -301,8 +270,8 @@ static int read_format(struct front *f, const struct json *format, const char *n
 	if (!format || format->type != JSON_OBJECT)
 		return 0;
 	d->schema = raw_in(format, "schema");
-	if (!slice_eq_str(text_in(format, "type"), "json_schema") || !d->schema.n)
-		return bad(f, "must have a format of type json_schema with a schema");
+	if (!slice_eq_str(wire_text_in(format, "type"), "json_schema") || !d->schema.n)
+		return front_bad(f, "must have a format of type json_schema with a schema");
 	d->format = CHAT_FORMAT_SCHEMA;
 	d->schema_strict = true;
 	d->said[CHAT_PARAM_FORMAT] = (struct chat_said){slice_from(name), format};
@@ -319,7 +288,7 @@ static int read_output_config(struct front *f, const struct json *v)
 		{"xhigh", CHAT_EFFORT_MAX}, {"max", CHAT_EFFORT_MAX},
 	};
 	struct chat_details *d = f->r->details;
-	struct slice effort = text_in(v, "effort");
+	struct slice effort = wire_text_in(v, "effort");
 
 	for (size_t i = 0; i < COUNT_OF(efforts); i++) {
 		if (!slice_eq_str(effort, efforts[i].name))
@@ -337,7 +306,7 @@ static int read_output_format(struct front *f, const struct json *v)
 
 static int read_metadata(struct front *f, const struct json *v)
 {
-	f->r->details->user = text_in(v, "user_id");
+	f->r->details->user = wire_text_in(v, "user_id");
 	return 0;
 }
 

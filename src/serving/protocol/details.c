@@ -120,6 +120,30 @@ struct chat_part *parts_add(struct arena *a, struct parts *list, enum chat_part_
 	return p;
 }
 
+int parts_put(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
+{
+	struct chat_part *p = parts_add(f->a, list, kind);
+
+	if (!p)
+		return front_too_big(f);
+	part.kind = kind;
+	if (!part.text.p)
+		part.text = SLICE_LIT("");
+	*p = part;
+	return 0;
+}
+
+int details_tool(struct front *f, const struct json *v, struct chat_tool *t, const char *nameless)
+{
+	const struct json *strict = json_get(v, "strict");
+
+	t->name = wire_text_in(v, "name");
+	t->description = wire_text_in(v, "description");
+	t->has_strict = strict && strict->type == JSON_BOOL;
+	t->strict = t->has_strict && strict->boolean;
+	return t->name.n ? 0 : front_bad(f, nameless);
+}
+
 void parts_reasoning_first(struct chat_part *parts, size_t n)
 {
 	for (size_t i = 1; i < n; i++) {

@@ -374,15 +374,33 @@ const struct json *embed_rest_get(const struct embed_rest *rest, const char *nam
 	return NULL;
 }
 
-void embed_count(struct chat_answer *answer, const struct json *prompt_tokens)
+int embed_decode_counted(const struct embed_source *from, const struct vector_shape *shape, struct chat_answer *ret,
+			 struct err *err)
 {
-	struct chat_usage *u = &answer->usage;
+	struct embed_rest rest;
+	const struct json *n;
+	int rc = embed_decode(from, shape, ret, &rest, err);
 
-	*u = (struct chat_usage){.known = prompt_tokens && prompt_tokens->type == JSON_NUMBER};
-	u->prompt_tokens = u->total_tokens = wire_count(prompt_tokens);
+	if (rc < 0)
+		return rc;
+	n = shape->count_in ? json_get(embed_rest_get(&rest, shape->count_in), shape->count)
+			    : embed_rest_get(&rest, shape->count);
+	ret->usage = (struct chat_usage){.known = n && n->type == JSON_NUMBER};
+	ret->usage.prompt_tokens = ret->usage.total_tokens = wire_count(n);
+	return 0;
 }
 
-/* --- writing vectors --- */
+/* --- writing --- */
+
+void embed_write_texts(struct json_writer *w, const struct chat_embed *e, struct slice model)
+{
+	jw_kstr(w, "model", model);
+	jw_key(w, "input");
+	jw_array(w);
+	for (size_t i = 0; i < e->n; i++)
+		jw_str(w, e->input[i].text);
+	jw_array_end(w);
+}
 
 static int float_of(struct slice number, float *ret)
 {

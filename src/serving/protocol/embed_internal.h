@@ -25,6 +25,8 @@ struct vector_shape {
 	const char *list, *one;	   /* members: an array of items, a single item; either may be NULL */
 	const char *in_item;	   /* the member of an item that is its vector; NULL: the item is */
 	const char *const *labels; /* members that hold no words, NULL at the end */
+	/* Where the tokens are counted: a member, in another or (NULL) in the root. */
+	const char *count_in, *count;
 };
 
 #define EMBED_REST_MAX 24
@@ -47,8 +49,12 @@ struct embed_source {
 int embed_decode(const struct embed_source *from, const struct vector_shape *shape, struct chat_answer *ret,
 		 struct embed_rest *rest, struct err *err);
 const struct json *embed_rest_get(const struct embed_rest *rest, const char *name); /* or NULL */
-void embed_count(struct chat_answer *answer, const struct json *prompt_tokens);
+/* The same for an answer whose shape says where its tokens are counted. */
+int embed_decode_counted(const struct embed_source *from, const struct vector_shape *shape, struct chat_answer *ret,
+			 struct err *err);
 
+/* The members of a request that say the model and the texts. */
+void embed_write_texts(struct json_writer *w, const struct chat_embed *e, struct slice model);
 /* A vector as a JSON array, or as a JSON string in base64.  E_INVALID: it cannot be written so. */
 int embed_write_numbers(struct json_writer *w, const struct chat_vector *v);
 int embed_write_base64(struct json_writer *w, const struct chat_vector *v);

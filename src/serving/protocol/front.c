@@ -44,6 +44,11 @@ int front_wrong_type(struct front *f, const struct json *v, const char *wanted)
 		       v->type == JSON_ARRAY || v->type == JSON_OBJECT ? "an" : "a", json_type_name(v->type));
 }
 
+int front_bad(struct front *f, const char *what)
+{
+	return err_set(f->err, E_INVALID, "%s %s", *f->ret_param, what);
+}
+
 int front_too_big(struct front *f)
 {
 	return err_set(f->err, E_TOOBIG, "the request holds more than an exchange may keep: send less at once");

@@ -75,22 +75,6 @@ static void write_call_head(struct buf *out, struct slice id, struct slice name,
 	buf_adds(out, "\",");
 }
 
-static void write_call(struct json_writer *w, struct slice head, struct slice args)
-{
-	struct buf b;
-
-	buf_init(&b, head.n + args.n * 6 + 64);
-	buf_add(&b, head);
-	buf_adds(&b, "\"args\":");
-	wire_write_object_line(&b, args);
-	buf_adds(&b, "}}");
-	if (buf_failed(&b))
-		w->out->failed = true;
-	else
-		jw_raw(w, buf_slice(&b));
-	buf_release(&b);
-}
-
 static void write_part(struct json_writer *w, const struct chat_part *p)
 {
 	struct buf head;
@@ -103,7 +87,7 @@ static void write_part(struct json_writer *w, const struct chat_part *p)
 	case CHAT_PART_TOOL_CALL:
 		buf_init(&head, (p->id.n + p->name.n + p->opaque.n) * 6 + 128);
 		write_call_head(&head, p->id, p->name, p->opaque);
-		write_call(w, buf_slice(&head), p->text);
+		wire_write_call(w, buf_slice(&head), "args", p->text);
 		buf_release(&head);
 		break;
 	case CHAT_PART_TEXT:
@@ -209,7 +193,7 @@ static void send_call(struct encode_state *s, struct buf *out, const struct answ
 	if (buf_failed(&s->gathered))
 		out->failed = true;
 	begin_event(&w, out);
-	write_call(&w, slice_sub(all, 0, s->sequence), slice_sub(all, s->sequence, all.n));
+	wire_write_call(&w, slice_sub(all, 0, s->sequence), "args", slice_sub(all, s->sequence, all.n));
 	end_candidate(&w, NULL);
 	end_event(&w, m);
 	buf_clear(&s->gathered);

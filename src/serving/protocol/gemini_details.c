@@ -22,19 +22,6 @@ struct slice gemini_result_text(const struct json *response)
 	return response->raw;
 }
 
-static int add_part(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
-{
-	struct chat_part *p = parts_add(f->a, list, kind);
-
-	if (!p)
-		return front_too_big(f);
-	part.kind = kind;
-	if (!part.text.p)
-		part.text = SLICE_LIT("");
-	*p = part;
-	return 0;
-}
-
 static int read_call(struct details *d, const struct json *call, struct slice signature, struct parts *list)
 {
 	const struct json *args = json_get(call, "args");
@@ -50,7 +37,7 @@ static int read_call(struct details *d, const struct json *call, struct slice si
 	if (args && args->type == JSON_OBJECT)
 		p.text = args->raw;
 	p.id = call_ids_add(d->f->a, &d->calls, p.id, p.name);
-	return add_part(d->f, list, CHAT_PART_TOOL_CALL, p);
+	return parts_put(d->f, list, CHAT_PART_TOOL_CALL, p);
 }
 
 static int read_result(struct details *d, const struct json *result, struct parts *list)
@@ -69,7 +56,7 @@ static int read_result(struct details *d, const struct json *result, struct part
 		p.text = gemini_result_text(response);
 		p.is_error = response->n_items == 1 && json_get(response, "error");
 	}
-	return add_part(d->f, list, CHAT_PART_TOOL_RESULT, p);
+	return parts_put(d->f, list, CHAT_PART_TOOL_RESULT, p);
 }
 
 static int read_data(struct details *d, const struct json *data, struct parts *list)
@@ -79,7 +66,7 @@ static int read_data(struct details *d, const struct json *data, struct parts *l
 			      .data = gemini_text(data, "data")};
 	bool image = slice_starts(p.media_type, SLICE_LIT("image/")) && p.data.n;
 
-	return add_part(d->f, list, image ? CHAT_PART_IMAGE : CHAT_PART_OTHER, p);
+	return parts_put(d->f, list, image ? CHAT_PART_IMAGE : CHAT_PART_OTHER, p);
 }
 
 static int read_file(struct details *d, const struct json *file, struct parts *list)
@@ -88,7 +75,7 @@ static int read_file(struct details *d, const struct json *file, struct parts *l
 	bool image = slice_starts(gemini_text(file, "mimeType"), SLICE_LIT("image/")) &&
 		     slice_starts(p.url, SLICE_LIT("http"));
 
-	return add_part(d->f, list, image ? CHAT_PART_IMAGE : CHAT_PART_OTHER, p);
+	return parts_put(d->f, list, image ? CHAT_PART_IMAGE : CHAT_PART_OTHER, p);
 }
 
 static int read_text(struct details *d, const struct json *part, struct slice signature, struct parts *list)
@@ -100,13 +87,13 @@ static int read_text(struct details *d, const struct json *part, struct slice si
 	if (thought && thought->type == JSON_BOOL && thought->boolean) {
 		p.opaque = signature;
 		p.label = SLICE_LIT("contents[].thought");
-		return add_part(d->f, list, CHAT_PART_REASONING, p);
+		return parts_put(d->f, list, CHAT_PART_REASONING, p);
 	}
-	rc = p.text.n ? add_part(d->f, list, CHAT_PART_TEXT, p) : 0;
+	rc = p.text.n ? parts_put(d->f, list, CHAT_PART_TEXT, p) : 0;
 	if (rc < 0 || !signature.n)
 		return rc;
 	p = (struct chat_part){.opaque = signature, .label = SLICE_LIT("contents[].thoughtSignature")};
-	return add_part(d->f, list, CHAT_PART_REASONING, p);
+	return parts_put(d->f, list, CHAT_PART_REASONING, p);
 }
 
 static int read_part(struct details *d, const struct json *part, struct parts *list)
@@ -125,7 +112,7 @@ static int read_part(struct details *d, const struct json *part, struct parts *l
 		return read_data(d, data, list);
 	if (file)
 		return read_file(d, file, list);
-	return add_part(d->f, list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("contents[].parts")});
+	return parts_put(d->f, list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("contents[].parts")});
 }
 
 static int read_message(struct details *d, struct chat_message *m)

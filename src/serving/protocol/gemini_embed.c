@@ -271,31 +271,28 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 
 static const char *const labels[] = {"usageMetadata", "metadata", "model", "shape", NULL};
 
-static int decode(const struct embed_source *from, const struct vector_shape *shape, struct chat_answer *ret,
-		  struct err *err)
-{
-	struct embed_rest rest;
-	int rc = embed_decode(from, shape, ret, &rest, err);
-
-	if (rc == 0)
-		embed_count(ret, json_get(embed_rest_get(&rest, "usageMetadata"), "promptTokenCount"));
-	return rc;
-}
-
 static int decode_one_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			     struct err *err)
 {
-	static const struct vector_shape shape = {.one = "embedding", .in_item = "values", .labels = labels};
+	static const struct vector_shape shape = {.one = "embedding",
+						  .in_item = "values",
+						  .labels = labels,
+						  .count_in = "usageMetadata",
+						  .count = "promptTokenCount"};
 
-	return decode(&(struct embed_source){a, jp, body}, &shape, ret, err);
+	return embed_decode_counted(&(struct embed_source){a, jp, body}, &shape, ret, err);
 }
 
 static int decode_batch_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			       struct err *err)
 {
-	static const struct vector_shape shape = {.list = "embeddings", .in_item = "values", .labels = labels};
+	static const struct vector_shape shape = {.list = "embeddings",
+						  .in_item = "values",
+						  .labels = labels,
+						  .count_in = "usageMetadata",
+						  .count = "promptTokenCount"};
 
-	return decode(&(struct embed_source){a, jp, body}, &shape, ret, err);
+	return embed_decode_counted(&(struct embed_source){a, jp, body}, &shape, ret, err);
 }
 
 const struct protocol protocol_gemini_embed = {

@@ -66,22 +66,6 @@ static void write_call_head(struct buf *out, struct slice id, struct slice name)
 	buf_adds(out, "\",");
 }
 
-static void write_call(struct json_writer *w, struct slice head, struct slice arguments)
-{
-	struct buf b;
-
-	buf_init(&b, head.n + arguments.n * 6 + 64);
-	buf_add(&b, head);
-	buf_adds(&b, "\"arguments\":");
-	wire_write_object_line(&b, arguments);
-	buf_adds(&b, "}}");
-	if (buf_failed(&b))
-		w->out->failed = true;
-	else
-		jw_raw(w, buf_slice(&b));
-	buf_release(&b);
-}
-
 /* --- whole --- */
 
 /* A model that refuses says so in words: those are its text here. */
@@ -123,7 +107,7 @@ static void write_calls(struct json_writer *w, const struct chat_answer *answer)
 		}
 		buf_init(&head, (p->id.n + p->name.n) * 6 + 64);
 		write_call_head(&head, p->id, p->name);
-		write_call(w, buf_slice(&head), p->text);
+		wire_write_call(w, buf_slice(&head), "arguments", p->text);
 		buf_release(&head);
 	}
 	if (n)
@@ -179,7 +163,7 @@ static void write_piece(struct json_writer *w, bool chat, const struct piece *p)
 	if (p->head.n) {
 		jw_key(w, "tool_calls");
 		jw_array(w);
-		write_call(w, p->head, p->arguments);
+		wire_write_call(w, p->head, "arguments", p->arguments);
 		jw_array_end(w);
 	}
 	if (chat)

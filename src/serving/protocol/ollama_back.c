@@ -118,13 +118,6 @@ static int add_strings(struct walk *w, const struct json *v)
 	return rc;
 }
 
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
 /* Arguments are an object here. */
 static int add_call(struct walk *w, const struct json *call)
 {
@@ -133,8 +126,8 @@ static int add_call(struct walk *w, const struct json *call)
 	struct chat_event e = {.type = CHAT_EVENT_TOOL_START,
 			       .channel = CHAT_CHANNEL_CALL + index,
 			       .index = index,
-			       .name = text_in(function, "name"),
-			       .id = text_in(call, "id")};
+			       .name = wire_text_in(function, "name"),
+			       .id = wire_text_in(call, "id")};
 	int rc = events_say(w->a, w->out, &e);
 
 	e = (struct chat_event){.type = CHAT_EVENT_TOOL_ARGS, .channel = e.channel, .index = index};

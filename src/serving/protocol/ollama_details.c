@@ -10,26 +10,6 @@ struct details {
 	struct call_ids calls; /* of the assistant's last message */
 };
 
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
-static int add_part(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
-{
-	struct chat_part *p = parts_add(f->a, list, kind);
-
-	if (!p)
-		return front_too_big(f);
-	part.kind = kind;
-	if (!part.text.p)
-		part.text = SLICE_LIT("");
-	*p = part;
-	return 0;
-}
-
 /* --- messages --- */
 
 static struct slice media_type_of(struct slice base64)
@@ -57,8 +37,8 @@ static int add_images(struct front *f, const struct json *images, struct slice l
 			*f->ret_param = "images";
 			return err_set(f->err, E_INVALID, "images must hold images in base64");
 		}
-		rc = add_part(f, list, CHAT_PART_IMAGE,
-			      (struct chat_part){.media_type = media_type_of(v->str), .data = v->str, .label = label});
+		rc = parts_put(f, list, CHAT_PART_IMAGE,
+			       (struct chat_part){.media_type = media_type_of(v->str), .data = v->str, .label = label});
 	}
 	return rc;
 }
@@ -66,51 +46,52 @@ static int add_images(struct front *f, const struct json *images, struct slice l
 static int read_call(struct details *d, const struct json *call, struct parts *list)
 {
 	const struct json *function = json_get(call, "function"), *arguments = json_get(function, "arguments");
-	struct chat_part p = {.name = text_in(function, "name"), .label = SLICE_LIT("messages[].tool_calls")};
+	struct chat_part p = {.name = wire_text_in(function, "name"), .label = SLICE_LIT("messages[].tool_calls")};
 
 	if (!p.name.n) {
 		*d->f->ret_param = "messages";
 		return err_set(d->f->err, E_INVALID, "a tool call in messages must have function.name");
 	}
-	p.id = call_ids_add(d->f->a, &d->calls, text_in(call, "id"), p.name);
+	p.id = call_ids_add(d->f->a, &d->calls, wire_text_in(call, "id"), p.name);
 	if (arguments && arguments->type == JSON_OBJECT)
 		p.text = arguments->raw;
 	else if (wire_is_string(arguments))
 		p.text = arguments->str;
-	return add_part(d->f, list, CHAT_PART_TOOL_CALL, p);
+	return parts_put(d->f, list, CHAT_PART_TOOL_CALL, p);
 }
 
 static int read_result(struct details *d, struct chat_message *m, struct parts *list)
 {
 	struct chat_part p = {.text = m->text,
-			      .name = text_in(m->node, "tool_name"),
-			      .id = text_in(m->node, "tool_call_id"),
+			      .name = wire_text_in(m->node, "tool_name"),
+			      .id = wire_text_in(m->node, "tool_call_id"),
 			      .label = SLICE_LIT("messages[].tool")};
 	struct parts images = {0};
 	int rc;
 
 	if (!p.name.n)
-		p.name = text_in(m->node, "name");
+		p.name = wire_text_in(m->node, "name");
 	if (!p.id.n)
 		p.id = call_ids_of_result(&d->calls, p.name);
 	rc = add_images(d->f, json_get(m->node, "images"), SLICE_LIT("messages[].images"), &images);
 	p.parts = images.p;
 	p.n_parts = images.n;
-	return rc < 0 ? rc : add_part(d->f, list, CHAT_PART_TOOL_RESULT, p);
+	return rc < 0 ? rc : parts_put(d->f, list, CHAT_PART_TOOL_RESULT, p);
 }
 
 static int read_said(struct details *d, struct chat_message *m, struct parts *list)
 {
 	const struct json *calls = json_get(m->node, "tool_calls");
-	struct chat_part thought = {.text = text_in(m->node, "thinking"), .label = SLICE_LIT("messages[].thinking")};
+	struct chat_part thought = {.text = wire_text_in(m->node, "thinking"),
+				    .label = SLICE_LIT("messages[].thinking")};
 	int rc = 0;
 
 	if (m->role == CHAT_ASSISTANT)
 		d->calls.n = 0;
 	if (thought.text.n)
-		rc = add_part(d->f, list, CHAT_PART_REASONING, thought);
+		rc = parts_put(d->f, list, CHAT_PART_REASONING, thought);
 	if (rc == 0 && m->text.n)
-		rc = add_part(d->f, list, CHAT_PART_TEXT, (struct chat_part){.text = m->text});
+		rc = parts_put(d->f, list, CHAT_PART_TEXT, (struct chat_part){.text = m->text});
 	if (rc == 0)
 		rc = add_images(d->f, json_get(m->node, "images"), SLICE_LIT("messages[].images"), list);
 	for (const struct json *v = calls ? calls->first : NULL; v && rc == 0; v = v->next)
@@ -265,7 +246,7 @@ static int read_images(struct front *f, const struct json *v)
 
 	if (!v->first)
 		return 0;
-	rc = add_part(f, &list, CHAT_PART_TEXT, (struct chat_part){.text = m->text});
+	rc = parts_put(f, &list, CHAT_PART_TEXT, (struct chat_part){.text = m->text});
 	if (rc == 0)
 		rc = add_images(f, v, SLICE_LIT("images"), &list);
 	m->has_other = true;

@@ -138,12 +138,7 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 		return E_INVALID;
 	jw_init(&w, out);
 	jw_object(&w);
-	jw_kstr(&w, "model", p->model);
-	jw_key(&w, "input");
-	jw_array(&w);
-	for (size_t i = 0; i < r->embed->n; i++)
-		jw_str(&w, r->embed->input[i].text);
-	jw_array_end(&w);
+	embed_write_texts(&w, r->embed, p->model);
 	if (r->embed->dimensions)
 		jw_ki64(&w, "dimensions", r->embed->dimensions);
 	jw_object_end(&w);
@@ -153,31 +148,20 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 
 static const char *const labels[] = {"model", "total_duration", "load_duration", "prompt_eval_count", NULL};
 
-static int decode(const struct embed_source *from, const struct vector_shape *shape, struct chat_answer *ret,
-		  struct err *err)
-{
-	struct embed_rest rest;
-	int rc = embed_decode(from, shape, ret, &rest, err);
-
-	if (rc == 0)
-		embed_count(ret, embed_rest_get(&rest, "prompt_eval_count"));
-	return rc;
-}
-
 static int decode_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			 struct err *err)
 {
-	static const struct vector_shape shape = {.list = "embeddings", .labels = labels};
+	static const struct vector_shape shape = {.list = "embeddings", .labels = labels, .count = "prompt_eval_count"};
 
-	return decode(&(struct embed_source){a, jp, body}, &shape, ret, err);
+	return embed_decode_counted(&(struct embed_source){a, jp, body}, &shape, ret, err);
 }
 
 static int decode_old_answer(struct arena *a, struct json_parser *jp, struct slice body, struct chat_answer *ret,
 			     struct err *err)
 {
-	static const struct vector_shape shape = {.one = "embedding", .labels = labels};
+	static const struct vector_shape shape = {.one = "embedding", .labels = labels, .count = "prompt_eval_count"};
 
-	return decode(&(struct embed_source){a, jp, body}, &shape, ret, err);
+	return embed_decode_counted(&(struct embed_source){a, jp, body}, &shape, ret, err);
 }
 
 const struct protocol protocol_ollama_embed = {

@@ -6,25 +6,6 @@
  */
 #include "serving/protocol/protocol_internal.h"
 
-static int bad(struct front *f, const char *what)
-{
-	return err_set(f->err, E_INVALID, "%s %s", *f->ret_param, what);
-}
-
-static const struct json *string_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v : NULL;
-}
-
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = string_in(obj, name);
-
-	return v ? v->str : (struct slice){NULL, 0};
-}
-
 static struct slice raw_object_in(const struct json *obj, const char *name)
 {
 	const struct json *v = json_get(obj, name);
@@ -34,24 +15,11 @@ static struct slice raw_object_in(const struct json *obj, const char *name)
 
 /* --- messages --- */
 
-static int add_part(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part)
-{
-	struct chat_part *p = parts_add(f->a, list, kind);
-
-	if (!p)
-		return front_too_big(f);
-	part.kind = kind;
-	if (!part.text.p)
-		part.text = SLICE_LIT("");
-	*p = part;
-	return 0;
-}
-
 static int read_image(struct front *f, const struct json *part, struct parts *list)
 {
 	const struct json *image = json_get(part, "image_url");
 	struct chat_part p = {.label = SLICE_LIT("messages[].image_url")};
-	struct slice url = wire_is_string(image) ? image->str : text_in(image, "url");
+	struct slice url = wire_is_string(image) ? image->str : wire_text_in(image, "url");
 
 	if (!url.n) {
 		*f->ret_param = "messages";
@@ -59,7 +27,7 @@ static int read_image(struct front *f, const struct json *part, struct parts *li
 	}
 	if (!part_data_url(url, &p))
 		p.url = url;
-	return add_part(f, list, CHAT_PART_IMAGE, p);
+	return parts_put(f, list, CHAT_PART_IMAGE, p);
 }
 
 /* Types of parts that only this protocol has. */
@@ -73,15 +41,15 @@ static const struct {
 
 static int read_other(struct front *f, const struct json *part, struct parts *list)
 {
-	struct slice type = text_in(part, "type"), text = text_in(part, "text");
+	struct slice type = wire_text_in(part, "type"), text = wire_text_in(part, "text");
 	struct chat_part p = {.label = SLICE_LIT("messages[].content")};
 
 	for (size_t i = 0; i < COUNT_OF(others); i++)
 		if (slice_eq_str(type, others[i].type))
 			p.label = others[i].label;
 	if (text.n) /* it was judged as text, and is text */
-		return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text});
-	return add_part(f, list, CHAT_PART_OTHER, p);
+		return parts_put(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text});
+	return parts_put(f, list, CHAT_PART_OTHER, p);
 }
 
 static int read_content(struct front *f, const struct json *content, struct parts *list)
@@ -89,16 +57,17 @@ static int read_content(struct front *f, const struct json *content, struct part
 	int rc = 0;
 
 	if (wire_has_text(content))
-		return add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = content->str});
+		return parts_put(f, list, CHAT_PART_TEXT, (struct chat_part){.text = content->str});
 	if (!content || content->type != JSON_ARRAY)
 		return 0;
 	for (const struct json *part = content->first; part && rc == 0; part = part->next) {
-		struct slice type = text_in(part, "type");
+		struct slice type = wire_text_in(part, "type");
 
 		if (slice_eq_str(type, "text"))
-			rc = add_part(f, list, CHAT_PART_TEXT, (struct chat_part){.text = text_in(part, "text")});
+			rc = parts_put(f, list, CHAT_PART_TEXT, (struct chat_part){.text = wire_text_in(part, "text")});
 		else if (slice_eq_str(type, "refusal"))
-			rc = add_part(f, list, CHAT_PART_REFUSAL, (struct chat_part){.text = text_in(part, "refusal")});
+			rc = parts_put(f, list, CHAT_PART_REFUSAL,
+				       (struct chat_part){.text = wire_text_in(part, "refusal")});
 		else if (slice_eq_str(type, "image_url"))
 			rc = read_image(f, part, list);
 		else
@@ -110,14 +79,14 @@ static int read_content(struct front *f, const struct json *content, struct part
 /* openai_answer.c's write_signature wrote it. */
 static struct slice signature_of(const struct json *call)
 {
-	return text_in(json_get(json_get(call, "extra_content"), "google"), "thought_signature");
+	return wire_text_in(json_get(json_get(call, "extra_content"), "google"), "thought_signature");
 }
 
 /* outer: what has the call's id.  NULL: it has none, and its name stands for it. */
 static int read_call(struct front *f, const struct json *call, const struct json *outer, struct parts *list)
 {
-	struct chat_part p = {.id = text_in(outer ? outer : call, outer ? "id" : "name"),
-			      .name = text_in(call, "name"),
+	struct chat_part p = {.id = wire_text_in(outer ? outer : call, outer ? "id" : "name"),
+			      .name = wire_text_in(call, "name"),
 			      .opaque = signature_of(outer),
 			      .label = SLICE_LIT("messages[].tool_calls")};
 
@@ -125,8 +94,8 @@ static int read_call(struct front *f, const struct json *call, const struct json
 		*f->ret_param = "messages";
 		return err_set(f->err, E_INVALID, "a tool call in messages must have function.name");
 	}
-	p.text = text_in(call, "arguments");
-	return add_part(f, list, CHAT_PART_TOOL_CALL, p);
+	p.text = wire_text_in(call, "arguments");
+	return parts_put(f, list, CHAT_PART_TOOL_CALL, p);
 }
 
 static int read_calls(struct front *f, const struct json *message, struct parts *list)
@@ -140,8 +109,8 @@ static int read_calls(struct front *f, const struct json *message, struct parts 
 		if (function)
 			rc = read_call(f, function, v, list);
 		else
-			rc = add_part(f, list, CHAT_PART_OTHER,
-				      (struct chat_part){.label = SLICE_LIT("messages[].tool_calls")});
+			rc = parts_put(f, list, CHAT_PART_OTHER,
+				       (struct chat_part){.label = SLICE_LIT("messages[].tool_calls")});
 	}
 	if (rc == 0 && old && old->type == JSON_OBJECT)
 		rc = read_call(f, old, NULL, list);
@@ -160,8 +129,8 @@ static int make_result(struct front *f, struct chat_message *m, struct parts *co
 		more |= content->p[i].kind != CHAT_PART_TEXT;
 	*p = (struct chat_part){.kind = CHAT_PART_TOOL_RESULT,
 				.text = m->text,
-				.id = text_in(m->node, "tool_call_id"),
-				.name = text_in(m->node, "name"),
+				.id = wire_text_in(m->node, "tool_call_id"),
+				.name = wire_text_in(m->node, "name"),
 				.label = SLICE_LIT("messages[].tool")};
 	if (!p->id.n)
 		p->id = p->name;
@@ -176,23 +145,23 @@ static int make_result(struct front *f, struct chat_message *m, struct parts *co
 
 static int read_assistant(struct front *f, const struct json *node, struct parts *list)
 {
-	struct slice reasoning = text_in(node, "reasoning_content"), refusal = text_in(node, "refusal");
+	struct slice reasoning = wire_text_in(node, "reasoning_content"), refusal = wire_text_in(node, "refusal");
 	int rc = 0;
 
 	if (!reasoning.n)
-		reasoning = text_in(node, "reasoning");
+		reasoning = wire_text_in(node, "reasoning");
 	if (reasoning.n)
-		rc = add_part(
+		rc = parts_put(
 			f, list, CHAT_PART_REASONING,
 			(struct chat_part){.text = reasoning, .label = SLICE_LIT("messages[].reasoning_content")});
 	if (rc == 0)
 		rc = read_content(f, json_get(node, "content"), list);
 	if (rc == 0 && refusal.n)
-		rc = add_part(f, list, CHAT_PART_REFUSAL, (struct chat_part){.text = refusal});
+		rc = parts_put(f, list, CHAT_PART_REFUSAL, (struct chat_part){.text = refusal});
 	if (rc == 0)
 		rc = read_calls(f, node, list);
 	if (rc == 0 && json_get(node, "audio") && json_get(node, "audio")->type != JSON_NULL)
-		rc = add_part(f, list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].audio")});
+		rc = parts_put(f, list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].audio")});
 	return rc;
 }
 
@@ -204,7 +173,7 @@ static int read_message(struct front *f, struct chat_message *m)
 					   : read_content(f, json_get(m->node, "content"), &list);
 
 	if (rc == 0 && images && images->type == JSON_ARRAY && images->first)
-		rc = add_part(f, &list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].images")});
+		rc = parts_put(f, &list, CHAT_PART_OTHER, (struct chat_part){.label = SLICE_LIT("messages[].images")});
 	if (rc < 0)
 		return rc;
 	if (m->role == CHAT_TOOL)
@@ -231,16 +200,10 @@ int openai_message_parts(struct front *f, struct chat_message *messages, size_t 
 
 static int read_tool(struct front *f, const struct json *function, struct chat_tool *t)
 {
-	const struct json *strict = json_get(function, "strict");
+	int rc = details_tool(f, function, t, "must name each function (tools[].function.name)");
 
-	t->name = text_in(function, "name");
-	if (!t->name.n)
-		return bad(f, "must name each function (tools[].function.name)");
-	t->description = text_in(function, "description");
 	t->schema = raw_object_in(function, "parameters");
-	t->has_strict = strict && strict->type == JSON_BOOL;
-	t->strict = t->has_strict && strict->boolean;
-	return 0;
+	return rc;
 }
 
 int openai_read_tools(struct front *f, const struct json *v)
@@ -287,13 +250,13 @@ int openai_read_tool_choice(struct front *f, const struct json *v)
 			return 0;
 		}
 	}
-	d->tool_name = text_in(function ? function : v, "name");
+	d->tool_name = wire_text_in(function ? function : v, "name");
 	if (d->tool_name.n) {
 		d->tool_choice = CHAT_TOOLS_NAMED;
 		return 0;
 	}
 	if (v->type != JSON_OBJECT)
-		return bad(f, "must be auto, none, required, or name a function");
+		return front_bad(f, "must be auto, none, required, or name a function");
 	details_unsay(f, CHAT_PARAM_TOOL_CHOICE);
 	return details_unknown(f, slice_from(*f->ret_param));
 }
@@ -311,7 +274,7 @@ static int read_parallel(struct front *f, const struct json *v)
 static int read_format(struct front *f, const struct json *v)
 {
 	struct chat_details *d = f->r->details;
-	struct slice type = text_in(v, "type");
+	struct slice type = wire_text_in(v, "type");
 	const struct json *schema = json_get(v, "json_schema"), *strict = json_get(schema, "strict");
 
 	if (slice_eq_str(type, "text")) {
@@ -321,13 +284,13 @@ static int read_format(struct front *f, const struct json *v)
 		d->format = CHAT_FORMAT_JSON;
 	} else if (slice_eq_str(type, "json_schema")) {
 		d->format = CHAT_FORMAT_SCHEMA;
-		d->schema_name = text_in(schema, "name");
+		d->schema_name = wire_text_in(schema, "name");
 		d->schema = raw_object_in(schema, "schema");
 		d->schema_strict = strict && strict->type == JSON_BOOL && strict->boolean;
 		if (!d->schema.n)
-			return bad(f, "of type json_schema must have json_schema.schema");
+			return front_bad(f, "of type json_schema must have json_schema.schema");
 	} else {
-		return bad(f, "must have the type text, json_object or json_schema");
+		return front_bad(f, "must have the type text, json_object or json_schema");
 	}
 	return 0;
 }
@@ -349,7 +312,7 @@ static int set_effort(struct front *f, struct slice name)
 			return 0;
 		}
 	}
-	return bad(f, "must be none, minimal, low, medium, high or xhigh");
+	return front_bad(f, "must be none, minimal, low, medium, high or xhigh");
 }
 
 int openai_read_effort(struct front *f, const struct json *v)
@@ -360,7 +323,7 @@ int openai_read_effort(struct front *f, const struct json *v)
 /* {"effort", "max_tokens"}: as OpenRouter has it. */
 static int read_reasoning(struct front *f, const struct json *v)
 {
-	struct slice effort = text_in(v, "effort");
+	struct slice effort = wire_text_in(v, "effort");
 
 	f->r->details->reasoning_budget = wire_count(json_get(v, "max_tokens"));
 	return effort.n ? set_effort(f, effort) : 0;

@@ -149,12 +149,7 @@ static int encode_request(struct buf *out, const struct chat_request *r, const s
 		return E_INVALID;
 	jw_init(&w, out);
 	jw_object(&w);
-	jw_kstr(&w, "model", p->model);
-	jw_key(&w, "input");
-	jw_array(&w);
-	for (size_t i = 0; i < r->embed->n; i++)
-		jw_str(&w, r->embed->input[i].text);
-	jw_array_end(&w);
+	embed_write_texts(&w, r->embed, p->model);
 	jw_kcstr(&w, "encoding_format", "float");
 	if (r->embed->dimensions)
 		jw_ki64(&w, "dimensions", r->embed->dimensions);

@@ -46,7 +46,8 @@ int front_top_p(struct front *f, const struct json *v);
 int front_seed(struct front *f, const struct json *v);
 int front_make_stop(struct front *f, size_t n); /* room for n stop sequences; 0 or E_TOOBIG */
 int front_stop(struct front *f, const struct json *v);
-int front_too_big(struct front *f); /* E_TOOBIG */
+int front_too_big(struct front *f);		  /* E_TOOBIG */
+int front_bad(struct front *f, const char *what); /* E_INVALID "NAME what" */
 /* Adds a text of the caller's to what is judged; empty ones say nothing. */
 int front_judge(struct front *f, const struct json *string);
 int front_judge_all(struct front *f, const struct json *v); /* every string in it; the parser bounds the depth */
@@ -95,6 +96,8 @@ bool wire_is_object(struct slice text);
 void wire_write_object(struct json_writer *w, struct slice text);
 /* The same in one line, as an event is. */
 void wire_write_object_line(struct buf *out, struct slice text);
+/* A call in one line: head is all of it before its arguments, which are called key and end its second level. */
+void wire_write_call(struct json_writer *w, struct slice head, const char *key, struct slice arguments);
 /*
  * JSON text that is walked one level at a time, without a tree.  Values may be nested 64 deep; strings are looked at no
  * closer than their end.
@@ -118,6 +121,9 @@ static inline bool wire_is_string(const struct json *v)
 {
 	return v && v->type == JSON_STRING;
 }
+
+/* A member that is a string, or absent. */
+struct slice wire_text_in(const struct json *obj, const char *name);
 
 static inline bool wire_has_text(const struct json *v)
 {
@@ -161,12 +167,15 @@ struct detail_member {
 int details_walk(struct front *f, const struct detail_member *table, size_t n);
 int details_unknown(struct front *f, struct slice name);
 void details_unsay(struct front *f, enum chat_param param);
+/* Name, description and strict of a tool; nameless: the error when it has no name. */
+int details_tool(struct front *f, const struct json *v, struct chat_tool *t, const char *nameless);
 
 struct parts {
 	struct chat_part *p;
 	size_t n, cap;
 };
 struct chat_part *parts_add(struct arena *a, struct parts *list, enum chat_part_kind kind); /* NULL: too big */
+int parts_put(struct front *f, struct parts *list, enum chat_part_kind kind, struct chat_part part);
 /* A model thinks before it speaks, whatever the order of the members. */
 void parts_reasoning_first(struct chat_part *parts, size_t n);
 /* "data:image/png;base64,..." into media_type and data. */

@@ -6,18 +6,6 @@
  */
 #include "serving/protocol/responses_internal.h"
 
-static int bad(struct front *f, const char *what)
-{
-	return err_set(f->err, E_INVALID, "%s %s", *f->ret_param, what);
-}
-
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
 static struct slice object_in(const struct json *obj, const char *name)
 {
 	const struct json *v = json_get(obj, name);
@@ -39,7 +27,7 @@ static int read_items(struct front *f, const struct json *v)
 
 	for (const struct json *item = v->first; item && rc == 0; item = item->next)
 		if (!responses_knows_item(item))
-			rc = name_unknown(f, "input[].", text_in(item, "type"));
+			rc = name_unknown(f, "input[].", wire_text_in(item, "type"));
 	return rc;
 }
 
@@ -47,16 +35,10 @@ static int read_items(struct front *f, const struct json *v)
 
 static int read_tool(struct front *f, const struct json *v, struct chat_tool *t)
 {
-	const struct json *strict = json_get(v, "strict");
+	int rc = details_tool(f, v, t, "must name each function (tools[].name)");
 
-	t->name = text_in(v, "name");
-	if (!t->name.n)
-		return bad(f, "must name each function (tools[].name)");
-	t->description = text_in(v, "description");
 	t->schema = object_in(v, "parameters");
-	t->has_strict = strict && strict->type == JSON_BOOL;
-	t->strict = t->has_strict && strict->boolean;
-	return 0;
+	return rc;
 }
 
 static int read_tools(struct front *f, const struct json *v)
@@ -70,10 +52,10 @@ static int read_tools(struct front *f, const struct json *v)
 	if (!d->tools)
 		return front_too_big(f);
 	for (const struct json *t = v->first; t && rc == 0; t = t->next) {
-		struct slice type = text_in(t, "type");
+		struct slice type = wire_text_in(t, "type");
 
 		if (!type.n)
-			rc = bad(f, "must have a type each (\"function\")");
+			rc = front_bad(f, "must have a type each (\"function\")");
 		else if (slice_eq_str(type, "function"))
 			rc = read_tool(f, t, &d->tools[d->n_tools++]);
 		else
@@ -90,13 +72,13 @@ static int read_tool_choice(struct front *f, const struct json *v)
 
 	if (v->type != JSON_OBJECT)
 		return openai_read_tool_choice(f, v);
-	if (!slice_eq_str(text_in(v, "type"), "function")) {
+	if (!slice_eq_str(wire_text_in(v, "type"), "function")) {
 		details_unsay(f, CHAT_PARAM_TOOL_CHOICE);
-		return name_unknown(f, "tool_choice.", text_in(v, "type"));
+		return name_unknown(f, "tool_choice.", wire_text_in(v, "type"));
 	}
-	d->tool_name = text_in(v, "name");
+	d->tool_name = wire_text_in(v, "name");
 	if (!d->tool_name.n)
-		return bad(f, "of type function must have a name");
+		return front_bad(f, "of type function must have a name");
 	d->tool_choice = CHAT_TOOLS_NAMED;
 	return 0;
 }
@@ -117,18 +99,18 @@ static int read_schema(struct front *f, const struct json *format)
 	struct chat_details *d = f->r->details;
 
 	d->format = CHAT_FORMAT_SCHEMA;
-	d->schema_name = text_in(format, "name");
+	d->schema_name = wire_text_in(format, "name");
 	d->schema = object_in(format, "schema");
 	d->schema_strict = strict && strict->type == JSON_BOOL && strict->boolean;
 	if (!d->schema.n || !d->schema_name.n)
-		return bad(f, "of type json_schema must have a name and a schema");
+		return front_bad(f, "of type json_schema must have a name and a schema");
 	return 0;
 }
 
 static int read_format(struct front *f, const struct json *format)
 {
 	struct chat_details *d = f->r->details;
-	struct slice type = text_in(format, "type");
+	struct slice type = wire_text_in(format, "type");
 
 	*f->ret_param = "text.format";
 	if (slice_eq_str(type, "text")) {
@@ -139,13 +121,14 @@ static int read_format(struct front *f, const struct json *format)
 	if (slice_eq_str(type, "json_schema"))
 		return read_schema(f, format);
 	d->format = CHAT_FORMAT_JSON;
-	return slice_eq_str(type, "json_object") ? 0 : bad(f, "must have the type text, json_object or json_schema");
+	return slice_eq_str(type, "json_object") ? 0
+						 : front_bad(f, "must have the type text, json_object or json_schema");
 }
 
 static int read_text(struct front *f, const struct json *v)
 {
 	const struct json *format = json_get(v, "format");
-	struct slice verbosity = text_in(v, "verbosity");
+	struct slice verbosity = wire_text_in(v, "verbosity");
 	int rc = 0;
 
 	if (v->type != JSON_OBJECT)
@@ -179,7 +162,7 @@ static int read_include(struct front *f, const struct json *v)
 		return front_wrong_type(f, v, "an array of strings");
 	for (const struct json *one = v->first; one && rc == 0; one = one->next) {
 		if (one->type != JSON_STRING)
-			return bad(f, "must hold strings only");
+			return front_bad(f, "must hold strings only");
 		if (!slice_eq_str(one->str, "reasoning.encrypted_content"))
 			rc = name_unknown(f, "include.", one->str);
 	}

@@ -24,13 +24,6 @@ static int bad(struct reading *r, const char *member, const char *what)
 	return err_set(r->f->err, E_INVALID, "%s %s", *r->f->ret_param, what);
 }
 
-static struct slice text_in(const struct json *obj, const char *name)
-{
-	const struct json *v = json_get(obj, name);
-
-	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
-}
-
 /* --- messages --- */
 
 static int close_message(struct reading *r)
@@ -63,16 +56,8 @@ static int open_message(struct reading *r, enum chat_role role, const struct jso
 
 static int add_part(struct reading *r, enum chat_part_kind kind, struct chat_part part)
 {
-	struct chat_part *p = parts_add(r->f->a, &r->parts, kind);
-
-	if (!p)
-		return front_too_big(r->f);
-	part.kind = kind;
-	if (!part.text.p)
-		part.text = SLICE_LIT("");
-	*p = part;
 	r->m->has_other |= kind != CHAT_PART_TEXT;
-	return 0;
+	return parts_put(r->f, &r->parts, kind, part);
 }
 
 /* A string that people read, or that the model wrote. */
@@ -90,7 +75,7 @@ static int add_words(struct reading *r, enum chat_part_kind kind, const struct j
 
 static struct slice label_of(struct reading *r, const char *before, const struct json *part)
 {
-	struct slice type = slice_sub(text_in(part, "type"), 0, 40);
+	struct slice type = slice_sub(wire_text_in(part, "type"), 0, 40);
 
 	return slice_from(arena_printf(r->f->a, "%s" SLICE_FMT, before, SLICE_ARG(type)));
 }
@@ -98,7 +83,7 @@ static struct slice label_of(struct reading *r, const char *before, const struct
 static int add_image(struct reading *r, const struct json *part)
 {
 	struct chat_part p = {.label = SLICE_LIT("input[].input_image")};
-	struct slice url = text_in(part, "image_url");
+	struct slice url = wire_text_in(part, "image_url");
 
 	if (!url.n) /* a file that was kept */
 		return add_part(r, CHAT_PART_OTHER, p);
@@ -151,7 +136,7 @@ static int read_message(struct reading *r, const struct json *item)
 		     {"assistant", CHAT_ASSISTANT},
 		     {"system", CHAT_SYSTEM},
 		     {"developer", CHAT_SYSTEM}};
-	struct slice role = text_in(item, "role");
+	struct slice role = wire_text_in(item, "role");
 
 	for (size_t k = 0; k < COUNT_OF(roles); k++) {
 		int rc;
@@ -167,8 +152,8 @@ static int read_message(struct reading *r, const struct json *item)
 static int read_call(struct reading *r, const struct json *item)
 {
 	const struct json *arguments = json_get(item, "arguments");
-	struct chat_part p = {.id = text_in(item, "call_id"),
-			      .name = text_in(item, "name"),
+	struct chat_part p = {.id = wire_text_in(item, "call_id"),
+			      .name = wire_text_in(item, "name"),
 			      .label = SLICE_LIT("input[].function_call")};
 	int rc = open_message(r, CHAT_ASSISTANT, item);
 
@@ -184,7 +169,7 @@ static int read_call(struct reading *r, const struct json *item)
 /* All its text is one text; what is more than text stands in its parts. */
 static int read_result(struct reading *r, const struct json *item)
 {
-	struct chat_part p = {.id = text_in(item, "call_id"), .label = SLICE_LIT("input[].function_call_output")};
+	struct chat_part p = {.id = wire_text_in(item, "call_id"), .label = SLICE_LIT("input[].function_call_output")};
 	struct parts inner;
 	int rc = open_message(r, CHAT_TOOL, item);
 
@@ -230,7 +215,8 @@ static int read_thoughts(struct reading *r, const struct json *list, struct slic
 static int read_reasoning(struct reading *r, const struct json *item)
 {
 	static const struct slice mark = {RESPONSES_REDACTED, sizeof(RESPONSES_REDACTED) - 1};
-	struct chat_part p = {.opaque = text_in(item, "encrypted_content"), .label = SLICE_LIT("input[].reasoning")};
+	struct chat_part p = {.opaque = wire_text_in(item, "encrypted_content"),
+			      .label = SLICE_LIT("input[].reasoning")};
 	struct slice summary = SLICE_LIT(""), content = SLICE_LIT("");
 	int rc = open_message(r, CHAT_ASSISTANT, item);
 
@@ -263,7 +249,7 @@ static const struct item_kind {
 /* A message may go without its type. */
 static const struct item_kind *kind_of(const struct json *item)
 {
-	struct slice type = text_in(item, "type");
+	struct slice type = wire_text_in(item, "type");
 
 	for (size_t i = 0; i < COUNT_OF(kinds); i++)
 		if (slice_eq_str(type, kinds[i].type))
@@ -278,7 +264,7 @@ bool responses_knows_item(const struct json *item)
 
 static bool refers(const struct json *item)
 {
-	struct slice type = text_in(item, "type");
+	struct slice type = wire_text_in(item, "type");
 
 	return slice_eq_str(type, "item_reference") || (!type.n && json_get(item, "id"));
 }
@@ -302,8 +288,8 @@ static int read_item(struct reading *r, const struct json *item)
 			   "refers to an item that would have been kept, and nothing is: send the item itself, as "
 			   "clients do "
 			   "with store false");
-	return text_in(item, "type").n ? 0 /* one that only OpenAI runs: decode_details names it */
-				       : bad(r, "", "must have a type or a role");
+	return wire_text_in(item, "type").n ? 0 /* one that only OpenAI runs: decode_details names it */
+					    : bad(r, "", "must have a type or a role");
 }
 
 static int read_input(struct front *f, const struct json *v)

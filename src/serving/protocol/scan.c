@@ -178,6 +178,22 @@ void wire_write_object_line(struct buf *out, struct slice text)
 			out->p[i] = ' ';
 }
 
+void wire_write_call(struct json_writer *w, struct slice head, const char *key, struct slice arguments)
+{
+	struct buf b;
+
+	buf_init(&b, head.n + arguments.n * 6 + 64);
+	buf_add(&b, head);
+	buf_printf(&b, "\"%s\":", key);
+	wire_write_object_line(&b, arguments);
+	buf_adds(&b, "}}");
+	if (buf_failed(&b))
+		w->out->failed = true;
+	else
+		jw_raw(w, buf_slice(&b));
+	buf_release(&b);
+}
+
 /* --- one level --- */
 
 bool scan_enter(struct scan *s, char bracket)

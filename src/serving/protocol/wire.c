@@ -107,6 +107,13 @@ static void read_usage_details(const struct json *m, struct chat_usage *ret)
 		ret->reasoning_tokens = wire_count(json_get(m, "reasoning_tokens"));
 }
 
+struct slice wire_text_in(const struct json *obj, const char *name)
+{
+	const struct json *v = json_get(obj, name);
+
+	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
+}
+
 void wire_read_usage(const struct json *v, struct chat_usage *ret)
 {
 	bool says = false;
