@@ -15,12 +15,17 @@ import control
 import muster as m
 
 
+def hear_sigint():
+    """Tests that were started in the background of a script have inherited that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Follower:
     """A command whose lines are read as they come."""
 
     def __init__(self, daemon, *args, **env):
         self.process = subprocess.Popen([m.BIN] + list(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        stdin=subprocess.DEVNULL,
+                                        stdin=subprocess.DEVNULL, preexec_fn=hear_sigint,
                                         env=control.clean_environment(MUSTER_URL=daemon.url, **env))
         self.text, self.changed = "", threading.Condition()
         self.thread = threading.Thread(target=self._pump, daemon=True)
