@@ -2,7 +2,9 @@
 /* Buffers: growth up to the maximum, the failure that stays, heap and arena alike. */
 #include "core/base/buf.h"
 
+#include "core/base/copy.h"
 #include "core/base/err.h"
+#include "core/base/rand.h"
 #include "t.h"
 
 static void fill_to_the_limit(struct buf *b)
@@ -21,6 +23,20 @@ static void fill_to_the_limit(struct buf *b)
 	CHECK(!buf_failed(b));
 	CHECK_INT(buf_adds(b, "again"), 0);
 	CHECK_STR(buf_cstr(b), "again");
+}
+
+TEST(copies_of_every_length_are_whole_and_touch_nothing_else)
+{
+	char from[COPY_LONG + 300], to[COPY_LONG + 400];
+
+	rand_bytes(from, sizeof(from));
+	for (size_t n = 0; n + 16 < sizeof(from); n += n < COPY_LONG - 2 ? 97 : 1) {
+		memset(to, 0x5a, sizeof(to));
+		copy_bytes(to + 3 + n % 16, from + n % 16, n);
+		CHECK(!memcmp(to + 3 + n % 16, from + n % 16, n));
+		CHECK(to[2 + n % 16] == 0x5a && to[3 + n % 16 + n] == 0x5a);
+	}
+	copy_bytes(NULL, NULL, 0);
 }
 
 TEST(a_full_buffer_stays_failed_until_it_is_cleared)

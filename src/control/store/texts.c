@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control/store/store_internal.h"
+#include "core/base/copy.h"
 #include "core/base/digest.h"
 
 #define NAME_SIZE 16
@@ -331,7 +332,7 @@ static int put(const struct db *db, struct texts_writer *w, struct slice s, stru
 		size_t n = min_size(s.n, BLOCK_BYTES - w->n);
 		int rc = 0;
 
-		memcpy(w->block + w->n, s.p, n);
+		copy_bytes(w->block + w->n, s.p, n);
 		w->n += n;
 		s = slice_sub(s, n, s.n - n);
 		if (w->n == BLOCK_BYTES)

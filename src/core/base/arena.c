@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "core/base/copy.h"
+
 #define ALIGN 16
 #define FIRST_MIN 256
 #define PAGE ((size_t)4096)
@@ -139,8 +141,7 @@ char *arena_strndup(struct arena *a, const char *s, size_t n)
 
 	if (!p)
 		return NULL;
-	if (n)
-		memcpy(p, s, n);
+	copy_bytes(p, s, n);
 	p[n] = '\0';
 	return p;
 }

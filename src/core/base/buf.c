@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/copy.h"
 #include "core/base/err.h"
 
 #define CAP_MIN 63
@@ -91,8 +92,7 @@ int buf_append(struct buf *b, const void *p, size_t n)
 
 	if (UNLIKELY(!to))
 		return E_TOOBIG;
-	if (n)
-		memcpy(to, p, n);
+	copy_bytes(to, p, n);
 	b->n += n;
 	return 0;
 }

@@ -3,9 +3,10 @@
 #pragma once
 #include "core/base/slice.h"
 
-/* CRC-32C (Castagnoli), SSE4.2 where there is one; crc of an earlier part, 0 to begin. */
+/* CRC-32C (Castagnoli), by instructions made for it where the processor has them; crc of an earlier part, 0 to begin.
+ */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
-/* The same without SSE4.2. */
+/* The same by a table. */
 uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 /* Fast 64-bit hash for tables and traffic splits: stable across runs and machines; not for secrets. */
 uint64_t hash64(struct slice s, uint64_t seed);

@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "core/base/copy.h"
+
 #define ABSENT UINT32_MAX /* the length of a slice that is {NULL, 0} */
 
 enum { FLAG_STREAM = 1, FLAG_TOKENS_ESTIMATED = 2, FLAG_GUARD_SKIPPED = 4, FLAG_CACHED = 8, FLAGS_KNOWN = 15 };
@@ -60,8 +62,8 @@ static uint32_t length_of(struct slice s)
 
 static char *put(char *out, struct slice s)
 {
-	if (s.p && s.n)
-		memcpy(out, s.p, s.n);
+	if (s.p)
+		copy_bytes(out, s.p, s.n);
 	return out + (s.p ? s.n : 0);
 }
 
