@@ -246,6 +246,8 @@ struct chat_event {
 	enum chat_finish finish;
 	struct slice text;
 	struct slice text_raw;	   /* the token in the payload that holds it, for splicing; absent if none */
+	struct slice args_raw;	   /* of arguments that are no string: where they stand in the payload; their strings
+				      are events of their own, to be judged.  absent: nowhere in one piece */
 	struct slice logprobs_raw; /* logprobs that repeat it; absent if none.  Of a finish: tokens that repeat the
 				      whole answer, which do not leave where it is judged */
 	struct slice id, name;	   /* of a tool call; of a start the answer's, and the model's */

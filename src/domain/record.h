@@ -46,6 +46,7 @@ struct log_record {
 	struct slice provider;
 	struct slice caller; /* name of the key, or "anonymous" */
 	struct slice prompt, context /* JSON */, output;
+	struct slice tool_calls; /* JSON array of {id, name, arguments}; absent: the answer has none */
 	struct slice parameters; /* JSON: max_tokens, temperature, ... */
 	struct slice finish_reason;
 	struct slice error;			  /* one sentence, when status is not ok */

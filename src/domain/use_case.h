@@ -7,7 +7,7 @@
 #define USE_CASE_MAX_FALLBACKS 8
 
 enum log_mode {
-	LOG_FULL,     /* prompt, context and output are kept */
+	LOG_FULL,     /* prompt, context, output and tool calls are kept */
 	LOG_METADATA, /* everything but the texts */
 	LOG_NONE,     /* nothing */
 };

@@ -445,6 +445,7 @@ static struct log_record record(struct fixture *f, int64_t at_us)
 			       .prompt = S("Once upon"),
 			       .context = S("{\"zone\":1}"),
 			       .output = S("a time"),
+			       .tool_calls = S("[{\"name\":\"f\"}]"),
 			       .parameters = S("{\"max_tokens\":5}"),
 			       .finish_reason = S("stop"),
 			       .attempts = S("[]"),
@@ -506,7 +507,7 @@ TEST(a_record_comes_back_whole)
 		CHECK(slice_eq(back.model_name, r.model_name) && slice_eq(back.use_case, r.use_case));
 		CHECK(slice_eq(back.provider, r.provider) && slice_eq(back.caller, r.caller));
 		CHECK(slice_eq(back.prompt, r.prompt) && slice_eq(back.context, r.context) &&
-		      slice_eq(back.output, r.output));
+		      slice_eq(back.output, r.output) && slice_eq(back.tool_calls, r.tool_calls));
 		CHECK(slice_eq(back.parameters, r.parameters) && slice_eq(back.finish_reason, r.finish_reason));
 		CHECK(!back.error.p && slice_eq(back.attempts, r.attempts));
 		CHECK_INT(back.prompt_tokens, 2);
@@ -612,7 +613,7 @@ TEST(many_records_at_once_are_stored_as_one_by_one)
 			CHECK_INT(back.created_us, list[i].created_us);
 			CHECK_INT(back.prompt_tokens, (long long)i);
 			CHECK_INT(back.completion_tokens, -1);
-			CHECK(slice_eq(back.output, S("a time")));
+			CHECK(slice_eq(back.output, S("a time")) && slice_eq(back.tool_calls, list[i].tool_calls));
 			CHECK(i == 4 ? slice_eq(back.error, S("late")) : !back.error.p);
 			if (i != 2) /* which has those of number 7 too */
 				CHECK_INT((long long)back.n_violations, (long long)(i % 3));
@@ -719,8 +720,10 @@ TEST(texts_come_only_when_asked_for)
 		add(&f, record(&f, T0));
 		CHECK_INT(store_log_list(f.db, &f.a, &with, &list, &n, &f.err), 0);
 		CHECK(n == 1 && slice_eq_str(list[0].prompt, "Once upon") && slice_eq_str(list[0].output, "a time"));
+		CHECK(slice_eq_str(list[0].tool_calls, "[{\"name\":\"f\"}]"));
 		CHECK_INT(store_log_list(f.db, &f.a, &without, &list, &n, &f.err), 0);
 		CHECK(n == 1 && !list[0].prompt.p && !list[0].output.p && !list[0].context.p);
+		CHECK(!list[0].tool_calls.p);
 	}
 }
 

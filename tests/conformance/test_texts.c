@@ -131,7 +131,7 @@ static bool is_whole(struct fixture *f, const struct log_record *r)
 	struct log_record back = get(f, r);
 
 	return same(back.prompt, r->prompt) && same(back.context, r->context) && same(back.output, r->output) &&
-	       !back.content_error.p;
+	       same(back.tool_calls, r->tool_calls) && !back.content_error.p;
 }
 
 static int64_t number(struct fixture *f, const char *sql)
@@ -184,6 +184,7 @@ TEST(texts_of_any_length_come_back_and_the_long_ones_are_not_in_the_rows)
 		r[i] = record(&f, (char)('A' + i % 26), i < 40 ? lengths[i % COUNT_OF(lengths)] : i * 100);
 		r[i].context = i % 3 ? (struct slice){0} : S("{\"a\":1}");
 		r[i].output = i % 5 ? r[i].output : (struct slice){0};
+		r[i].tool_calls = i % 4 ? (struct slice){0} : text(&f, '[', i * 9);
 	}
 	put(&f, r, COUNT_OF(r));
 	for (size_t i = 0; i < COUNT_OF(r); i++)

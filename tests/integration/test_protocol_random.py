@@ -87,6 +87,7 @@ def models(daemon):
 @pytest.mark.parametrize("front", ["openai", "anthropic", "ollama", "generate"])
 def test_random_streams_arrive_as_they_were_said(daemon, models, front, back, policy):
     up, made = models
+    arrived = {}  # text and calls, by the id of the record
     for seed in range(SEEDS):
         plan = Plan(seed)
         data = getattr(plan, back)().encode()
@@ -99,6 +100,7 @@ def test_random_streams_arrive_as_they_were_said(daemon, models, front, back, po
         if front == back and not mask:
             assert s.raw == data, seed
         assert got.text == "".join(plan.said("text", mask)), seed
+        arrived[s.headers["x-muster-log-id"]] = (got.text, got.calls)
         if front == "generate":
             continue
         assert got.reasoning == "".join(plan.said("reasoning", mask)), seed
@@ -106,3 +108,7 @@ def test_random_streams_arrive_as_they_were_said(daemon, models, front, back, po
         assert got.finish == plan.stop, seed
         if back == front == "anthropic" or (back == "anthropic" and front == "openai"):
             assert got.usage is not None, seed
+    logs = {r["log_id"]: r for r in daemon.api("GET", "/api/v1/logs?text=true&limit=%d&use_case=%s" % (
+        SEEDS, made[back, policy]))["data"]}
+    assert arrived == {i: (r["output"] or "", [(c["name"], json.loads(c["arguments"])) for c in r["tool_calls"] or ()])
+                       for i, r in logs.items()}

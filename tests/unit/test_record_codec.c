@@ -18,6 +18,7 @@ static struct log_record full_record(void)
 		.prompt = SLICE_LIT("a prompt\0with a NUL"),
 		.context = SLICE_LIT("{}"),
 		.output = SLICE_LIT(""),
+		.tool_calls = SLICE_LIT("[{\"id\":null,\"name\":\"f\",\"arguments\":\"{}\"}]"),
 		.parameters = SLICE_LIT("{\"max_tokens\":5}"),
 		.error = SLICE_LIT("it took too long"),
 		.prompt_tokens = 7,
@@ -103,6 +104,7 @@ TEST(what_is_encoded_is_decoded)
 	CHECK_INT(got.fallback, RECORD_FALLBACK_CONTENT);
 	CHECK_INT(got.guard_action, GUARD_MASK);
 	check_strings(&r, &got);
+	CHECK(slice_eq(got.tool_calls, r.tool_calls));
 	CHECK_INT(got.n_violations, 2);
 	CHECK(slice_eq_str(got.violations[0].category, "pii"));
 	CHECK(slice_eq_str(got.violations[1].rule, "words"));
@@ -115,6 +117,11 @@ TEST(what_is_encoded_is_decoded)
 }
 
 #define COST_BYTES 16
+
+static size_t calls_bytes(const struct log_record *r)
+{
+	return sizeof(uint32_t) + r->tool_calls.n;
+}
 
 TEST(a_cost_that_is_not_known_stays_so)
 {
@@ -138,11 +145,28 @@ TEST(a_record_of_version_1_is_read_and_has_no_cost)
 
 	p[0] = 1;
 	CHECK_INT(decode_copy(p, n, &got), E_CORRUPT);
-	CHECK_INT(record_decode((struct slice){p, n - COST_BYTES}, &got), 0);
+	CHECK_INT(record_decode((struct slice){p, n - COST_BYTES - calls_bytes(&r)}, &got), 0);
+	CHECK(!got.tool_calls.p);
 	CHECK(!money_known(&got.cost));
 	CHECK_INT(got.cost.nano, 0);
 	check_strings(&r, &got);
 	CHECK(slice_eq_str(got.violations[1].rule, "words"));
+	free(p);
+}
+
+/* Version 2 ended with the cost. */
+TEST(a_record_of_version_2_is_read_and_has_no_calls_of_tools)
+{
+	struct log_record r = full_record(), got = {.tool_calls = SLICE_LIT("x")};
+	size_t n;
+	char *p = encode(&r, &n);
+
+	p[0] = 2;
+	CHECK_INT(decode_copy(p, n, &got), E_CORRUPT);
+	CHECK_INT(record_decode((struct slice){p, n - calls_bytes(&r)}, &got), 0);
+	CHECK(!got.tool_calls.p);
+	CHECK_INT(got.cost.nano, 1234567890123);
+	check_strings(&r, &got);
 	free(p);
 }
 
@@ -155,7 +179,7 @@ TEST(a_currency_that_is_none_is_corrupt)
 		size_t n;
 		char *p = encode(&r, &n);
 
-		memcpy(p + n - 8, bad[i], strlen(bad[i]) + 1);
+		memcpy(p + n - calls_bytes(&r) - 8, bad[i], strlen(bad[i]) + 1);
 		CHECK_INT(decode_copy(p, n, &got), E_CORRUPT);
 		free(p);
 	}

@@ -84,6 +84,29 @@ static void row(struct cli *c, struct cell *cell, const struct json *l, struct s
 	cell[7].text = note(c, l);
 }
 
+/* A line for each: what it calls, with which arguments. */
+static void print_calls(struct cli *c, const struct json *calls)
+{
+	if (!calls || calls->type != JSON_ARRAY || !calls->first)
+		return;
+	out_styled(&c->out, STYLE_DIM, SLICE_LIT("tool calls"));
+	out_printf(&c->out, "\n");
+	for (const struct json *v = calls->first; v; v = v->next) {
+		int64_t omitted = json_integer(v, "omitted_bytes", 0);
+
+		out_text(&c->out, json_text(v, "name"));
+		out_printf(&c->out, " ");
+		out_text(&c->out, json_text(v, "arguments"));
+		if (omitted)
+			out_printf(&c->out, " (%lld bytes more were left out)", (long long)omitted);
+		if (json_text(v, "id").n) {
+			out_printf(&c->out, "  ");
+			out_styled(&c->out, STYLE_DIM, json_text(v, "id"));
+		}
+		out_printf(&c->out, "\n");
+	}
+}
+
 static void print_texts(struct cli *c, const struct json *l)
 {
 	static const char *const members[] = {"prompt", "context", "output"};
@@ -98,6 +121,7 @@ static void print_texts(struct cli *c, const struct json *l)
 		out_text(&c->out, text);
 		out_printf(&c->out, "%s", text.p[text.n - 1] == '\n' ? "" : "\n");
 	}
+	print_calls(c, json_get(l, "tool_calls"));
 }
 
 int log_list_run(struct cli *c)
@@ -172,7 +196,8 @@ static void print_record(struct cli *c, const struct json *record)
 		facts_add(&f, "cost", cost(c, record), STYLE_PLAIN);
 	facts_print(c, &f);
 	if (json_time(record, "content_removed_at"))
-		out_printf(&c->out, "prompt, context and output were removed by retention, on " SLICE_FMT "\n",
+		out_printf(&c->out,
+			   "prompt, context, output and tool calls were removed by retention, on " SLICE_FMT "\n",
 			   SLICE_ARG(cli_local(c, json_time(record, "content_removed_at"))));
 	if (json_text(record, "content_error").n)
 		out_printf(&c->out, SLICE_FMT "\n", SLICE_ARG(json_text(record, "content_error")));

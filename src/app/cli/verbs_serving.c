@@ -30,7 +30,7 @@ static const struct option log_list_options[] = {
 	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Only with this result.", RECORD_STATUSES},
 	SINCE,
 	UNTIL,
-	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context and output (in --json)."},
+	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context, output and tool calls (in --json)."},
 	LIMIT("At most so many. Default 50, at most 1000."),
 	BEFORE,
 };
@@ -39,7 +39,8 @@ static const struct option log_purge_options[] = {
 	 "What came before then: 90d, 12h, or a time. PostgreSQL drops whole days, those that had ended by then."},
 	{"caller", OPTION_TEXT, OPTIONAL, "NAME", "Only records of this caller: the name of its key."},
 	{"content-only", OPTION_FLAG, OPTIONAL, NULL,
-	 "Remove prompt, context and output alone; the rest of each record stays, and says when they went."},
+	 "Remove prompt, context, output and tool calls alone; the rest of each record stays, and says when they "
+	 "went."},
 	WHY_NEEDED,
 	{"yes", OPTION_FLAG, OPTIONAL, NULL, "Really. Without it nothing is removed."},
 };
@@ -47,7 +48,7 @@ static const struct option log_tail_options[] = {
 	USE_CASE_FILTER,
 	{"model", OPTION_MODEL, OPTIONAL, "MODEL", "Only of this model."},
 	{"status", OPTION_CHOICE, OPTIONAL, "STATUS", "Only with this result.", RECORD_STATUSES},
-	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context and output."},
+	{"text", OPTION_FLAG, OPTIONAL, NULL, "With prompt, context, output and tool calls."},
 	LIMIT("Begin with the last so many. Default 10."),
 };
 static const struct option check_options[] = {

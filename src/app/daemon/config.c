@@ -88,7 +88,8 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 "daemon that leads: on PostgreSQL whole days, once their last moment is past it; on SQLite row by row.",
 	 .reload = true, .max = 36500 * DAY},
 	{KEY("history.content_retention", CONF_MSEC, history_content_retention_ms), "0",
-	 "How long prompt, context and output of a log record are kept, from an hour on and at most history.retention; "
+	 "How long prompt, context, output and tool calls of a log record are kept, from an hour on and at most "
+	 "history.retention; "
 	 "0: as long as the record. What remains says who, when, which model, tokens, times, status and violations.",
 	 .reload = true, .max = 36500 * DAY},
 	{KEY("spool.directory", CONF_STR, spool_directory), "",

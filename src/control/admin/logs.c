@@ -124,6 +124,7 @@ static void write_log(struct api_call *c, const struct log_record *r, bool with_
 		key_text(w, "prompt", r->prompt);
 		jw_kraw(w, "context", r->context);
 		key_text(w, "output", r->output);
+		jw_kraw(w, "tool_calls", r->tool_calls);
 	}
 	if (with_text || r->content_removed_us) {
 		jw_key(w, "content_removed_at");

@@ -53,6 +53,7 @@ static void write_record(struct json_writer *w, const struct log_record *r, cons
 	jw_kstr(w, "prompt", r->prompt);
 	jw_kstr(w, "context", r->context);
 	jw_kstr(w, "output", r->output);
+	jw_kstr(w, "tool_calls", r->tool_calls);
 	jw_kstr(w, "parameters", r->parameters);
 	jw_kstr(w, "finish_reason", r->finish_reason);
 	jw_kstr(w, "error", r->error);

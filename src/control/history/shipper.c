@@ -127,7 +127,7 @@ static int read_one(struct shipper *s, struct batch *b, struct log_record *ret)
 	if (!b->n || ret->created_us < b->oldest_us)
 		b->oldest_us = ret->created_us;
 	b->n++;
-	b->n_bytes += ret->prompt.n + ret->context.n + ret->output.n;
+	b->n_bytes += ret->prompt.n + ret->context.n + ret->output.n + ret->tool_calls.n;
 	return 0;
 }
 

@@ -164,7 +164,7 @@ struct log_filter {
 	int64_t since_us, until_us;	  /* 0: no bound */
 	struct slice before_id, after_id; /* page towards older, or (tail) newer; absent: from the newest */
 	size_t limit;
-	bool with_text; /* prompt, context and output too */
+	bool with_text; /* prompt, context, output and tool calls too */
 };
 /* Newest first; with after_id what came into the database after it, in that order, so that who follows misses nothing.
  * Violations are not filled in. */

@@ -17,7 +17,7 @@
 	"completion_tokens, tokens_estimated, latency_us, first_token_us, http_status, fallback, stream, " \
 	"guard_action, "                                                                                   \
 	"guard_skipped, finish_reason, error, cost_nano, cost_currency, cached, parameters, attempts"
-#define TEXTS "context, prompt, output, texts"
+#define TEXTS "context, prompt, output, tool_calls, texts"
 #define REMOVED "content_removed_us from model_historical_logs"
 #define PREFIX_MIN 6
 #define CLOCK_SLACK_US INT64_C(60000000)
@@ -29,11 +29,11 @@ static struct db_value known(int64_t v)
 
 /* --- writing --- */
 
-#define N_COLUMNS 31u
+#define N_COLUMNS 32u
 #define ROWS_AT_ONCE ((size_t)32)
 #define INSERT "insert into model_historical_logs (" META ", " TEXTS ") values "
 #define UNLESS_THERE " on conflict do nothing"
-#define PARAMETER_SIZE sizeof("($992, ")
+#define PARAMETER_SIZE sizeof("($1024, ")
 
 /*
  * One statement for many rows costs half of many statements: it keeps its cursors at the end of the table and of each
@@ -108,6 +108,7 @@ static void fill_args(const struct log_record *r, const char *ref, char id[UUID_
 		*ref ? none : db_text(r->context),
 		*ref ? none : db_text(r->prompt),
 		*ref ? none : db_text(r->output),
+		*ref ? none : db_text(r->tool_calls),
 		*ref ? db_cstr(ref) : none,
 	};
 
@@ -124,7 +125,7 @@ static int insert_one(struct db *db, const struct log_record *r, const char *ref
 	fill_args(r, ref, id, args);
 	rc = db_exec(db,
 		     INSERT "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, "
-			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)" UNLESS_THERE,
+			    "$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)" UNLESS_THERE,
 		     db_args(args, COUNT_OF(args)), &n_changed, err);
 	if (!rc && n_changed && r->n_violations)
 		rc = store_violations_insert(db, r, err);
@@ -269,6 +270,7 @@ static int read_log(struct db *db, struct arena *a, const struct db_rows *rows, 
 	ret->context = row_text(&r);
 	ret->prompt = row_text(&r);
 	ret->output = row_text(&r);
+	ret->tool_calls = row_text(&r);
 	texts = row_text(&r);
 	ret->content_error = (struct slice){0};
 	ret->content_removed_us = row_int_or(&r, 0);
@@ -287,7 +289,7 @@ int store_log_list(struct db *db, struct arena *a, const struct log_filter *f, s
 	int rc;
 
 	sql_add(&q, f->with_text ? "select " META ", " TEXTS ", " REMOVED
-				 : "select " META ", null, null, null, null, " REMOVED);
+				 : "select " META ", null, null, null, null, null, " REMOVED);
 	sql_where_text(&q, "use_case = ", f->use_case);
 	sql_where_model(&q, f->model);
 	sql_where_text(&q, "status = ", f->status);

@@ -9,10 +9,10 @@
 #include "control/store/store_internal.h"
 #include "core/base/clock.h"
 
-static const struct migration *const steps[] = {&migration_1_foundation, &migration_2_api_keys, &migration_3_replicas,
-						&migration_4_figures,	 &migration_5_loans,	&migration_6_retention,
-						&migration_7_alerts,	 &migration_8_costs,	&migration_9_cached,
-						&migration_10_texts,	 &migration_11_budgets};
+static const struct migration *const steps[] = {
+	&migration_1_foundation, &migration_2_api_keys,	 &migration_3_replicas, &migration_4_figures,
+	&migration_5_loans,	 &migration_6_retention, &migration_7_alerts,	&migration_8_costs,
+	&migration_9_cached,	 &migration_10_texts,	 &migration_11_budgets, &migration_12_tool_calls};
 
 int migrate_target(void)
 {

@@ -327,12 +327,14 @@ static int remove_texts(struct db *db, struct span *s, struct slice caller, int6
 
 	if (rc)
 		return rc;
-	sql_add(&q, "update model_historical_logs set context = null, prompt = null, output = null, texts = "
+	sql_add(&q, "update model_historical_logs set context = null, prompt = null, output = null, tool_calls = null, "
+		    "texts = "
 		    "null, content_removed_us = ");
 	sql_arg(&q, db_int(now_us));
 	where_span(&q, s);
 	sql_where_text(&q, "caller = ", caller);
-	sql_add(&q, " and (prompt is not null or output is not null or context is not null or texts is not null)");
+	sql_add(&q, " and (prompt is not null or output is not null or context is not null or tool_calls is not "
+		    "null or texts is not null)");
 	return exec(db, &q, ret_n, err);
 }
 

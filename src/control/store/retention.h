@@ -41,7 +41,7 @@ int store_retention_drop_rows(struct db *db, const struct retention_who *who, in
 /* Violations whose record went with its day. */
 int store_retention_drop_violations(struct db *db, const struct retention_who *who, int64_t before_us, size_t limit,
 				    struct retention_removed *ret, struct err *err);
-/* Prompt, context and output; goes on where the last step ended. */
+/* Prompt, context, output and tool calls; goes on where the last step ended. */
 int store_retention_drop_texts(struct db *db, const struct retention_who *who, int64_t before_us, size_t limit,
 			       struct retention_removed *ret, struct err *err);
 

@@ -19,25 +19,30 @@
 
 #define NAME_SIZE 16
 #define PATH_SIZE 4200
-#define N_TEXTS 3u
+#define N_TEXTS 4u
 #define ABSENT UINT32_MAX
 #define BLOCK_ALIGN 4096u
 #define MANY ((size_t)32 << 10) /* so many bytes begin at a block of their own: that is cheaper than to read one */
 #define BLOCK_BYTES ((size_t)1 << 20) /* half of it costs twice as much a byte, twice as much gains nothing */
 
-/* In a row: file, place, checksum and three lengths, hexadecimal; so that the order of references is that of bytes. */
+/* In a row: file, place, checksum and the lengths, hexadecimal; so that the order of references is that of bytes.  The
+ * last length is not there when there are no calls of tools, as it never was before these were recorded. */
 struct ref {
 	uint32_t file, at, crc;
-	uint32_t n[N_TEXTS]; /* prompt, context, output; ABSENT: there was none */
+	uint32_t n[N_TEXTS]; /* prompt, context, output, tool_calls; ABSENT: there was none */
 };
 
-#define REF_FIELDS 6
+#define REF_FIELDS 7
+#define REF_FIELDS_MIN 6
 
 static void ref_format(const struct ref *r, char text[TEXTS_REF_SIZE])
 {
-	(void)snprintf(text, TEXTS_REF_SIZE,
-		       "%08" PRIx32 ".%08" PRIx32 ".%08" PRIx32 ".%" PRIx32 ".%" PRIx32 ".%" PRIx32, r->file, r->at,
-		       r->crc, r->n[0], r->n[1], r->n[2]); /* it fits */
+	int n = snprintf(text, TEXTS_REF_SIZE,
+			 "%08" PRIx32 ".%08" PRIx32 ".%08" PRIx32 ".%" PRIx32 ".%" PRIx32 ".%" PRIx32, r->file, r->at,
+			 r->crc, r->n[0], r->n[1], r->n[2]); /* it fits */
+
+	if (r->n[3] != ABSENT)
+		(void)snprintf(text + n, TEXTS_REF_SIZE - (size_t)n, ".%" PRIx32, r->n[3]);
 }
 
 static bool hex(struct slice s, uint32_t *ret)
@@ -69,11 +74,13 @@ static size_t ref_bytes(const struct ref *r)
 
 static bool ref_parse(struct slice text, struct ref *ret)
 {
-	struct ref r;
-	uint32_t *const fields[REF_FIELDS] = {&r.file, &r.at, &r.crc, &r.n[0], &r.n[1], &r.n[2]};
+	struct ref r = {.n = {[N_TEXTS - 1] = ABSENT}};
+	uint32_t *const fields[REF_FIELDS] = {&r.file, &r.at, &r.crc, &r.n[0], &r.n[1], &r.n[2], &r.n[3]};
 	struct slice head;
 
 	for (size_t i = 0; i < REF_FIELDS; i++) {
+		if (i == REF_FIELDS_MIN && !text.p)
+			break;
 		if (!slice_split(&text, '.', &head) || !hex(head, fields[i]))
 			return false;
 	}
@@ -85,7 +92,7 @@ static bool ref_parse(struct slice text, struct ref *ret)
 
 static struct slice *text_of(struct log_record *r, size_t i)
 {
-	struct slice *const texts[N_TEXTS] = {&r->prompt, &r->context, &r->output};
+	struct slice *const texts[N_TEXTS] = {&r->prompt, &r->context, &r->output, &r->tool_calls};
 
 	return texts[i];
 }
@@ -95,6 +102,7 @@ static void texts_of(const struct log_record *r, struct slice ret[N_TEXTS])
 	ret[0] = r->prompt;
 	ret[1] = r->context;
 	ret[2] = r->output;
+	ret[3] = r->tool_calls;
 }
 
 static char *file_path(const struct db *db, uint32_t file, char path[PATH_SIZE])
@@ -215,7 +223,7 @@ void texts_writer_release(struct texts_writer *w)
 
 static size_t texts_length(const struct log_record *r)
 {
-	return r->prompt.n + r->context.n + r->output.n;
+	return r->prompt.n + r->context.n + r->output.n + r->tool_calls.n;
 }
 
 static bool texts_are_long(const struct db *db, const struct log_record *r)

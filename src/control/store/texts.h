@@ -15,7 +15,7 @@
 #include "control/store/db.h"
 #include "domain/record.h"
 
-#define TEXTS_MIN 2048u			    /* shorter ones, all three together, are cheaper in the row */
+#define TEXTS_MIN 2048u			    /* shorter ones, all of a record together, are cheaper in the row */
 #define TEXTS_FILE_MAX (UINT32_C(64) << 20) /* a file that has come so far gets no more */
 #define TEXTS_REF_SIZE 64
 #define TEXTS_CHUNK 32u

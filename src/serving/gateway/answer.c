@@ -174,6 +174,11 @@ static enum next go_on_with(struct exchange *e)
 	return stream_join(e, &answer);
 }
 
+bool answer_passes(const struct exchange *e)
+{
+	return e->back == e->front && !e->request.stream && e->back->needs_model_splice;
+}
+
 enum next exchange_answer(struct exchange *e)
 {
 	const struct protocol *back = e->back;
@@ -213,7 +218,7 @@ enum next exchange_answer(struct exchange *e)
 	if (e->request.embed)
 		vectors_describe(e);
 	record_exchange(e, RECORD_OK, 200);
-	if (!e->is_unlogged && back == e->front && !e->request.stream && back->needs_model_splice)
+	if (!e->is_unlogged && answer_passes(e))
 		return respond_whole(e, buf_slice(&e->body));
 	return send_encoded(e);
 }

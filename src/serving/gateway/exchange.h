@@ -6,6 +6,7 @@
 #include "core/http/sse.h"
 #include "domain/record.h"
 #include "serving/gateway/array.h"
+#include "serving/gateway/calls.h"
 #include "serving/gateway/gateway.h"
 #include "serving/gateway/memory.h"
 #include "serving/gateway/once.h"
@@ -20,9 +21,10 @@
 /* Texts that one stream may interleave: content, reasoning, arguments of tool calls, of several choices. */
 #define CHANNELS_MAX 64
 #define STREAM_EVENT_MAX ((size_t)1024 * 1024)
-/* Of a text the log keeps the beginning, up to here: three such texts fit a record. */
-#define LOG_ROOM_MIN ((size_t)64 * 1024)
+/* Of a text the log keeps the beginning, up to here: three such texts and what has to be there beside them fit a
+ * record. Calls of tools have what the output leaves of its own, and that at least. */
 #define LOG_TEXT_MAX ((size_t)4 * 1024 * 1024)
+#define LOG_ROOM_MIN ((size_t)64 * 1024)
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
 
 struct gateway {
@@ -126,6 +128,7 @@ struct stream {
 	struct buf out;	 /* what leaves at the end of this turn */
 	struct buf text; /* all text that has left, for the log */
 	bool text_cut;
+	struct calls calls; /* of tools, that have left */
 	struct timer flush; /* splits an event whose end is still undecided */
 
 	/* answer_mode resume: resume.c */
@@ -222,7 +225,8 @@ struct exchange {
 	struct guard_result *input_hits, *output_hits;
 	enum guard_action action; /* the strongest taken */
 	struct slice judged_prompt;
-	const char *error_text; /* never NULL; why there is no good answer: for the log and the caller */
+	struct slice tool_calls; /* as JSON, when they are recorded; absent: none */
+	const char *error_text;	 /* never NULL; why there is no good answer: for the log and the caller */
 	int error_status;
 	bool recorded;
 };
@@ -296,6 +300,8 @@ struct slice failover_retry_after(struct exchange *e);
 int64_t exchange_estimate_prompt(const struct exchange *e);
 void exchange_complete_usage(struct exchange *e, size_t answer_bytes); /* estimates what the upstream did not say */
 enum next exchange_answer(struct exchange *e);
+/* The body leaves as it came, but for what is masked in it. */
+bool answer_passes(const struct exchange *e);
 struct slice answer_fallback_text(const struct exchange *e); /* the use case's, or the configuration file's */
 enum next answer_fallback_content(struct exchange *e, const char *why);
 /* stream.c */
@@ -310,6 +316,8 @@ void stream_rewind(struct exchange *e);
 enum next stream_give_up(struct exchange *e);
 /* A whole answer of a model that goes on with a stream. */
 enum next stream_join(struct exchange *e, const struct chat_answer *answer);
+/* What we add to a stream belongs to it. */
+void stream_meta(const struct exchange *e, struct answer_meta *m);
 /* Appends an event in the caller's protocol to what leaves. */
 void stream_encode(struct exchange *e, const struct chat_event *event);
 /* take.c: events that come */

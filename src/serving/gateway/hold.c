@@ -15,18 +15,28 @@
 
 /* A text of a waiting event: its copy stands behind the entry's bytes. */
 struct held_text {
-	unsigned channel;		    /* index into the stream's */
-	bool is_content;		    /* the log has it */
+	unsigned channel; /* index into the stream's */
+	enum chat_event_type type;
 	uint64_t start, end;		    /* in its channel */
 	size_t offset, n;		    /* of the copy, from the entry's beginning */
 	size_t raw_offset, n_raw;	    /* of its token in the entry's bytes */
 	size_t logprobs_offset, n_logprobs; /* they repeat the text */
 };
 
-/* One waiting event: this, its texts, then its bytes (same protocol), then copies of what its slices point to. */
+/* What the log wants of a payload beside its texts: where a call of a tool begins, and arguments that are no text. */
+struct held_call {
+	bool begins;
+	unsigned channel;	  /* as the codec numbers it */
+	size_t offset;		  /* of the copies, from the entry's beginning: */
+	size_t n_id, n;		  /* of the id, and behind it of the name or the arguments */
+	size_t raw_offset, n_raw; /* of the arguments in the entry's bytes */
+};
+
+/* One waiting event: this, its texts, its calls, then its bytes (same protocol), then copies of what its slices point
+ * to. */
 struct held {
 	size_t size; /* of the whole entry: stays when the text is split */
-	size_t n_texts, n_bytes;
+	size_t n_texts, n_calls, n_bytes;
 	unsigned types; /* same protocol: a bit for each type of event in the payload */
 	bool says, ends, may_split;
 	bool passes;		 /* it leaves as it came */
@@ -39,9 +49,14 @@ static struct held_text *texts_of(struct held *h)
 	return (struct held_text *)(void *)(h + 1);
 }
 
+static struct held_call *calls_of(struct held *h)
+{
+	return (struct held_call *)(void *)(texts_of(h) + h->n_texts);
+}
+
 static char *bytes_of(struct held *h)
 {
-	return (char *)(texts_of(h) + h->n_texts);
+	return (char *)(calls_of(h) + h->n_calls);
 }
 
 /* --- what comes --- */
@@ -91,17 +106,18 @@ static struct summary summary_of(const struct chat_events *events)
 	return all;
 }
 
-static struct held *reserve(struct exchange *e, size_t n_texts, size_t n_bytes)
+static struct held *reserve(struct exchange *e, size_t n_texts, size_t n_calls, size_t n_bytes)
 {
 	struct buf *held = &e->stream->held;
-	size_t size = (sizeof(struct held) + n_texts * sizeof(struct held_text) + n_bytes + 15) & ~(size_t)15;
+	size_t n = n_texts * sizeof(struct held_text) + n_calls * sizeof(struct held_call) + n_bytes;
+	size_t size = (sizeof(struct held) + n + 15) & ~(size_t)15;
 	struct held *h = (struct held *)(void *)buf_reserve(held, size);
 
 	if (!h) {
 		err_set(&e->call.err, E_TOOBIG, "more than %zu bytes of its answer wait for the guardrails", held->max);
 		return NULL;
 	}
-	*h = (struct held){.size = size, .n_texts = n_texts};
+	*h = (struct held){.size = size, .n_texts = n_texts, .n_calls = n_calls};
 	held->n += size;
 	return h;
 }
@@ -122,23 +138,54 @@ static void keep_held_text(struct held *h, struct held_text *t, const struct hol
 	struct slice text = at->event->text;
 
 	*t = (struct held_text){.channel = at->channel,
-				.is_content = at->event->type == CHAT_EVENT_TEXT,
+				.type = at->event->type,
 				.start = at->start,
 				.end = at->start + text.n,
 				.n = text.n};
 	t->offset = keep(h, end, text);
 }
 
+/* Calls are rare: nothing is looked for where a payload has none. */
+static bool has_calls(const struct exchange *e, unsigned types)
+{
+	return types & (1u << CHAT_EVENT_TOOL_START | 1u << CHAT_EVENT_TOOL_ARGS) && e->log == LOG_FULL;
+}
+
+/* The log has to be told of it beside the texts of its payload. */
+static bool is_call(const struct chat_event *event)
+{
+	return event->type == CHAT_EVENT_TOOL_START || (event->type == CHAT_EVENT_TOOL_ARGS && !event->text_raw.p);
+}
+
+static void keep_call(struct held *h, struct held_call *c, struct slice raw, const struct chat_event *event,
+		      size_t *end)
+{
+	bool begins = event->type == CHAT_EVENT_TOOL_START;
+	struct slice text = begins ? event->name : event->text;
+
+	*c = (struct held_call){.begins = begins, .channel = event->channel, .n_id = event->id.n, .n = text.n};
+	c->offset = keep(h, end, event->id);
+	keep(h, end, text);
+	c->raw_offset = offset_in(raw, event->args_raw, &c->n_raw);
+}
+
 int hold_payload(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
 		 size_t n)
 {
 	struct summary all = summary_of(events);
-	size_t n_bytes = raw.n, end;
+	size_t n_bytes = raw.n, n_calls = 0, end;
+	bool calls = has_calls(e, all.types);
 	struct held *h;
 
 	for (size_t i = 0; i < n; i++)
 		n_bytes += at[i].event->text.n;
-	h = reserve(e, n, n_bytes);
+	for (size_t i = 0; calls && i < events->n; i++) {
+		if (!is_call(&events->e[i]))
+			continue;
+		n_bytes += events->e[i].id.n + events->e[i].name.n + events->e[i].text.n;
+		n_calls++;
+	}
+	h = reserve(e, n, n_calls, n_bytes);
 	if (!h)
 		return E_TOOBIG;
 	h->n_bytes = raw.n;
@@ -151,6 +198,10 @@ int hold_payload(struct exchange *e, const struct chat_events *events, struct sl
 		t->raw_offset = offset_in(raw, at[i].event->text_raw, &t->n_raw);
 		t->logprobs_offset = offset_in(raw, at[i].event->logprobs_raw, &t->n_logprobs);
 	}
+	n_calls = 0;
+	for (size_t i = 0; calls && i < events->n; i++)
+		if (is_call(&events->e[i]))
+			keep_call(h, &calls_of(h)[n_calls++], raw, &events->e[i], &end);
 	h->passes = true;
 	h->types = all.types;
 	h->says = all.says;
@@ -163,7 +214,7 @@ int hold_payload(struct exchange *e, const struct chat_events *events, struct sl
 int hold_event(struct exchange *e, const struct chat_event *event, const struct hold_place *at)
 {
 	size_t n = event->text.n + event->id.n + event->name.n + event->opaque.n + event->stop_sequence.n, end;
-	struct held *h = reserve(e, at ? 1 : 0, n);
+	struct held *h = reserve(e, at ? 1 : 0, 0, n);
 
 	if (!h)
 		return E_TOOBIG;
@@ -274,11 +325,10 @@ static bool add_splice(struct splice *list, size_t *n, struct slice raw, struct 
 	return true;
 }
 
-/* The event's own bytes with other texts in them.  An event that cannot be mended is left out. */
-static void splice_payload(struct exchange *e, struct held *h)
+/* What has to be replaced in the event's own bytes; false: they cannot be mended. */
+static bool find_splices(struct exchange *e, struct held *h, struct splice splices[PROTOCOL_MAX_SPLICES], size_t *ret_n)
 {
 	const char *bytes = bytes_of(h);
-	struct splice splices[PROTOCOL_MAX_SPLICES];
 	size_t n = 0;
 
 	for (size_t i = 0; i < h->n_texts; i++) {
@@ -290,12 +340,64 @@ static void splice_payload(struct exchange *e, struct held *h)
 			continue;
 		if (!t->n_raw ||
 		    !add_splice(splices, &n, (struct slice){bytes + t->raw_offset, t->n_raw}, json_text(e, text)))
-			return;
+			return false;
 		if (t->n_logprobs && !add_splice(splices, &n, (struct slice){bytes + t->logprobs_offset, t->n_logprobs},
 						 SLICE_LIT("null")))
-			return;
+			return false;
 	}
-	protocol_splice(&e->stream->out, (struct slice){bytes, h->n_bytes}, splices, n);
+	*ret_n = n;
+	return true;
+}
+
+/* For the log: arguments that are no texts, with what was replaced in them; n 0: nothing was. */
+static void tell_arguments(struct exchange *e, struct held *h, const struct splice *splices, size_t n)
+{
+	struct splice inside[PROTOCOL_MAX_SPLICES];
+
+	for (size_t i = 0; i < h->n_calls; i++) {
+		const struct held_call *c = &calls_of(h)[i];
+		struct slice raw = {bytes_of(h) + c->raw_offset, c->n_raw};
+		size_t n_inside = 0;
+		struct buf out;
+
+		if (c->begins)
+			continue;
+		if (!n) {
+			calls_add(e, c->channel, (struct slice){(const char *)h + c->offset + c->n_id, c->n});
+			continue;
+		}
+		for (size_t k = 0; k < n; k++)
+			if (splices[k].raw.p >= raw.p && splices[k].raw.p < raw.p + raw.n)
+				inside[n_inside++] = splices[k];
+		buf_init_arena(&out, &e->g->turn, ESCAPED_MAX);
+		if (!c->n_raw || protocol_splice(&out, raw, inside, n_inside))
+			calls_omit(e, c->channel, c->n); /* they are in no one piece */
+		else
+			calls_add(e, c->channel, buf_slice(&out));
+	}
+}
+
+static void tell_begins(struct exchange *e, struct held *h)
+{
+	for (size_t i = 0; i < h->n_calls; i++) {
+		const struct held_call *c = &calls_of(h)[i];
+		struct slice id = {(const char *)h + c->offset, c->n_id};
+
+		if (c->begins)
+			calls_begin(e, c->channel, id, (struct slice){id.p + id.n, c->n}, true);
+	}
+}
+
+/* The event's own bytes with other texts in them.  An event that cannot be mended is left out. */
+static void splice_payload(struct exchange *e, struct held *h)
+{
+	struct splice splices[PROTOCOL_MAX_SPLICES];
+	size_t n = 0;
+
+	if (!find_splices(e, h, splices, &n))
+		return;
+	tell_arguments(e, h, splices, n);
+	protocol_splice(&e->stream->out, (struct slice){bytes_of(h), h->n_bytes}, splices, n);
 }
 
 static bool may_be_resumed(const struct exchange *e)
@@ -303,12 +405,15 @@ static bool may_be_resumed(const struct exchange *e)
 	return e->use_case && e->use_case->settings.answer_mode == ANSWER_RESUME;
 }
 
-/* The log has what the caller gets, and so has a model that goes on. */
-static void keep_text(struct exchange *e, bool is_content, struct slice text)
+/* The log has what the caller gets, and so has a model that goes on.  channel: as the codec numbers it. */
+static void keep_text(struct exchange *e, enum chat_event_type type, unsigned channel, struct slice text)
 {
 	struct stream *s = e->stream;
 
-	if (!is_content || s->text_cut || ((e->log == LOG_NONE || e->log == LOG_METADATA) && !may_be_resumed(e)))
+	if (type == CHAT_EVENT_TOOL_ARGS)
+		calls_add(e, channel, text);
+	if (type != CHAT_EVENT_TEXT || s->text_cut ||
+	    ((e->log == LOG_NONE || e->log == LOG_METADATA) && !may_be_resumed(e)))
 		return;
 	if (buf_add(&s->text, text))
 		s->text_cut = true;
@@ -332,26 +437,43 @@ static void release_event(struct exchange *e, struct held *h)
 	struct slice text = {NULL, 0};
 	bool changed = h->split;
 
+	tell_begins(e, h);
 	for (size_t i = 0; i < h->n_texts; i++) {
 		const struct held_text *t = &texts_of(h)[i];
 
 		text = fit_text(e, h, t, &changed);
 		if (t->n)
 			s->channel[t->channel].left = t->start + t->n;
-		keep_text(e, t->is_content, text);
+		keep_text(e, t->type, s->channel[t->channel].id, text);
 	}
 	s->says_something |= h->says;
 	if (!h->passes) {
 		event = event_of(h);
 		event.text = text;
+		if (event.type == CHAT_EVENT_TOOL_START)
+			calls_begin(e, event.channel, event.id, event.name, false);
 		stream_encode(e, &event);
 		return;
 	}
-	if (changed)
+	if (changed) {
 		splice_payload(e, h);
-	else
+	} else {
+		tell_arguments(e, h, NULL, 0);
 		buf_append(&s->out, bytes_of(h), h->n_bytes);
+	}
 	tell_encoder(e, h->types, h->event);
+}
+
+static void pass_calls(struct exchange *e, const struct chat_events *events)
+{
+	for (size_t i = 0; i < events->n; i++) {
+		const struct chat_event *event = &events->e[i];
+
+		if (event->type == CHAT_EVENT_TOOL_START)
+			calls_begin(e, event->channel, event->id, event->name, true);
+		else if (event->type == CHAT_EVENT_TOOL_ARGS)
+			calls_add(e, event->channel, event->text);
+	}
 }
 
 void hold_pass(struct exchange *e, const struct chat_events *events, struct slice raw, const struct hold_place *at,
@@ -364,8 +486,11 @@ void hold_pass(struct exchange *e, const struct chat_events *events, struct slic
 		struct slice text = at[i].event->text;
 
 		s->channel[at[i].channel].left = at[i].start + text.n;
-		keep_text(e, at[i].event->type == CHAT_EVENT_TEXT, text);
+		if (at[i].event->type == CHAT_EVENT_TEXT)
+			keep_text(e, CHAT_EVENT_TEXT, at[i].event->channel, text);
 	}
+	if (has_calls(e, all.types))
+		pass_calls(e, events);
 	s->says_something |= all.says;
 	buf_add(&s->out, raw);
 	tell_encoder(e, all.types, all.first);
@@ -455,7 +580,7 @@ uint64_t hold_waiting(struct exchange *e, struct buf *out)
 			const struct held_text *t = &texts_of(h)[i];
 			bool changed;
 
-			if (!t->is_content)
+			if (t->type != CHAT_EVENT_TEXT)
 				continue;
 			buf_add(out, fit_text(e, h, t, &changed));
 			bytes += t->n;

@@ -23,7 +23,8 @@ struct once_entry {
 	bool of_cache;
 	int status;
 	struct buf head, body; /* headers, a line each */
-	struct buf text;       /* of a cache: what goes into the log */
+	struct buf text;       /* of a cache: what goes into the log, then the calls of tools */
+	size_t n_output;       /* of it, before those */
 	struct chat_usage usage;
 	enum chat_finish finish;
 	int64_t until_ms;
@@ -128,7 +129,7 @@ static struct once_entry *entry_new(struct once_table *t, const char *key, const
 	o->refs = 2; /* the table's, and the exchange's */
 	buf_init(&o->head, 16384);
 	buf_init(&o->body, ONCE_ANSWER_MAX);
-	buf_init(&o->text, LOG_TEXT_MAX);
+	buf_init(&o->text, LOG_TEXT_MAX + LOG_ROOM_MIN);
 	(void)map_put(&t->by_key, slice_from(o->key), o); /* it was not there */
 	return o;
 }
@@ -343,6 +344,7 @@ static bool cache_key(const struct exchange *e, char key[65])
 static enum next serve_again(struct exchange *e, struct once_entry *o)
 {
 	struct http_header h[2 * RESPOND_MAX_HEADERS];
+	struct slice text = buf_slice(&o->text);
 	size_t n = read_head(o, h, RESPOND_MAX_HEADERS - 2);
 	enum next next = FINISHED;
 
@@ -352,7 +354,10 @@ static enum next serve_again(struct exchange *e, struct once_entry *o)
 	h[n++] = (struct http_header){SLICE_LIT("x-muster-cache"), SLICE_LIT("hit")};
 	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	e->cached = e->have_answer = true;
-	e->answer = (struct chat_answer){.text = buf_slice(&o->text), .usage = o->usage, .finish = o->finish};
+	e->answer =
+		(struct chat_answer){.text = slice_sub(text, 0, o->n_output), .usage = o->usage, .finish = o->finish};
+	if (text.n > o->n_output)
+		e->tool_calls = slice_sub(text, o->n_output, text.n);
 	record_exchange(e, RECORD_OK, 200);
 	e->step = STEP_DONE;
 	if (e->is_unlogged)
@@ -479,6 +484,8 @@ static void take_record(const struct exchange *e, struct once_entry *o)
 		return;
 	buf_add(&o->text, utf8_truncate(e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text,
 					LOG_TEXT_MAX));
+	o->n_output = o->text.n;
+	buf_add(&o->text, e->tool_calls);
 	o->too_long |= buf_failed(&o->text);
 }
 

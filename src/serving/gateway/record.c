@@ -73,6 +73,9 @@ static void add_texts(struct exchange *e, struct log_record *r)
 		r->context = slice_from(arena_printf(&e->http->arena, "{\"omitted_bytes\":%zu}", r->context.n));
 	r->output = utf8_truncate(e->stream && !e->answer.text.p ? buf_slice(&e->stream->text) : e->answer.text,
 				  LOG_TEXT_MAX);
+	if (!e->cached)
+		e->tool_calls = calls_json(e, max_size(LOG_TEXT_MAX - r->output.n, LOG_ROOM_MIN));
+	r->tool_calls = e->tool_calls;
 }
 
 /* What the caller asked for beside the text. */

@@ -40,6 +40,7 @@ void stream_release(struct exchange *e)
 	buf_release(&s->held);
 	buf_release(&s->out);
 	buf_release(&s->text);
+	calls_release(&s->calls);
 	free(s);
 	e->stream = NULL;
 }
@@ -121,8 +122,7 @@ static void send_out(struct exchange *e)
 		http_call_pause(&e->call);
 }
 
-/* What we add to a stream belongs to it. */
-static void meta_of(const struct exchange *e, struct answer_meta *m)
+void stream_meta(const struct exchange *e, struct answer_meta *m)
 {
 	const struct stream *s = e->stream;
 
@@ -140,7 +140,7 @@ void stream_encode(struct exchange *e, const struct chat_event *event)
 	struct chat_event whole = *event;
 	struct answer_meta m;
 
-	meta_of(e, &m);
+	stream_meta(e, &m);
 	if (event->type == CHAT_EVENT_END) { /* some protocols tell there how it all went */
 		exchange_complete_usage(e, resume_said(e));
 		whole.finish = e->answer.finish ? e->answer.finish : CHAT_FINISH_STOP;
@@ -158,7 +158,7 @@ static void encode_failure(struct exchange *e, const struct api_error *error)
 	struct stream *s = e->stream;
 	struct answer_meta m;
 
-	meta_of(e, &m);
+	stream_meta(e, &m);
 	if (e->front->encode_failure)
 		e->front->encode_failure(&s->encode, &s->out, error, &m);
 	else
@@ -195,6 +195,7 @@ static void put_fallback_content(struct exchange *e)
 	buf_clear(&s->out);
 	buf_clear(&s->text);
 	s->text_cut = false;
+	calls_release(&s->calls);
 	s->id = s->model = (struct slice){0};
 	encode_state_release(&s->encode);
 	e->answer.text = text.text;

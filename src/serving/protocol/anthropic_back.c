@@ -96,6 +96,7 @@ static int add_call(struct walk *w, const struct json *block, unsigned index)
 	e.type = CHAT_EVENT_TOOL_ARGS;
 	e.id = e.name = (struct slice){NULL, 0};
 	e.text = input->raw;
+	e.args_raw = wire_raw(w->doc, input);
 	rc = events_say(w->a, w->out, &e);
 	return rc < 0 ? rc : add_strings(w, input, true);
 }
@@ -444,6 +445,7 @@ const struct protocol protocol_anthropic = {
 	.count_call = "/count_tokens",
 	.count_member = "input_tokens",
 	.ordered = true,
+	.names_calls = true,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,
 	.pass = {{"anthropic-version", "2023-06-01"}, {"anthropic-beta", NULL}},

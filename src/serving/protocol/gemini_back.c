@@ -155,7 +155,12 @@ static int begin_call(struct walk *w, const struct json *call, struct slice sign
 	rc = events_say(w->a, w->out, &e);
 	if (rc < 0 || !args || args->type != JSON_OBJECT || !args->first)
 		return rc;
-	rc = say_of_call(w, CHAT_EVENT_TOOL_ARGS, args->raw);
+	e = (struct chat_event){.type = CHAT_EVENT_TOOL_ARGS,
+				.channel = e.channel,
+				.index = e.index,
+				.text = args->raw,
+				.args_raw = wire_raw(w->doc, args)};
+	rc = events_say(w->a, w->out, &e);
 	return rc < 0 ? rc : add_strings(w, args, true);
 }
 

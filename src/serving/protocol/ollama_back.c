@@ -133,6 +133,7 @@ static int add_call(struct walk *w, const struct json *call)
 	e = (struct chat_event){.type = CHAT_EVENT_TOOL_ARGS, .channel = e.channel, .index = index};
 	if (rc == 0 && arguments && arguments->type == JSON_OBJECT) {
 		e.text = arguments->raw;
+		e.args_raw = wire_raw(w->doc, arguments);
 		rc = events_say(w->a, w->out, &e);
 	}
 	e = (struct chat_event){.type = CHAT_EVENT_PART_END, .channel = e.channel, .index = index};

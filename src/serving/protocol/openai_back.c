@@ -547,6 +547,7 @@ const struct protocol protocol_openai = {
 	.asks_usage = true,
 	.needs_model_splice = true,
 	.joins_texts = true,
+	.names_calls = true,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,
 	.decode_request = openai_decode_request,

@@ -136,6 +136,7 @@ struct protocol {
 	bool repeats;	       /* its streams end with the whole answer once more */
 	bool joins_texts;      /* its callers get the texts of an answer as one, whatever stands between them: so they
 				* are judged */
+	bool names_calls;      /* its callers get an id with every call of a tool: one is made where there is none */
 	unsigned answer_parts; /* a bit (1u << CHAT_PART_X) for each kind of part that its answers can carry */
 	/* How it is asked how long a request is: the path, in place of whole_call or behind that of a request; and the
 	 * member of the answer that says so.  NULL: it is not. */
@@ -220,6 +221,10 @@ struct event_source {
 /* decode_event of p, without parsing what repeats the event before; ret is empty. */
 int protocol_decode_event(const struct protocol *p, struct decode_state *s, struct event_repeat *r,
 			  const struct event_source *from, struct chat_events *ret, struct err *err);
+
+/* The id that is made for a call of a tool that has none; number: how many began before it. */
+#define PROTOCOL_CALL_ID_SIZE 96
+struct slice protocol_call_id(const struct answer_meta *m, unsigned number, char made[PROTOCOL_CALL_ID_SIZE]);
 
 /* Fills in r->details and the parts of its messages, once.  E_INVALID as decode_request. */
 int protocol_complete(const struct protocol *front, struct arena *a, struct chat_request *r, const char **ret_param,

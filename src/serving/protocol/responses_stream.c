@@ -510,6 +510,7 @@ const struct protocol protocol_responses = {
 	.ordered = true,
 	.repeats = true,
 	.joins_texts = true,
+	.names_calls = true,
 	.answer_parts =
 		1u << CHAT_PART_TEXT | 1u << CHAT_PART_REASONING | 1u << CHAT_PART_REFUSAL | 1u << CHAT_PART_TOOL_CALL,
 	.decode_request = responses_decode_request,

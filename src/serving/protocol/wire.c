@@ -211,14 +211,17 @@ void request_write_parameters(struct json_writer *w, const struct chat_request *
 	jw_array_end(w);
 }
 
+struct slice protocol_call_id(const struct answer_meta *m, unsigned number, char made[PROTOCOL_CALL_ID_SIZE])
+{
+	snprintf(made, PROTOCOL_CALL_ID_SIZE, "call_%.*s_%u", (int)min_size(m->answer_id.n, 64), m->answer_id.p,
+		 number); /* it fits */
+	return slice_from(made);
+}
+
 void wire_write_call_id(struct json_writer *w, const char *key, struct slice id, const struct answer_meta *m,
 			unsigned n)
 {
-	char made[96];
+	char made[PROTOCOL_CALL_ID_SIZE];
 
-	if (!id.n) {
-		snprintf(made, sizeof(made), "call_%.*s_%u", (int)min_size(m->answer_id.n, 64), m->answer_id.p, n);
-		id = slice_from(made);
-	}
-	jw_kstr(w, key, id);
+	jw_kstr(w, key, id.n ? id : protocol_call_id(m, n, made));
 }

@@ -44,7 +44,7 @@ struct violation_part {
 };
 static_assert(sizeof(struct violation_part) == 24, "a hole in the violation part");
 
-struct cost_part { /* behind all else, from version 2 on */
+struct cost_part { /* behind the violations, from version 2 on */
 	int64_t nano;
 	char currency[8]; /* with zeros behind it */
 };
@@ -82,6 +82,8 @@ size_t record_size(const struct log_record *r)
 	size_t n =
 		sizeof(struct fixed_part) + n_violations(r) * sizeof(struct violation_part) + sizeof(struct cost_part);
 
+	n += sizeof(uint32_t) + size_of(r->tool_calls);
+
 	for (size_t i = 0; i < N_STRINGS; i++)
 		n += size_of(*string_get(r, i));
 	for (size_t i = 0; i < n_violations(r); i++) {
@@ -111,12 +113,22 @@ static char *put_violation(char *out, const struct record_violation *v)
 	return put(out, v->category);
 }
 
-static void put_cost(char *out, const struct money *cost)
+static char *put_cost(char *out, const struct money *cost)
 {
 	struct cost_part part = {.nano = cost->nano};
 
 	memcpy(part.currency, cost->currency, CURRENCY_SIZE);
 	memcpy(out, &part, sizeof(part));
+	return out + sizeof(part);
+}
+
+/* Behind all else, from version 3 on: its length first. */
+static void put_calls(char *out, struct slice calls)
+{
+	uint32_t n = length_of(calls);
+
+	memcpy(out, &n, sizeof(n));
+	put(out + sizeof(n), calls);
 }
 
 void record_encode(const struct log_record *r, char *out)
@@ -147,7 +159,8 @@ void record_encode(const struct log_record *r, char *out)
 		out = put(out, *string_get(r, i));
 	for (size_t i = 0; i < n_violations(r); i++)
 		out = put_violation(out, &r->violations[i]);
-	put_cost(out, &r->cost);
+	out = put_cost(out, &r->cost);
+	put_calls(out, r->tool_calls);
 }
 
 static bool take(struct slice *in, void *out, size_t n)
@@ -206,6 +219,16 @@ static bool take_cost(struct slice *in, unsigned version, struct money *ret)
 	       currency_read((struct slice){part.currency, CURRENCY_SIZE - 1}, ret->currency);
 }
 
+/* Nothing was told of calls of tools before version 3. */
+static bool take_calls(struct slice *in, unsigned version, struct slice *ret)
+{
+	uint32_t n = ABSENT;
+
+	if (version >= 3 && !take(in, &n, sizeof(n)))
+		return false;
+	return take_string(in, n, ret);
+}
+
 static bool fixed_part_holds(const struct fixed_part *part)
 {
 	return part->version >= 1 && part->version <= RECORD_FORMAT_VERSION && part->source <= RECORD_APPLICATION &&
@@ -251,5 +274,7 @@ int record_decode(struct slice in, struct log_record *ret)
 		if (!take_violation(&in, &ret->violations[i]))
 			return E_CORRUPT;
 	}
-	return take_cost(&in, part.version, &ret->cost) && !in.n ? 0 : E_CORRUPT;
+	return take_cost(&in, part.version, &ret->cost) && take_calls(&in, part.version, &ret->tool_calls) && !in.n
+		       ? 0
+		       : E_CORRUPT;
 }

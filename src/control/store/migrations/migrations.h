@@ -25,3 +25,4 @@ extern const struct migration migration_8_costs;
 extern const struct migration migration_9_cached;
 extern const struct migration migration_10_texts;
 extern const struct migration migration_11_budgets;
+extern const struct migration migration_12_tool_calls;
