@@ -211,6 +211,24 @@ def test_a_key_gets_its_own_answers_unless_they_are_everybodys(keyed, upstream, 
     assert keyed.generate(case, headers=keyring.bearer(other)).status == 403
 
 
+def test_a_strict_key_does_not_get_what_a_lenient_one_was_answered(keyed, make_upstream):
+    case = keyed.name("strict")
+    settings(keyed, case)
+    keyed.register(case, make_upstream(), protocol="ollama")
+    strict, lenient = (keyring.bearer(keyed.make("client", translation=t)) for t in ("strict", "lenient"))
+    assert [said(keyed.chat(case, headers=lenient, logit_bias={"1": 1})) for _ in range(2)] == ["miss", "hit"]
+    assert keyed.chat(case, headers=strict, logit_bias={"1": 1}).status == 400
+    assert said(keyed.chat(case, headers=strict)) == "miss"
+
+
+def test_the_same_key_said_again_counts_as_a_request_and_says_what_is_left(keyed, upstream):
+    case = keyed.name("again")
+    settings(keyed, case)
+    keyed.register(case, upstream)
+    headers = keyring.bearer(keyed.make("client", requests_per_minute=5), **{"Idempotency-Key": "k"})
+    assert [keyed.chat(case, headers=headers).headers["x-ratelimit-remaining-requests"] for _ in range(3)] == ["4", "3", "2"]
+
+
 def test_people_turn_it_on_and_off(daemon, upstream, case):
     shown = control.works(daemon, "use-case", "set", case, "--cache-ttl", "5m", "--cache-scope", "use_case")
     assert daemon.api("GET", "/api/v1/use-cases/" + case)["settings"]["cache"] == {"ttl_s": 300, "scope": "use_case"}, shown

@@ -16,6 +16,10 @@ TOO_LONG = {
                                              "message": "prompt is too long: 210000 tokens > 200000 maximum"}},
     "llama.cpp": {"error": {"code": 400, "type": "exceed_context_size_error", "message": "the request exceeds it"}},
     "vllm": {"object": "error", "message": "The input is longer than the model's Context Length", "code": 400},
+    "anthropic, with what is to be written": {"type": "error", "error": {
+        "type": "invalid_request_error",
+        "message": "input length and `max_tokens` exceed context limit: 199000 + 20000 > 200000"}},
+    "text generation inference": {"error": "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000"},
 }
 
 
@@ -157,7 +161,8 @@ def test_an_upstream_that_wants_to_rest_is_left_alone_while_another_serves(daemo
         a = daemon.chat(name)
         assert a.status == 200 and a.headers["x-muster-model"] == names[1]
     assert len(tired.requests) == 1 and len(other.requests) == 4
-    assert "not asked" in results(daemon, a)[0]
+    assert "asked to be left alone" in results(daemon, a)[0]
+    assert daemon.api("GET", "/health")["parts"]["gateway"]["evidence"]["endpoints_resting"] >= 1
 
 
 # --- breakers ---
@@ -172,6 +177,9 @@ def test_a_breaker_opens_lets_one_probe_through_and_traffic_comes_back(daemon, m
     assert a.status == 503 and 1 <= int(a.headers["retry-after"]) <= 5 and len(upstream.requests) == 5
     assert a.headers["x-muster-attempts"] == "0" and "failed lately" in a.json()["error"]["message"]
     assert breaker(daemon, name, names[0]) == 1
+    health = daemon.api("GET", "/health")["parts"]["gateway"]
+    assert health["state"] == "degraded" and health["evidence"]["endpoints_shut"] >= 1, health
+    assert "failed lately" in health["detail"], health
     gate = threading.Event()
 
     def slow_ok(c, r):
@@ -237,6 +245,28 @@ def test_a_request_that_is_too_long_goes_to_a_larger_model(daemon, make_upstream
     a = daemon.chat(name)
     assert a.status == 200 and a.headers["x-muster-model"] == names[2] and not same.requests
     assert results(daemon, a) == ["http 400", "ok"]
+
+
+def test_a_server_that_says_so_with_a_500_is_not_at_fault(daemon, make_upstream):
+    small = make_upstream(m.answer_with(500, TOO_LONG["llama.cpp"]))
+    name, names = case(daemon, [small], [{"context_tokens": 8192}], retries=5)
+    for n in range(1, 8):
+        a = daemon.chat(name)
+        assert a.status == 400 and len(small.requests) == n, a
+    assert breaker(daemon, name, names[0]) == 0
+
+
+@pytest.mark.parametrize("message, routed", [
+    ("Your credit balance is too low to access the API.", True), ("API key expired. Please renew the API key.", True),
+    ("User location is not supported for the API use.", True),
+    ("invalid: 'Your credit balance is too low'", False), ('not this: "API_KEY_INVALID"', False)])
+def test_an_endpoints_own_fault_is_routed_around_whatever_its_status(daemon, make_upstream, message, routed):
+    """And what a caller wrote, and the upstream only quotes, opens no breaker."""
+    poor, other = make_upstream(m.answer_with(400, {"error": {"message": message, "type": "invalid_request_error"}})), make_upstream()
+    name, names = case(daemon, [poor, other])
+    for _ in range(6):
+        assert daemon.chat(name).status == (200 if routed else 400)
+    assert breaker(daemon, name, names[0]) == routed and len(other.requests) == 6 * routed
 
 
 def test_without_a_larger_model_the_caller_hears_why(daemon, make_upstream):
@@ -460,7 +490,8 @@ def test_who_matters_least_is_refused_first(start_daemon, make_upstream):
             threads[-1].start()
             n += 1
             upstream.wait_requests(n)
-        assert daemon.chat(names[priority]).status == 503
+        a = daemon.chat(names[priority])
+        assert a.status == 503 and ("of %s priority" % priority in a.json()["error"]["message"]) == (priority != "high"), a
     gate.set()
     for t in threads:
         t.join()

@@ -86,6 +86,14 @@ def test_what_another_try_might_better_is_not_kept(daemon, upstream, case, bad):
     assert ask(daemon, case, "k").status == 200 and len(upstream.requests) == 2
 
 
+def test_fallback_content_of_an_outage_is_not_kept(daemon, upstream, case):
+    daemon.use_case(case, policy="none", fallback_content="Sorry.", retries=0)
+    upstream.script = [m.reset]
+    assert b"Sorry." in ask(daemon, case, "k").body
+    a = ask(daemon, case, "k")
+    assert b"Hi there." in a.body and "x-muster-idempotent-replay" not in a.headers
+
+
 def test_a_refusal_is_kept(daemon, upstream, case):
     upstream.default = m.answer_with(400, {"error": {"message": "no", "type": "invalid_request_error"}})
     same(ask(daemon, case, "k"), ask(daemon, case, "k"))
@@ -134,6 +142,25 @@ def test_a_caller_that_leaves_takes_nobody_along(daemon, make_upstream, who):
         gate.set()
         assert stays.read_answer().status == 200 and len(upstream.requests) == 1
     stays.close()
+
+
+def test_who_waits_does_so_no_longer_than_it_said(daemon, make_upstream):
+    gate = threading.Event()
+    upstream = make_upstream(lambda c, r: (gate.wait(m.LIMIT), m.ok()(c, r)))
+    name = daemon.name()
+    daemon.use_case(name, policy="none", fallback_content="")
+    daemon.register(name, upstream)
+    first = threading.Thread(target=ask, args=(daemon, name, "k"))
+    first.start()
+    upstream.wait_requests(1)
+    a = daemon.chat(name, headers={"Idempotency-Key": name + "k", "x-request-timeout-ms": "50"})
+    assert a.status == 504 and "x-request-timeout-ms" in a.json()["error"]["message"] and len(upstream.requests) == 1
+    log = daemon.log_of(a)
+    assert (log["status"], log["attempts"]) == ("timeout", None), log
+    gate.set()
+    first.join()
+    again = daemon.chat(name, headers={"Idempotency-Key": name + "k", "x-request-timeout-ms": "5000"})
+    assert again.status == 200 and again.headers["x-muster-idempotent-replay"] == "true"
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])

@@ -98,6 +98,9 @@ static const struct {
 	{NULL, "Wed, 21 Oct 2015 07:28:30 GMT", 30000},
 	{NULL, "Wed, 21 Oct 2015 07:27:00 GMT", 0}, /* past */
 	{NULL, "Thu, 21 Oct 2055 07:28:00 GMT", 3600000},
+	{NULL, "Wednesday, 21-Oct-15 07:28:30 GMT", 30000}, /* the older forms */
+	{NULL, "Wed Oct 21 07:28:30 2015", 30000},
+	{NULL, "Wed Oct 21 07:28:30 2015 or so", -1},
 	{NULL, "Wed, 21 Oct 2015 07:28:30 CET", -1},
 	{NULL, "Wed, 21 Oct 2015 07:28:30 GMT and more", -1},
 	{NULL, "-3", -1},

@@ -148,7 +148,11 @@ int daemon_write_metrics(struct daemon *d, struct buf *out);
 /* observe_upstreams.c; s may be NULL */
 struct prom_writer;
 void daemon_write_upstreams(struct prom_writer *w, const struct snapshot *s);
-size_t daemon_count_shut(const struct snapshot *s, size_t *ret_all); /* endpoints that are not asked */
+struct daemon_upstreams {	     /* endpoints of models */
+	size_t n, n_shut, n_resting; /* all; by their breakers; because they asked for it (Retry-After) */
+	char first[112];	     /* that is shut, for people */
+};
+void daemon_observe_upstreams(const struct snapshot *s, struct daemon_upstreams *ret);
 /* rollout.c */
 int daemon_make_rollout(struct daemon *d, struct err *err);
 void daemon_watch_rollout(struct daemon *d); /* control loop: from now on deployments move by themselves */

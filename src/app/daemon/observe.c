@@ -130,8 +130,27 @@ static void add_slot(const struct gateway_use_case_stats *u, struct watch_guardr
 	into->critical += counter_get(&u->violating[GUARD_CRITICAL]);
 }
 
-static void observe_serving(struct daemon *d, int64_t now)
+static void say_serving(struct daemon *d, const struct daemon_upstreams *u, uint64_t requests, int64_t now)
 {
+	char more[32] = "";
+
+	if (u->n_shut > 1)
+		(void)snprintf(more, sizeof(more), " and %zu more", u->n_shut - 1);
+	if (d->stopping)
+		health_set(&d->health, HEALTH_GATEWAY, HEALTH_DEGRADED, now, "stopping");
+	else if (u->n_shut)
+		health_set(&d->health, HEALTH_GATEWAY, HEALTH_DEGRADED, now,
+			   "%zu of %zu endpoint%s failed lately and %s not asked until %s probed: %s%s", u->n_shut,
+			   u->n, u->n == 1 ? "" : "s", u->n_shut == 1 ? "is" : "are",
+			   u->n_shut == 1 ? "it is" : "they are", u->first, more);
+	else
+		health_set(&d->health, HEALTH_GATEWAY, HEALTH_OK, now, "%llu requests on %zu loops",
+			   (unsigned long long)requests, d->n_loops);
+}
+
+static void observe_serving(struct daemon *d, const struct snapshot *s, int64_t now)
+{
+	struct daemon_upstreams upstreams;
 	struct watch_guardrails figures = {.off = !d->config.guardrails_enabled};
 	uint64_t requests = 0, upstream_errors = 0;
 
@@ -144,11 +163,14 @@ static void observe_serving(struct daemon *d, int64_t now)
 			add_slot(&g->use_case[k], &figures, &requests);
 	}
 	watch_guardrails(&d->guard_watch, &d->health, &figures, now);
-	health_set(&d->health, HEALTH_GATEWAY, d->stopping ? HEALTH_DEGRADED : HEALTH_OK, now,
-		   d->stopping ? "stopping" : "%llu requests on %zu loops", (unsigned long long)requests, d->n_loops);
+	daemon_observe_upstreams(s, &upstreams);
+	say_serving(d, &upstreams, requests, now);
 	health_count(&d->health, HEALTH_GATEWAY, "requests", requests);
 	health_count(&d->health, HEALTH_GATEWAY, "failed_calls", upstream_errors);
 	health_count(&d->health, HEALTH_GATEWAY, "loops", d->n_loops);
+	health_count(&d->health, HEALTH_GATEWAY, "endpoints", upstreams.n);
+	health_count(&d->health, HEALTH_GATEWAY, "endpoints_shut", upstreams.n_shut);
+	health_count(&d->health, HEALTH_GATEWAY, "endpoints_resting", upstreams.n_resting);
 }
 
 static void say_deployments(struct daemon *d, size_t n, const struct registry_last_deployment *last, int64_t now)
@@ -261,7 +283,7 @@ void daemon_update_health(struct daemon *d)
 
 	observe_registry(d, s, now);
 	observe_log(d, now);
-	observe_serving(d, now);
+	observe_serving(d, s, now);
 	observe_deployments(d, s, now);
 	observe_replicas(d, now);
 	observe_retention(d, now);

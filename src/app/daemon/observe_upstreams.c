@@ -38,22 +38,37 @@ static enum breaker_mode mode_of(const struct upstream_memory *m)
 	return breaker_mode((struct breaker_state){atomic_load_explicit(&m->breaker, memory_order_relaxed)});
 }
 
-size_t daemon_count_shut(const struct snapshot *s, size_t *ret_all)
+/* Nobody is let through to it now, but for a probe. */
+static bool is_shut(const struct upstream_memory *m, int64_t now_ms)
 {
-	size_t shut = 0;
+	struct breaker_state b = {atomic_load_explicit(&m->breaker, memory_order_relaxed)};
 
-	*ret_all = 0;
+	return breaker_mode(b) == BREAKER_PROBING || breaker_wait_ms(b, now_ms) > 0;
+}
+
+static void look_at(const struct upstream_row *r, struct daemon_upstreams *u, int64_t now_ms)
+{
+	u->n++;
+	u->n_resting += upstream_is_resting(r->memory, now_ms);
+	if (!is_shut(r->memory, now_ms))
+		return;
+	if (!u->n_shut++)
+		(void)snprintf(u->first, sizeof(u->first), SLICE_FMT " of " SLICE_FMT,
+			       SLICE_ARG(slice_sub(r->model->full_name, 0, 60)),
+			       SLICE_ARG(slice_sub(r->model->model.use_case, 0, 40))); /* as much as people read */
+}
+
+void daemon_observe_upstreams(const struct snapshot *s, struct daemon_upstreams *ret)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	*ret = (struct daemon_upstreams){0};
 	for (size_t i = 0; s && i < s->n_models; i++) {
 		const struct targets *t = s->models[i].target;
 
-		for (size_t k = 0; t && k < t->n; k++) {
-			enum breaker_mode mode = mode_of(t->list[k].memory);
-
-			shut += mode == BREAKER_OPEN || mode == BREAKER_PROBING;
-			++*ret_all;
-		}
+		for (size_t k = 0; t && k < t->n; k++)
+			look_at(&(struct upstream_row){&s->models[i], k, t->list[k].memory}, ret, now_ms);
 	}
-	return shut;
 }
 
 static void write_row(struct prom_writer *w, const struct upstream_row *r, uint64_t value)

@@ -187,9 +187,20 @@ static enum outcome outcome_of(int status)
 static bool says_too_long(struct slice body)
 {
 	static const char *const words[] = {
-		"context_length_exceeded", "context length",	    "context window",
-		"exceed_context_size",	   "prompt is too long",    "maximum number of tokens",
-		"input is too long",	   "maximum prompt length", "too many tokens"};
+		"context_length_exceeded",
+		"context length",
+		"context limit",
+		"context window",
+		"available context size",
+		"exceed_context_size",
+		"prompt is too long",
+		"maximum number of tokens",
+		"input is too long",
+		"maximum prompt length",
+		"too many tokens",
+		"`inputs` must have less than", /* Text Generation Inference */
+		"`inputs` tokens + `max_new_tokens`",
+	};
 
 	for (size_t i = 0; i < COUNT_OF(words); i++)
 		if (slice_has_nocase(body, slice_from(words[i])))
@@ -208,10 +219,31 @@ static bool says_unsafe(struct slice body)
 	return false;
 }
 
-/* A key that is refused with a status that others use for what is asked. */
-static bool says_bad_key(struct slice body)
+/* Its own fault (a key, an account), with a status that others use for what is asked.  The words have to begin the
+ * message, or be a whole string: what a caller wrote, and an upstream quotes, is to open no breaker. */
+static bool says_own_fault(struct exchange *e)
 {
-	return slice_find(body, SLICE_LIT("API_KEY_INVALID")) >= 0;
+	static const char *const words[] = {"API key ", "Your credit balance is too low",
+					    "This organization has been disabled", "User location is not supported"};
+	struct slice body = buf_slice(&e->body), message = {NULL, 0};
+
+	if (e->upstream_status != 400)
+		return false;
+	if (slice_find(body, SLICE_LIT("\"API_KEY_INVALID\"")) >= 0)
+		return true;
+	if (e->back->decode_error)
+		message = e->back->decode_error(&e->http->arena, e->g->json, body);
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		if (slice_starts(message, slice_from(words[i])))
+			return true;
+	return false;
+}
+
+/* Some servers tell with a 500 that a request is too long: what they mean is 400. */
+static void mend_status(struct exchange *e)
+{
+	if (e->upstream_status == 500 && says_too_long(buf_slice(&e->body)))
+		e->upstream_status = 400;
 }
 
 /* Some upstreams say in the body how long they want to be left alone. */
@@ -293,12 +325,13 @@ static enum next answer_arrived(struct exchange *e)
 		e->step = STEP_ANSWER;
 		return NEXT;
 	}
-	outcome = says_bad_key(buf_slice(&e->body)) ? OUTCOME_BROKEN : outcome_of(e->upstream_status);
+	snprintf(why, sizeof(why), "http %d", e->upstream_status);
+	mend_status(e);
+	outcome = says_own_fault(e) ? OUTCOME_BROKEN : outcome_of(e->upstream_status);
 	if (outcome == OUTCOME_BUSY || outcome == OUTCOME_FAULT)
 		read_retry_after(e);
 	if (e->upstream_status == 403 && says_unsafe(buf_slice(&e->body)))
 		outcome = OUTCOME_GOOD;
-	snprintf(why, sizeof(why), "http %d", e->upstream_status);
 	if (outcome == OUTCOME_GOOD && !e->stream) {
 		failover_settle(e, outcome);
 		attempt_note(e, CALL_FAILED, why);

@@ -161,18 +161,23 @@ static bool choose_endpoint(struct exchange *e, struct candidate *c)
 
 /* --- which model --- */
 
-/* All of its endpoints are shut: the log says so, as of an attempt. */
+/* All of its endpoints are shut, or want to be left alone: the log says so, as of an attempt. */
 static void pass_over(struct exchange *e)
 {
 	struct candidate *c = turn_of(e);
 	int64_t wait = INT64_MAX;
+	bool rests = false;
 	char why[128];
 
-	for (size_t i = 0; i < c->targets->n; i++)
-		wait = min_i64(wait, upstream_wait_ms(c->targets->list[i].memory, now_of(e)));
+	for (size_t i = 0; i < c->targets->n; i++) {
+		const struct upstream_memory *u = c->targets->list[i].memory;
+
+		wait = min_i64(wait, upstream_wait_ms(u, now_of(e)));
+		rests |= upstream_is_resting(u, now_of(e));
+	}
 	e->attempt_ms = now_of(e);
-	snprintf(why, sizeof(why), "not asked: it failed lately, and is tried again in %lld s",
-		 (long long)((wait + 999) / 1000));
+	snprintf(why, sizeof(why), "not asked: it %s, and is tried again in %lld s",
+		 rests ? "asked to be left alone (Retry-After)" : "failed lately", (long long)((wait + 999) / 1000));
 	attempt_note(e, CALL_NOT_COUNTED, why);
 	if (!e->error_text[0])
 		exchange_say(e, SLICE_FMT " was %s", (int)min_size(c->full_name.n, 200), c->full_name.p, why);

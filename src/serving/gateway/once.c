@@ -145,6 +145,7 @@ static void on_wake(void *arg)
 	if (!e)
 		return;
 	e->once.waiter = NULL;
+	timer_cancel(e->g->loop, &e->pause);
 	exchange_run(e);
 }
 
@@ -156,19 +157,6 @@ static void wake(struct once_entry *o)
 		loop_post(w->loop, on_wake, w);
 	}
 	o->waiters = NULL;
-}
-
-static enum next wait_for(struct exchange *e, struct once_entry *o)
-{
-	struct once_waiter *w = calloc(1, sizeof(*w));
-
-	if (!w)
-		abort();
-	*w = (struct once_waiter){.next = o->waiters, .loop = e->g->loop, .entry = o, .e = e};
-	o->waiters = w;
-	e->once.waiter = w;
-	e->recorded = true; /* the first one's record is this one's too */
-	return WAIT;
 }
 
 static void stop_waiting(struct exchange *e)
@@ -183,6 +171,46 @@ static void stop_waiting(struct exchange *e)
 		;
 	*at = w->next;
 	free(w);
+}
+
+static void leave_waiters(struct exchange *e)
+{
+	pthread_mutex_lock(&e->g->once->lock);
+	stop_waiting(e);
+	pthread_mutex_unlock(&e->g->once->lock);
+}
+
+/* Its caller's time is over, and the first is still under way. */
+static void on_late(void *arg)
+{
+	struct exchange *e = arg;
+	struct api_error error = {.status = 504, .type = "timeout_error", .code = "deadline_exceeded"};
+
+	leave_waiters(e);
+	e->recorded = false; /* what it gets is not the first one's answer */
+	e->n_candidates = 0; /* none of them was asked */
+	exchange_say(e, "the caller's time (x-request-timeout-ms) was over before the first request with this "
+			"Idempotency-Key was answered");
+	error.message = slice_from(e->error_text);
+	(void)respond_error(e, &error);
+}
+
+/* Under the lock. */
+static enum next wait_for(struct exchange *e, struct once_entry *o)
+{
+	struct once_waiter *w = calloc(1, sizeof(*w));
+	int64_t left = e->deadline_ms - loop_now_ms(e->g->loop);
+
+	if (!w)
+		abort();
+	*w = (struct once_waiter){.next = o->waiters, .loop = e->g->loop, .entry = o, .e = e};
+	o->waiters = w;
+	e->once.waiter = w;
+	e->recorded = true; /* the first one's record is this one's too */
+	timer_init(&e->pause, on_late, e);
+	if (e->deadline_ms)
+		timer_set(e->g->loop, &e->pause, left > 0 ? left : 0);
+	return WAIT;
 }
 
 /* --- asking --- */
@@ -233,11 +261,12 @@ static size_t read_head(const struct once_entry *o, struct http_header *h, size_
 
 static enum next replay(struct exchange *e, struct once_entry *o)
 {
-	struct http_header h[RESPOND_MAX_HEADERS + 2];
+	struct http_header h[RESPOND_MAX_HEADERS + 2 + LIMIT_HEADERS];
 	size_t n = read_head(o, h, RESPOND_MAX_HEADERS);
 
 	h[n++] = (struct http_header){SLICE_LIT("x-request-id"), e->request_id};
 	h[n++] = (struct http_header){SLICE_LIT("x-muster-idempotent-replay"), SLICE_LIT("true")};
+	n += limits_headers(e->caller.key, loop_now_ms(e->g->loop), &e->http->arena, h + n);
 	counter_add(&e->g->stats.replays, 1);
 	e->recorded = true;
 	e->step = STEP_DONE;
@@ -320,6 +349,7 @@ static bool cache_key(const struct exchange *e, char key[65])
 
 	sha256_hex(e->http->body, body);
 	buf_init(&b, CACHE_KEY_MAX);
+	add_number(&b, e->caller.key && e->caller.key->key.translate_strictly);
 	if (u->cache_scope == CACHE_KEY) {
 		add_part(&b, e->caller.key ? (struct slice){(const char *)e->caller.key->key.id.b,
 							    sizeof(e->caller.key->key.id.b)}
@@ -522,9 +552,6 @@ void once_end(struct exchange *e, bool keep)
 void once_release(struct exchange *e)
 {
 	once_end(e, false);
-	if (!e->once.waiter)
-		return;
-	pthread_mutex_lock(&e->g->once->lock);
-	stop_waiting(e);
-	pthread_mutex_unlock(&e->g->once->lock);
+	if (e->once.waiter)
+		leave_waiters(e);
 }

@@ -2,8 +2,10 @@
 /*
  * Idempotency-Key: requests of one caller with the same key, within limits.idempotency_window, are one request.  The
  * first is served; those that come while it is under way wait for it; all get its answer, streams included, and there
- * is one record in the log.  An answer that another try might better (5xx, 429, one that broke off, one whose caller
- * left) is not kept: who waits for it, or comes again, is served anew.
+ * is one record in the log.  An answer that another try might better (5xx, 429, fallback content because nobody could
+ * answer, one that broke off, one whose caller left) is not kept: who waits for it, or comes again, is served anew.
+ * Who waits does so no longer than its own x-request-timeout-ms.  All of it is in memory: another daemon, or the next
+ * one, does not know of it.
  *
  * The cache of a use case keeps answers the same way, without a key of the caller's: the request itself is the key,
  * with the model that would serve it, as it stands, the policy and the settings.  A promotion, or a change of any of

@@ -85,12 +85,18 @@ void respond_meta(const struct exchange *e, struct answer_meta *m)
 	}
 }
 
+/* Fallback content that no rule asked for: nobody could answer. */
+static bool is_makeshift(const struct exchange *e)
+{
+	return e->have_answer && !exchange_served_by(e) && e->action < GUARD_FALLBACK;
+}
+
 /* Whether the same request would get no better answer. */
 static bool is_final(const struct exchange *e, int status)
 {
 	if (once_is_cache_miss(e))
 		return status == 200 && e->answered_well && !e->broke_off && !e->is_unlogged;
-	return status < 500 && status != 429 && status != 408 && !e->broke_off;
+	return status < 500 && status != 429 && status != 408 && !e->broke_off && !is_makeshift(e);
 }
 
 void respond_send(struct exchange *e, int status, const struct http_header *h, size_t n, struct slice body)

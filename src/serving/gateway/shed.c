@@ -9,6 +9,11 @@
 #include "serving/gateway/exchange.h"
 
 static const unsigned percent_of[] = {[PRIORITY_LOW] = 50, [PRIORITY_NORMAL] = 80, [PRIORITY_HIGH] = 100};
+static const char *const daemon_takes[] = {
+	[PRIORITY_LOW] = "for use cases of low priority this daemon takes",
+	[PRIORITY_NORMAL] = "for use cases of normal priority this daemon takes",
+	[PRIORITY_HIGH] = "this daemon takes",
+};
 
 /* Counts in, unless as many as `most` (0: any number) are there. */
 static bool enter(_Atomic uint32_t *n, uint64_t most)
@@ -28,12 +33,13 @@ static void leave(_Atomic uint32_t **n)
 	*n = NULL;
 }
 
+/* what: of which so many may be there at once */
 static enum next refuse(struct exchange *e, const char *what, int64_t most)
 {
 	struct api_error error = {.status = 503, .type = "overloaded_error", .code = "overloaded"};
 
 	counter_add(&e->g->stats.shed, 1);
-	exchange_say(e, "Too many requests are under way: %s takes %lld at once. Try again in a second.", what,
+	exchange_say(e, "Too many requests are under way: %s %lld at once. Try again in a second.", what,
 		     (long long)most);
 	error.message = slice_from(e->error_text);
 	e->upstream_retry_after = SLICE_LIT("1");
@@ -54,13 +60,13 @@ enum next shed_enter(struct exchange *e)
 	if (all && r->daemon) {
 		most = all * percent_of[u->priority] / 100;
 		if (!enter(r->daemon, (uint64_t)(most ? most : 1)))
-			return refuse(e, "this daemon", most);
+			return refuse(e, daemon_takes[u->priority], most ? most : 1);
 		e->inside_daemon = r->daemon;
 	}
 	if (u->max_concurrency) {
 		if (!enter(&r->in_flight, (uint64_t)u->max_concurrency)) {
 			leave(&e->inside_daemon);
-			return refuse(e, "this use case", u->max_concurrency);
+			return refuse(e, "this use case takes", u->max_concurrency);
 		}
 		e->inside_route = &r->in_flight;
 	}

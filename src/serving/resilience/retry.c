@@ -92,12 +92,27 @@ static int64_t read_number(struct slice s, int64_t scale)
 	return i == s.n ? n : -1;
 }
 
-/* IMF-fixdate, as RFC 9110 section 5.6.7 wants it sent. */
+/* As RFC 9110 section 5.6.7 wants dates sent, and the two older forms in which they have to be understood. */
+static bool read_tm(const char *text, struct tm *ret)
+{
+	static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
+					    "%a %b %e %H:%M:%S %Y"};
+
+	for (size_t i = 0; i < COUNT_OF(forms); i++) {
+		const char *end;
+
+		memset(ret, 0, sizeof(*ret));
+		end = strptime(text, forms[i], ret);
+		if (end && !*end)
+			return true;
+	}
+	return false;
+}
+
 static int64_t read_date(struct slice s, int64_t wall_us)
 {
 	char text[40];
-	struct tm tm = {0};
-	const char *end;
+	struct tm tm;
 	int64_t ms;
 
 	s = slice_trim(s);
@@ -105,8 +120,7 @@ static int64_t read_date(struct slice s, int64_t wall_us)
 		return -1;
 	memcpy(text, s.p, s.n);
 	text[s.n] = '\0';
-	end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	if (!end || *end)
+	if (!read_tm(text, &tm))
 		return -1;
 	ms = (int64_t)timegm(&tm) * 1000 - wall_us / 1000;
 	return ms > 0 ? ms : 0;
