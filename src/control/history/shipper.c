@@ -24,7 +24,9 @@
 
 #define RECHECK_MS 1000
 #define SETTLE_MS 10000
-#define CHUNK 32u /* records for one call of the store */
+#define LOOK_MS 10
+#define RECORD_BYTES 256u /* of a record in the spool, without its texts: at least */
+#define CHUNK 32u	  /* records for one call of the store */
 /* A batch is full then too: what it has read stays resident until it is committed. */
 #define BATCH_BYTES ((size_t)2 << 20)
 #define ERROR_SIZE sizeof(((struct err *)NULL)->text)
@@ -47,6 +49,7 @@ struct shipper {
 	/* the shipping thread's own */
 	uint64_t marked_for; /* the flush that the spool's mark answers; 0: none */
 	size_t one_by_one;   /* so many records still go alone, since a batch held a bad one */
+	size_t full_bytes;   /* with so many in the spool, of records like the last ones, a batch is full */
 	int64_t backoff_ms;
 	bool failing;
 	struct log_writer *writer;
@@ -96,6 +99,7 @@ static void note_success(struct shipper *s, const struct batch *b, bool is_last)
 {
 	int64_t age_us = clock_wall_us() - b->oldest_us;
 
+	s->full_bytes = min_size(BATCH_BYTES, s->o.batch_records * (b->n_bytes / b->n + RECORD_BYTES));
 	counter_add(&s->stats.batches, 1);
 	counter_add(&s->stats.records, b->n);
 	counter_add(&s->stats.duplicates, b->n_duplicates);
@@ -251,13 +255,34 @@ static void drain(int fd)
 	(void)!read(fd, &n, sizeof(n)); /* EAGAIN: nothing was there */
 }
 
-/* Until the time has passed, or somebody's word. */
-static void pause_for(struct shipper *s, int64_t ms)
+/* Until the time has passed, or somebody's word: then it is false. */
+static bool pause_for(struct shipper *s, int64_t ms)
 {
 	struct pollfd p = {.fd = s->control_fd, .events = POLLIN};
 
-	if (ms > 0 && poll(&p, 1, (int)ms) > 0)
-		drain(s->control_fd);
+	if (ms <= 0 || poll(&p, 1, (int)ms) <= 0)
+		return true;
+	drain(s->control_fd);
+	return false;
+}
+
+/*
+ * Few full batches cost less than many small ones, and what is not read holds pages of the spool: until a batch is
+ * full, linger_ms have passed, or somebody's word.  After LOOK_MS it is known how fast records come.
+ */
+static void gather(struct shipper *s)
+{
+	int64_t start_ms = clock_mono_ms(), left_ms = s->o.linger_ms, ms = LOOK_MS;
+	size_t n_bytes = spool_unread(s->spool);
+
+	while (n_bytes < s->full_bytes && left_ms > 0 && pause_for(s, ms < left_ms ? ms : left_ms)) {
+		int64_t passed_ms = clock_mono_ms() - start_ms;
+
+		left_ms = s->o.linger_ms - passed_ms;
+		n_bytes = spool_unread(s->spool);
+		ms = (int64_t)(s->full_bytes - min_size(n_bytes, s->full_bytes)) * passed_ms / ((int64_t)n_bytes + 1);
+		ms = ms < LOOK_MS ? LOOK_MS : ms;
+	}
 }
 
 static bool somebody_waits(struct shipper *s)
@@ -281,7 +306,7 @@ static void sleep_until_woken(struct shipper *s)
 	if (p[0].revents)
 		drain(s->control_fd);
 	else if (n > 0 && !somebody_waits(s))
-		pause_for(s, s->o.linger_ms);
+		gather(s);
 }
 
 static void back_off(struct shipper *s)
@@ -294,7 +319,7 @@ static void back_off(struct shipper *s)
 	left_ms = s->stop_at_ms ? s->stop_at_ms - clock_mono_ms() : ms;
 	pthread_mutex_unlock(&s->lock);
 	spool_wake_hush(s->spool);
-	pause_for(s, left_ms < ms ? left_ms : ms);
+	(void)pause_for(s, left_ms < ms ? left_ms : ms); /* either way, it is tried again */
 }
 
 /* Answers flushes whose mark is reached; true when the thread has to end. */
@@ -337,10 +362,12 @@ static void *run(void *arg)
 		} else if (rc == E_AGAIN && armed) {
 			armed = false;
 			sleep_until_woken(s);
-		} else if (!more) {
-			if (!rc && !somebody_waits(s))
-				pause_for(s, s->o.linger_ms); /* few large batches cost less than many small ones */
-			armed = true;			      /* look once more, then sleep */
+		} else {
+			if (!rc && !s->one_by_one && !somebody_waits(s))
+				gather(s);
+			if (more)
+				continue;
+			armed = true; /* look once more, then sleep */
 			spool_wake_clear(s->spool);
 		}
 	}
@@ -460,6 +487,7 @@ int shipper_start(struct spool *spool, struct store *store, const struct shipper
 	if (o)
 		s->o = *o;
 	options_fill(&s->o);
+	s->full_bytes = BATCH_BYTES;
 	s->writer = log_writer_new();
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -197,6 +197,24 @@ int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret
 	return E_AGAIN;
 }
 
+size_t spool_unread(struct spool *s)
+{
+	size_t n = 0;
+
+	LOCK(s);
+	for (unsigned i = 0; i < s->n_tracks; i++) {
+		const struct track *t = &s->tracks[i];
+
+		for (const struct segment *g = t->reading; g; g = g->next) {
+			size_t used = atomic_load_explicit(&g->used, memory_order_relaxed);
+			size_t from = g == t->reading ? t->offset : SPOOL_SEGMENT_HEADER;
+
+			n += used > from ? used - from : 0;
+		}
+	}
+	return n;
+}
+
 void spool_rewind(struct spool *s)
 {
 	LOCK(s);

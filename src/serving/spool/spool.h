@@ -115,6 +115,8 @@ int spool_read(struct spool *s, struct log_record *ret, struct spool_cursor *ret
  * that file only makes records appear twice.
  */
 int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, struct err *err);
+/* How many bytes of records of this run were not read yet. */
+size_t spool_unread(struct spool *s);
 /* Go back to what is acknowledged (after a failed batch). */
 void spool_rewind(struct spool *s);
 /* Remembers how far all writers are now; reached: all that is acknowledged. */
