@@ -247,9 +247,9 @@ static void end_stream(struct reply *r, struct buf *out)
 
 	encode(r, out, &finish);
 	encode(r, out, &end);
-	piece = (struct iovec){out->p, out->n};
-	http_stream_end(r->x, &piece, 1);
 	encode_state_release(&r->stream);
+	piece = (struct iovec){out->p, out->n};
+	http_stream_end(r->x, &piece, 1); /* the reply may go with it */
 }
 
 static bool is_last(const struct reply *r)

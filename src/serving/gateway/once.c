@@ -259,10 +259,18 @@ static size_t read_head(const struct once_entry *o, struct http_header *h, size_
 	return n;
 }
 
+static void let_go(struct once_table *t, struct once_entry *o)
+{
+	pthread_mutex_lock(&t->lock);
+	unref(o);
+	pthread_mutex_unlock(&t->lock);
+}
+
 static enum next replay(struct exchange *e, struct once_entry *o)
 {
 	struct http_header h[RESPOND_MAX_HEADERS + 2 + LIMIT_HEADERS];
 	size_t n = read_head(o, h, RESPOND_MAX_HEADERS);
+	struct once_table *t = e->g->once; /* the exchange goes with its answer */
 
 	h[n++] = (struct http_header){SLICE_LIT("x-request-id"), e->request_id};
 	h[n++] = (struct http_header){SLICE_LIT("x-muster-idempotent-replay"), SLICE_LIT("true")};
@@ -271,9 +279,7 @@ static enum next replay(struct exchange *e, struct once_entry *o)
 	e->recorded = true;
 	e->step = STEP_DONE;
 	http_reply(e->http, o->status, h, n, buf_slice(&o->body));
-	pthread_mutex_lock(&e->g->once->lock);
-	unref(o);
-	pthread_mutex_unlock(&e->g->once->lock);
+	let_go(t, o);
 	return FINISHED;
 }
 
@@ -376,6 +382,7 @@ static enum next serve_again(struct exchange *e, struct once_entry *o)
 	struct http_header h[2 * RESPOND_MAX_HEADERS];
 	struct slice text = buf_slice(&o->text);
 	size_t n = read_head(o, h, RESPOND_MAX_HEADERS - 2);
+	struct once_table *t = e->g->cache; /* as above */
 	enum next next = FINISHED;
 
 	h[n++] = (struct http_header){SLICE_LIT("x-request-id"), e->request_id};
@@ -394,9 +401,7 @@ static enum next serve_again(struct exchange *e, struct once_entry *o)
 		next = respond_unlogged(e);
 	else
 		http_reply(e->http, o->status, h, n, buf_slice(&o->body));
-	pthread_mutex_lock(&e->g->cache->lock);
-	unref(o);
-	pthread_mutex_unlock(&e->g->cache->lock);
+	let_go(t, o);
 	return next;
 }
 
