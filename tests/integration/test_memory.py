@@ -2,6 +2,9 @@
 """What the daemon has in memory: libraries that it does not use are not there, and what it does not need it gives back."""
 import re
 import signal
+import time
+
+import pytest
 
 import muster as m
 
@@ -62,3 +65,44 @@ def test_many_streams_all_live_and_their_memory_comes_back(start_daemon, make_up
     if not m.SANITIZED:  # whose memory is its own
         assert opened - before < STREAM_BYTES * STREAMS
         m.eventually(lambda: daemon.rss() < 1.5 * before, "memory that is given back")
+
+
+STORY = ["My ", "card ", "is ", "4111 ", "1111 1111 ", "1111. ", "Sail ", "on", ". ", "4111 1111 1111 1111", ", I ", "said."]
+TOLD = "My card is <card>. Sail on. <card>, I said."
+
+
+def slowly(c, r):
+    """For longer than what only the beginning of an answer needs is kept."""
+    c.begin_stream()
+    for text in STORY:
+        c.event(m.chunk(text))
+        time.sleep(0.05)
+    c.event(m.chunk(finish="stop"))
+    c.event(m.usage_chunk())
+    c.event("[DONE]")
+    c.end_stream()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/responses"])
+def test_an_answer_that_takes_long_forgets_nothing(daemon, make_upstream, path):
+    """The head of the request, its text for the log, hits of before and after, and the connection for what comes next."""
+    policy = daemon.name("policy")
+    daemon.policy(policy, {"id": "card", "category": "test", "kind": "pii", "action": "mask", "severity": "high",
+                           "side": "output", "values": ["card"], "mask": "<card>"})
+    use_case = daemon.name()
+    daemon.use_case(use_case, policy=policy)
+    daemon.register(use_case, make_upstream(slowly))
+    body = {"model": use_case, "stream": True, "max_tokens": 50, "temperature": 0.5, "options": {"temperature": 0.5}}
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me a story. " * 9}]
+    body.update({"input": said} if path == "/v1/responses" else {"messages": said})
+    with daemon.connect() as c:
+        for turn in range(2):
+            answer = c.request("POST", path, body, {"x-request-id": "story-%d" % turn})
+            assert answer.status == 200 and answer.headers["x-request-id"] == "story-%d" % turn
+            assert b"4111" not in answer.body and answer.body.count(b"<card>") >= 2
+            log = daemon.log(answer.headers["x-muster-log-id"])
+            assert log["output"] == TOLD and log["status"] == "ok" and log["request_id"] == "story-%d" % turn
+            assert log["prompt"] == said[1]["content"] and "Be brief." in str(log["context"])
+            assert log["parameters"]["temperature"] == 0.5 and log["use_case"] == use_case
+            assert log["guardrail"]["action"] == "mask" and len(log["guardrail"]["violations"]) == 2
+            assert log["attempts"] and log["finish_reason"] == "stop"

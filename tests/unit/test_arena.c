@@ -107,3 +107,28 @@ TEST(only_the_newest_allocation_extends_and_only_within_its_chunk)
 	CHECK(arena_extend(&a, q, 16, 17));
 	arena_release(&a);
 }
+
+TEST(a_renewed_arena_leaves_what_it_held_to_another_and_keeps_no_odd_chunk)
+{
+	struct arena a, old;
+	char *before, *after;
+
+	arena_init(&a, 16 << 10, 1 << 24);
+	before = arena_strndup(&a, "before", 6);
+	arena_renew(&a, 40, &old);
+	after = arena_strndup(&a, "after", 5);
+	CHECK_STR(before, "before");
+	CHECK(arena_alloc(&a, 1000) != NULL); /* more than it was made for */
+	arena_reset(&old);
+	CHECK(old.first != NULL); /* of the usual size */
+	arena_release(&old);
+	CHECK_STR(after, "after");
+	arena_reset(&a);
+	CHECK(!a.first && a.used_bytes == 0);
+	CHECK(arena_alloc(&a, 1) != NULL && a.first != NULL);
+	arena_renew(&a, 1 << 20, &old); /* as long as what somebody sent */
+	arena_reset(&a);
+	CHECK(!a.first);
+	arena_release(&a);
+	arena_release(&old);
+}

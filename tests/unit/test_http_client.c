@@ -214,6 +214,7 @@ static const char post[] = "POST /x HTTP/1.1\r\nHost: u\r\nContent-Length: 4\r\n
 
 static void prepare(struct side *s, struct call *c)
 {
+	http_call_release(&c->call);
 	memset(c, 0, sizeof(*c));
 	c->side = s;
 	c->request[0] = (struct iovec){(void *)(uintptr_t)post, sizeof(post) - 1};
@@ -464,13 +465,13 @@ TEST(answers_whole_and_broken_are_told_apart)
 		CHECK_INT(call.call.stage, answers[i].stage);
 		CHECK_INT(call.status, answers[i].status);
 		CHECK_STR(call.body, answers[i].body);
-		CHECK(strstr(call.call.err.text, answers[i].error) != NULL);
+		CHECK(strstr(http_call_why(&call.call), answers[i].error) != NULL);
 		CHECK_INT((long long)counter_get(&http_client_stats(side.client)->idle), answers[i].pooled);
 		CHECK_INT((long long)counter_get(&http_client_stats(side.client)->open), answers[i].pooled);
 		CHECK((call.call.first_byte_ms > 0) == (call.call.stage >= HTTP_STAGE_HEAD));
 		end();
 		if (t_failed) {
-			printf("# in the case '%s': %s\n", answers[i].name, call.call.err.text);
+			printf("# in the case '%s': %s\n", answers[i].name, http_call_why(&call.call));
 			break;
 		}
 	}
@@ -662,10 +663,10 @@ TEST(each_timeout_names_the_stage_and_the_upstream)
 		call.call.timeouts = timeout_cases[i].timeouts;
 		run(&call);
 		CHECK_INT(call.rc, E_TIMEOUT);
-		CHECK_INT(call.call.err.code, E_TIMEOUT);
+		CHECK_INT(call.call.err->code, E_TIMEOUT);
 		CHECK_INT(call.call.stage, timeout_cases[i].stage);
 		snprintf(want, sizeof(want), "127.0.0.1:%u%s", up.port, timeout_cases[i].error);
-		CHECK_STR(call.call.err.text, want);
+		CHECK_STR(http_call_why(&call.call), want);
 		end();
 	}
 }
@@ -691,7 +692,7 @@ TEST(a_connection_that_is_never_accepted_times_out)
 	CHECK_INT(call.rc, E_TIMEOUT);
 	CHECK_INT(call.call.stage, HTTP_STAGE_CONNECT);
 	snprintf(want, sizeof(want), "127.0.0.1:%u did not accept a connection within 40 ms", ntohs(addr.sin_port));
-	CHECK_STR(call.call.err.text, want);
+	CHECK_STR(http_call_why(&call.call), want);
 	side_release(&side);
 	for (size_t i = 0; i < COUNT_OF(fill); i++)
 		close(fill[i]);
@@ -710,7 +711,7 @@ TEST(a_refused_connection_says_so)
 	CHECK_INT(call.rc, E_UNAVAILABLE);
 	CHECK_INT(call.call.stage, HTTP_STAGE_CONNECT);
 	snprintf(want, sizeof(want), "cannot connect to 127.0.0.1:%u: Connection refused", port);
-	CHECK_STR(call.call.err.text, want);
+	CHECK_STR(http_call_why(&call.call), want);
 	CHECK_INT((long long)counter_get(&http_client_stats(side.client)->connect_errors), 1);
 	CHECK_INT((long long)counter_get(&http_client_stats(side.client)->open), 0);
 	side_release(&side);
@@ -745,7 +746,7 @@ TEST(names_are_resolved_and_those_that_cannot_be_say_so)
 		run(&call);
 		CHECK_INT(call.rc, E_UNAVAILABLE);
 		CHECK_INT(call.call.stage, HTTP_STAGE_RESOLVE);
-		CHECK(strstr(call.call.err.text, "cannot resolve no such name.invalid: ") != NULL);
+		CHECK(strstr(http_call_why(&call.call), "cannot resolve no such name.invalid: ") != NULL);
 	}
 	end();
 }
@@ -766,7 +767,7 @@ TEST(limits_and_missing_tls_are_refused_on_the_next_turn)
 	start(&other);
 	run(&call);
 	CHECK_INT(call.rc, E_BUSY);
-	CHECK_STR(call.call.err.text, "all 1 connections to upstreams are in use");
+	CHECK_STR(http_call_why(&call.call), "all 1 connections to upstreams are in use");
 	http_call_cancel(&other.call);
 	http_call_cancel(&other.call);
 	CHECK_INT(http_origin_init(&side.origin, SLICE_LIT("127.0.0.1"), up.port, true, &err), 0);

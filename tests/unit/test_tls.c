@@ -204,6 +204,7 @@ static struct call call;
 
 static void run(struct side *s, const char *head, const char *body, size_t n_body)
 {
+	http_call_release(&call.call);
 	memset(&call, 0, sizeof(call));
 	call.loop = s->loop;
 	call.request[0] = (struct iovec){(void *)(uintptr_t)head, strlen(head)};
@@ -262,7 +263,7 @@ TEST(certificates_are_trusted_or_refused_with_the_reason)
 			CHECK_INT(call.call.stage, HTTP_STAGE_TLS);
 			snprintf(want, sizeof(want), "TLS with %s:%u failed: %s", trust_cases[i].host, h.port,
 				 trust_cases[i].error);
-			CHECK_STR(call.call.err.text, want);
+			CHECK_STR(http_call_why(&call.call), want);
 		} else {
 			CHECK_INT(call.rc, 0);
 			CHECK_INT(call.status, 200);

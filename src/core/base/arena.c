@@ -46,10 +46,19 @@ void arena_release(struct arena *a)
 	arena_init(a, a->first_size, a->max_bytes);
 }
 
+static bool is_renewed(const struct arena *a)
+{
+	return a->first && (a->first->size < a->first_size || a->first->size > a->first_size + PAGE);
+}
+
 void arena_reset(struct arena *a)
 {
 	if (!a->first)
 		return;
+	if (UNLIKELY(is_renewed(a))) {
+		arena_release(a);
+		return;
+	}
 	if (a->first->next) {
 		free_chunks(a->first->next);
 		a->first->next = NULL;
@@ -69,13 +78,10 @@ static struct arena_chunk *paged_chunk(size_t *size)
 	return aligned_alloc(PAGE, whole);
 }
 
-static void add_chunk(struct arena *a, size_t need)
+static void add_chunk_of(struct arena *a, size_t size)
 {
-	size_t size = a->cur ? min_size(2 * a->cur->size, CHUNK_MAX) : a->first_size;
-	struct arena_chunk *c;
+	struct arena_chunk *c = !a->cur && size >= PAGED_MIN ? paged_chunk(&size) : malloc(sizeof(*c) + size);
 
-	size = max_size(size, need);
-	c = !a->cur && size >= PAGED_MIN ? paged_chunk(&size) : malloc(sizeof(*c) + size);
 	if (!c)
 		abort();
 	c->next = NULL;
@@ -87,6 +93,22 @@ static void add_chunk(struct arena *a, size_t need)
 	a->cur = c;
 	a->at = c->data;
 	a->end = c->data + size;
+}
+
+static void add_chunk(struct arena *a, size_t need)
+{
+	size_t size = a->cur ? min_size(2 * a->cur->size, CHUNK_MAX) : a->first_size;
+
+	if (is_renewed(a) && a->cur == a->first) /* what it was given was to be all */
+		size = FIRST_MIN;
+	add_chunk_of(a, max_size(size, need));
+}
+
+void arena_renew(struct arena *a, size_t n, struct arena *ret_old)
+{
+	*ret_old = *a;
+	arena_init(a, a->first_size, a->max_bytes);
+	add_chunk_of(a, n);
 }
 
 static void *bump(struct arena *a, size_t n, size_t pad)

@@ -24,6 +24,11 @@ struct arena {
 void arena_init(struct arena *a, size_t first_size, size_t max_bytes);
 void arena_release(struct arena *a);
 void arena_reset(struct arena *a);
+/*
+ * Begins anew with a chunk of n bytes, for what is copied out of what the arena held before: that is *ret_old's from
+ * now on.  This chunk is given back by the next reset.
+ */
+void arena_renew(struct arena *a, size_t n, struct arena *ret_old);
 /* 16-byte aligned, uninitialised; NULL past the maximum. */
 void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
 void *arena_zalloc(struct arena *a, size_t n) MUST_CHECK;

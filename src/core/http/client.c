@@ -236,6 +236,8 @@ void up_close(struct up *u)
 	if (u->in)
 		bufpool_put(&c->bufs, u->in);
 	u->in = NULL;
+	free(u->addrs);
+	u->addrs = NULL;
 	if (u->counted) {
 		c->n_open--;
 		counter_set(&c->stats.open, c->n_open);
@@ -281,14 +283,21 @@ void up_complete(struct up *u)
 	call->ops->on_done(call, 0);
 }
 
+static void say_why(struct http_call *call, int rc, const char *fmt, va_list ap)
+{
+	struct err *err = http_call_err(call);
+
+	err->code = rc;
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+}
+
 void up_fail(struct up *u, int rc, const char *fmt, ...)
 {
 	struct http_call *call = u->call;
 	va_list ap;
 
-	call->err.code = rc;
 	va_start(ap, fmt);
-	vsnprintf(call->err.text, sizeof(call->err.text), fmt, ap);
+	say_why(call, rc, fmt, ap);
 	va_end(ap);
 	up_detach(u);
 	up_close(u);
@@ -300,9 +309,8 @@ void up_fail_soon(struct up *u, int rc, const char *fmt, ...)
 	struct http_call *call = u->call;
 	va_list ap;
 
-	call->err.code = rc;
 	va_start(ap, fmt);
-	vsnprintf(call->err.text, sizeof(call->err.text), fmt, ap);
+	say_why(call, rc, fmt, ap);
 	va_end(ap);
 	u->state = UP_FAILED;
 	u->fail_rc = rc;
@@ -353,6 +361,24 @@ const struct http_client_stats *http_client_stats(const struct http_client *c)
 	return &c->stats;
 }
 
+struct err *http_call_err(struct http_call *call)
+{
+	if (!call->err && !(call->err = calloc(1, sizeof(*call->err))))
+		abort();
+	return call->err;
+}
+
+const char *http_call_why(const struct http_call *call)
+{
+	return call->err ? call->err->text : "";
+}
+
+void http_call_release(struct http_call *call)
+{
+	free(call->err);
+	call->err = NULL;
+}
+
 void http_call_start(struct http_client *c, struct http_call *call)
 {
 	struct pool *pool = pool_get(c, call->origin);
@@ -360,8 +386,7 @@ void http_call_start(struct http_client *c, struct http_call *call)
 	int64_t total_at = call->timeouts.total_ms > 0 ? loop_now_ms(c->loop) + call->timeouts.total_ms : INT64_MAX;
 
 	call->first_byte_ms = 0;
-	call->err.code = 0;
-	call->err.text[0] = 0;
+	http_call_release(call);
 	call->reused = u != NULL;
 	if (u) {
 		counter_add(&c->stats.reused, 1);
@@ -394,6 +419,21 @@ void http_call_cancel(struct http_call *call)
 		up_release(u);
 	else
 		up_close(u);
+}
+
+bool http_call_is_sent(const struct http_call *call)
+{
+	const struct up *u = call->impl;
+
+	return u && u->state == UP_BODY && (u->sent == u->to_send || u->send_broken);
+}
+
+void http_call_moved(struct http_call *call)
+{
+	struct up *u = call->impl;
+
+	if (u)
+		u->call = call;
 }
 
 void http_call_pause(struct http_call *call)

@@ -73,7 +73,7 @@ struct http_call {
 	bool head_request; /* the answer has no body */
 	/* results */
 	enum http_stage stage;
-	struct err err;
+	struct err *err;       /* why it failed; NULL: nobody has said.  Until http_call_release */
 	bool reused;	       /* went over a pooled connection */
 	int64_t first_byte_ms; /* loop clock; 0 before */
 	/* the client's */
@@ -98,9 +98,17 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_opt
 void http_client_free(struct http_client *c);	   /* no call may be in flight */
 void http_client_give_back(struct http_client *c); /* buffers kept for the next answers, most idle connections */
 const struct http_client_stats *http_client_stats(const struct http_client *c);
+/* Room to say why a call failed, the client's words or the caller's; and what was said, or "". */
+struct err *http_call_err(struct http_call *call);
+const char *http_call_why(const struct http_call *call);
+void http_call_release(struct http_call *call); /* one that does not run; may be repeated */
 void http_call_start(struct http_client *c, struct http_call *call);
 /* No callback comes after this.  Its connection is closed unless the answer was whole. */
 void http_call_cancel(struct http_call *call);
+/* The whole request has left: its memory is the caller's again, for no other connection will be given it. */
+bool http_call_is_sent(const struct http_call *call);
+/* The call stands in another place now: *call is a copy of what was started. */
+void http_call_moved(struct http_call *call);
 /* Back-pressure: stops reading (the between timeout stops too), and goes on. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);

@@ -104,6 +104,8 @@ static void connected(struct up *u)
 	struct http_call *call = u->call;
 
 	counter_add(&u->client->stats.connects, 1);
+	free(u->addrs); /* there may be thousands of connections, for hours */
+	u->addrs = NULL;
 	if (!call->origin->tls) {
 		up_begin_request(u);
 		return;
@@ -179,7 +181,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void address_deadline(struct up *u)
 {
 	int64_t now = loop_now_ms(u->client->loop);
-	int left = u->addrs.n - u->at_addr + 1;
+	int left = u->addrs->n - u->at_addr + 1;
 
 	if (u->connect_at_ms == INT64_MAX || left <= 1)
 		up_deadline(u, u->connect_at_ms);
@@ -216,8 +218,8 @@ void up_next_address(struct up *u, const char *why)
 		sock_close(u->sock);
 	u->sock = NULL;
 	u->broken = false;
-	while (u->at_addr < u->addrs.n && loop_now_ms(u->client->loop) < u->connect_at_ms)
-		if (try_address(u, &u->addrs.addr[u->at_addr++], &why))
+	while (u->at_addr < u->addrs->n && loop_now_ms(u->client->loop) < u->connect_at_ms)
+		if (try_address(u, &u->addrs->addr[u->at_addr++], &why))
 			return;
 	counter_add(&u->client->stats.connect_errors, 1);
 	resolve_forget(u->client, call->origin->host);
@@ -257,6 +259,9 @@ void up_connect(struct up *u)
 	call->stage = HTTP_STAGE_RESOLVE;
 	u->connect_at_ms = call->timeouts.connect_ms > 0 ? loop_now_ms(c->loop) + call->timeouts.connect_ms : INT64_MAX;
 	up_deadline(u, u->connect_at_ms);
+	u->addrs = calloc(1, sizeof(*u->addrs));
+	if (!u->addrs)
+		abort();
 	rc = resolve_start(u, &why);
 	if (rc != E_AGAIN)
 		up_resolved(u, rc, why);

@@ -52,7 +52,7 @@ struct up {
 	int64_t total_at_ms;
 	int64_t connect_at_ms; /* end of resolve, connect and handshake */
 	int64_t first_byte_at_ms;
-	struct up_addrs addrs;
+	struct up_addrs *addrs; /* until it is connected */
 	int at_addr;
 	/* the request */
 	size_t sent, to_send;

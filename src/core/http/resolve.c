@@ -43,8 +43,8 @@ static void take_addresses(struct name *n, const struct addrinfo *res)
 
 static void set_port(struct up *u)
 {
-	for (int i = 0; i < u->addrs.n; i++) {
-		union up_addr *a = &u->addrs.addr[i];
+	for (int i = 0; i < u->addrs->n; i++) {
+		union up_addr *a = &u->addrs->addr[i];
 
 		if (a->any.sa_family == AF_INET6)
 			a->v6.sin6_port = htons(u->call->origin->port);
@@ -90,7 +90,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 	n->expires_ms = loop_now_ms(c->loop) + (n->error ? RESOLVE_FAILURE_TTL_MS : c->options.resolve_ttl_ms);
 	while ((u = n->waiting)) {
 		resolve_cancel(u);
-		u->addrs = n->addrs;
+		*u->addrs = n->addrs;
 		set_port(u);
 		up_resolved(u, n->error ? E_UNAVAILABLE : 0, n->error ? uv_strerror(n->error) : NULL);
 	}
@@ -119,7 +119,7 @@ static bool names_make_room(struct http_client *c)
 
 static bool numeric(struct up *u)
 {
-	union up_addr *a = &u->addrs.addr[0];
+	union up_addr *a = &u->addrs->addr[0];
 	const char *host = u->call->origin->host;
 
 	memset(a, 0, sizeof(*a));
@@ -129,7 +129,7 @@ static bool numeric(struct up *u)
 		a->v6.sin6_family = AF_INET6;
 	else
 		return false;
-	u->addrs.n = 1;
+	u->addrs->n = 1;
 	set_port(u);
 	return true;
 }
@@ -163,7 +163,7 @@ int resolve_start(struct up *u, const char **ret_why)
 			*ret_why = uv_strerror(n->error);
 			return E_UNAVAILABLE;
 		}
-		u->addrs = n->addrs;
+		*u->addrs = n->addrs;
 		set_port(u);
 		return 0;
 	}

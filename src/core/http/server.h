@@ -135,6 +135,11 @@ void http_stream_trailers(struct http_exchange *x, struct slice lines);
 void http_stream_end(struct http_exchange *x, const struct iovec *piece, int n_pieces);
 /* Ends it so that the client sees it was cut: the connection is reset without the last chunk. Finishes the exchange. */
 void http_stream_cut(struct http_exchange *x);
+/*
+ * Of a stream that goes on for long: nobody needs head and body of its request any more, nor what its arena held before
+ * it was renewed (arena_renew).
+ */
+void http_forget_request(struct http_exchange *x, struct arena *old);
 /* Bytes that wait in our queue for the client: above HTTP_SEND_MARK stop reading upstream until on_drain. */
 #define HTTP_SEND_MARK ((size_t)256 * 1024)
 size_t http_pending(const struct http_exchange *x);

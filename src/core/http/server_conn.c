@@ -82,6 +82,18 @@ static void drop_body(struct conn *c)
 
 /* --- exchanges --- */
 
+static struct exchange *exchange_new(struct http_server *s)
+{
+	struct exchange *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		abort();
+	arena_init(&x->pub.arena, EXCHANGE_ARENA_BYTES, s->options.arena_max_bytes);
+	x->pub.server = s;
+	x->pub.loop = s->loop;
+	return x;
+}
+
 void conn_open_exchange(struct conn *c)
 {
 	struct http_server *s = c->server;
@@ -91,12 +103,7 @@ void conn_open_exchange(struct conn *c)
 		s->free_x = x->next;
 		s->n_free_x--;
 	} else {
-		x = calloc(1, sizeof(*x));
-		if (!x)
-			abort();
-		arena_init(&x->pub.arena, EXCHANGE_ARENA_BYTES, s->options.arena_max_bytes);
-		x->pub.server = s;
-		x->pub.loop = s->loop;
+		x = exchange_new(s);
 	}
 	x->conn = c;
 	x->finished = x->chunked = x->bodyless = x->above_mark = false;
@@ -110,15 +117,9 @@ void conn_open_exchange(struct conn *c)
 	c->x = x;
 }
 
-static void exchange_end(struct conn *c)
+/* For the next request, unless enough wait for one. */
+static void keep_exchange(struct http_server *s, struct exchange *x)
 {
-	struct http_server *s = c->server;
-	struct exchange *x = c->x;
-
-	if (x->pub.ops && x->pub.ops->on_free)
-		x->pub.ops->on_free(&x->pub);
-	c->x = NULL;
-	counter_add(&s->stats.ended, 1);
 	if (s->n_free_x < FREE_EXCHANGES) {
 		arena_reset(&x->pub.arena);
 		x->next = s->free_x;
@@ -128,6 +129,37 @@ static void exchange_end(struct conn *c)
 	}
 	arena_release(&x->pub.arena);
 	free(x);
+}
+
+static void exchange_end(struct conn *c)
+{
+	struct http_server *s = c->server;
+	struct exchange *x = c->x;
+
+	if (x->pub.ops && x->pub.ops->on_free)
+		x->pub.ops->on_free(&x->pub);
+	c->x = NULL;
+	counter_add(&s->stats.ended, 1);
+	keep_exchange(s, x);
+}
+
+void http_forget_request(struct http_exchange *pub, struct arena *old)
+{
+	struct exchange *x = CONTAINER_OF(pub, struct exchange, pub), *spare;
+	struct conn *c = x->conn;
+
+	if (c->n_in == c->next_at) /* nothing of a next request is there */
+		conn_drop_input(c);
+	drop_body(c);
+	pub->head = (struct http_head){.minor = pub->head.minor};
+	pub->body = (struct slice){NULL, 0};
+	if (c->server->n_free_x == FREE_EXCHANGES) {
+		arena_release(old);
+		return;
+	}
+	spare = exchange_new(c->server);
+	spare->pub.arena = *old;
+	keep_exchange(c->server, spare);
 }
 
 static void linger(struct conn *c)

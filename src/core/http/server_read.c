@@ -401,7 +401,7 @@ void conn_read(struct conn *c)
 	conn_hold(c);
 	while (read_once(c))
 		;
-	if (!c->dead && c->sock && c->state == CONN_IDLE && c->in && !c->n_in)
+	if (!c->dead && c->sock && (c->state == CONN_IDLE || c->state == CONN_BUSY) && c->in && !c->n_in)
 		conn_drop_input(c);
 	conn_put(c);
 }

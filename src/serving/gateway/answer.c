@@ -58,6 +58,8 @@ int64_t exchange_estimate_prompt(const struct exchange *e)
 {
 	size_t bytes = e->request.embed ? vectors_prompt_bytes(e) : 0;
 
+	if (e->settled)
+		return e->prompt_tokens;
 	for (size_t i = 0; i < e->request.n_messages; i++)
 		bytes += e->request.messages[i].text.n;
 	return estimate_tokens(bytes);

@@ -377,7 +377,7 @@ static int on_head(struct http_call *c, const struct http_head *head)
 		e->retry_after_ms = retry_after_ms(http_header(head, "retry-after-ms"),
 						   http_header(head, "retry-after"), loop_wall_us(e->g->loop));
 	if (ok && coding.n && !slice_eq_nocase(coding, SLICE_LIT("identity")))
-		return give_up(e, err_set(&c->err, E_INVALID,
+		return give_up(e, err_set(http_call_err(c), E_INVALID,
 					  "it sent its answer in an encoding that was not asked for: '" SLICE_FMT "'",
 					  (int)min_size(coding.n, 40), coding.p));
 	buf_clear(&e->body);
@@ -388,7 +388,7 @@ static int on_head(struct http_call *c, const struct http_head *head)
 		return 0;
 	if (!asked) {
 		e->upstream_is_stream = false;
-		return give_up(e, err_set(&c->err, E_INVALID, "it sent a stream although none was asked for"));
+		return give_up(e, err_set(http_call_err(c), E_INVALID, "it sent a stream although none was asked for"));
 	}
 	return give_up(e, stream_begin(e));
 }
@@ -401,10 +401,11 @@ static int on_body(struct http_call *c, struct slice piece, bool last)
 	if (e->upstream_is_stream)
 		return give_up(e, stream_feed(e, piece));
 	if (e->body.n + piece.n > e->body_max)
-		return give_up(e, err_set(&c->err, E_TOOBIG, "its answer is longer than %zu bytes", e->body_max));
+		return give_up(e,
+			       err_set(http_call_err(c), E_TOOBIG, "its answer is longer than %zu bytes", e->body_max));
 	buf_append(&e->body, piece.p, piece.n);
 	if (buf_failed(&e->body) || !buf_reserve(&e->body, JSON_PADDING))
-		return give_up(e, err_set(&c->err, E_TOOBIG, "its answer does not fit in this exchange"));
+		return give_up(e, err_set(http_call_err(c), E_TOOBIG, "its answer does not fit in this exchange"));
 	return 0;
 }
 
@@ -429,7 +430,7 @@ static void on_done(struct http_call *c, int rc)
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
-	attempt_failed(e, outcome_of_call(rc), c->err.text[0] ? c->err.text : err_name(rc));
+	attempt_failed(e, outcome_of_call(rc), http_call_why(c)[0] ? http_call_why(c) : err_name(rc));
 	exchange_run(e);
 }
 
@@ -669,6 +670,7 @@ enum next exchange_attempt(struct exchange *e)
 		return next;
 	if (!e->body.max)
 		buf_init_arena(&e->body, &e->http->arena, e->settings->max_answer_bytes + JSON_PADDING);
+	http_call_release(&e->call);
 	e->call = (struct http_call){.ops = &call_ops,
 				     .user = e,
 				     .origin = &t->origin,

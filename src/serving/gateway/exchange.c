@@ -155,6 +155,7 @@ void exchange_release(struct exchange *e)
 	if (e->array)
 		array_release(e->array);
 	buf_release(&e->body);
+	http_call_release(&e->call);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
 }

@@ -27,6 +27,14 @@
 #define LOG_ROOM_MIN ((size_t)64 * 1024)
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
 
+/* Hits of one text, or of all: hits.c. */
+struct hit_list {
+	enum guard_action action; /* the strongest of all, those that found no room among them */
+	bool failed, overflow;	  /* as in struct guard_result */
+	uint16_t n_hits, room;
+	struct guard_hit *hit;
+};
+
 struct gateway {
 	struct loop *loop;
 	struct spool *spool;
@@ -38,7 +46,8 @@ struct gateway {
 	struct gateway_settings *settings;
 	struct guard_scratch *scratch;
 	struct json_parser *json;
-	struct arena turn; /* scratch of one callback; empty between them */
+	struct arena turn;	   /* scratch of one callback; empty between them */
+	struct guard_result found; /* the same: of the piece of a stream that is judged */
 	struct uuid_gen ids;
 	struct rng rng; /* who is asked, and how long is waited */
 	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
@@ -96,15 +105,17 @@ enum next {
 struct channel {
 	unsigned id; /* as the codec numbers it; the first is 0 */
 	struct guard_stream *guard;
-	struct guard_result *hits; /* of this channel, that have not left yet */
-	size_t n_told;		   /* how many of them the exchange has noted */
-	uint64_t base;		   /* where this guard began: a channel that was over may go on */
-	uint64_t fed, safe, left;  /* bytes: received, decided, sent */
+	struct hit_list hits;	  /* of this channel, that have not left yet */
+	uint64_t base;		  /* where this guard began: a channel that was over may go on */
+	uint64_t fed, safe, left; /* bytes: received, decided, sent */
 };
 
 struct stream {
-	struct sse sse;
-	struct ndjson ndjson;
+	union { /* what cuts events out of what comes */
+		struct sse sse;
+		struct ndjson ndjson;
+	};
+	bool lines; /* it is the second */
 	struct decode_state decode;
 	struct event_repeat repeat;
 	struct encode_state encode;
@@ -195,8 +206,8 @@ struct exchange {
 	unsigned n_repeats;	/* attempts at a model that had failed already */
 	int64_t deadline_ms;	/* the caller's; loop clock; 0: it gave none */
 	int64_t pause_ms;	/* before the next attempt */
-	struct timer pause;
-	struct timer given_up; /* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
+	struct timer pause;	/* that, and of an answer that has begun: until it settles */
+	struct timer given_up;	/* runs attempt.c's end of a call that we ended ourselves, outside of its callbacks */
 	int given_up_rc;
 	struct iovec *request_iov;
 	int64_t attempt_ms;
@@ -215,6 +226,8 @@ struct exchange {
 	bool waste_is_new;  /* not reserved for yet */
 	bool usage_is_kept; /* of the attempt that fails now: its text is in the answer */
 
+	bool settled;	       /* the request is forgotten, but for what the answer's end needs: settle.c */
+	int64_t prompt_tokens; /* then: the estimate */
 	struct chat_answer answer;
 	bool have_answer;
 	struct chat_usage spent; /* by attempts whose text is in the answer, before the last: resume.c */
@@ -222,7 +235,7 @@ struct exchange {
 	struct stream *stream; /* NULL: the answer is not streamed */
 	int64_t first_token_ms;
 
-	struct guard_result *input_hits, *output_hits;
+	struct hit_list *input_hits, *output_hits;
 	enum guard_action action; /* the strongest taken */
 	struct slice judged_prompt;
 	struct slice tool_calls; /* as JSON, when they are recorded; absent: none */
@@ -272,7 +285,10 @@ enum guard_action exchange_judge_answer(struct exchange *e);
 /* Whether a text of an upstream that is no answer, an error, may reach the caller; and every text in a JSON value. */
 bool exchange_may_tell(struct exchange *e, struct slice text);
 bool exchange_may_tell_all(struct exchange *e, const struct json *v);
-struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r);
+struct slice exchange_blocking_rule(const struct exchange *e, const struct hit_list *l);
+/* hits.c.  False: it is full, or there is no memory. */
+bool hits_add(struct arena *a, struct hit_list *l, struct guard_hit hit);
+bool hits_set(struct arena *a, struct hit_list *l, const struct guard_hit *hit, size_t n);
 /* attempt.c */
 enum next exchange_attempt(struct exchange *e);
 void attempt_note(struct exchange *e, enum call_end end, const char *result);
@@ -320,6 +336,9 @@ enum next stream_join(struct exchange *e, const struct chat_answer *answer);
 void stream_meta(const struct exchange *e, struct answer_meta *m);
 /* Appends an event in the caller's protocol to what leaves. */
 void stream_encode(struct exchange *e, const struct chat_event *event);
+/* settle.c: an answer has begun to leave.  Should it go on for long, the exchange moves to another place in memory,
+ * from the loop: nothing may keep a pointer to it that does not know. */
+void settle_later(struct exchange *e);
 /* take.c: events that come */
 int take_events(struct exchange *e, const struct chat_events *events, struct slice raw);
 int take_event(struct exchange *e, const struct chat_event *event); /* translated */
@@ -376,6 +395,8 @@ void measure_call(struct exchange *e, enum call_end end);
 void measure_exchange(struct exchange *e, const struct log_record *r);
 void measure_text(struct gateway_use_case_stats *s, const struct guard_policy *policy, enum guard_side side,
 		  const struct guard_result *r);
+void measure_hits(struct gateway_use_case_stats *s, const struct guard_policy *policy, enum guard_side side,
+		  const struct hit_list *l);
 struct gateway_use_case_stats *measure_use_case(struct gateway *g,
 						const struct snapshot_use_case *u); /* NULL: others */
 /* spend.c */

@@ -114,7 +114,8 @@ static struct held *reserve(struct exchange *e, size_t n_texts, size_t n_calls, 
 	struct held *h = (struct held *)(void *)buf_reserve(held, size);
 
 	if (!h) {
-		err_set(&e->call.err, E_TOOBIG, "more than %zu bytes of its answer wait for the guardrails", held->max);
+		err_set(http_call_err(&e->call), E_TOOBIG, "more than %zu bytes of its answer wait for the guardrails",
+			held->max);
 		return NULL;
 	}
 	*h = (struct held){.size = size, .n_texts = n_texts, .n_calls = n_calls};
@@ -256,16 +257,16 @@ static bool is_masked_in(const struct exchange *e, const struct guard_hit *hit, 
 	return guard_rule(e->policy, hit->rule).action == GUARD_MASK && hit->start < end && hit->end > start;
 }
 
-static bool has_mask_in(const struct exchange *e, uint64_t start, uint64_t end, const struct guard_result *r)
+static bool has_mask_in(const struct exchange *e, uint64_t start, uint64_t end, const struct hit_list *r)
 {
-	for (size_t i = 0; r && i < r->n_hits; i++)
+	for (size_t i = 0; i < r->n_hits; i++)
 		if (is_masked_in(e, &r->hit[i], start, end))
 			return true;
 	return false;
 }
 
 /* The part of a channel's text that begins at start, as it may leave: mask hits replaced. */
-static struct slice masked_part(struct exchange *e, const struct guard_result *r, struct slice text, uint64_t start)
+static struct slice masked_part(struct exchange *e, const struct hit_list *r, struct slice text, uint64_t start)
 {
 	uint64_t at = start, end = start + text.n;
 	struct buf out;
@@ -295,7 +296,7 @@ static struct slice text_of(struct held *h, const struct held_text *t)
 /* The text as it may leave. */
 static struct slice fit_text(struct exchange *e, struct held *h, const struct held_text *t, bool *ret_changed)
 {
-	const struct guard_result *hits = e->stream->channel[t->channel].hits;
+	const struct hit_list *hits = &e->stream->channel[t->channel].hits;
 
 	if (!has_mask_in(e, t->start, t->start + t->n, hits))
 		return text_of(h, t);

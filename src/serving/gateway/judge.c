@@ -12,20 +12,20 @@
 /* Texts of one body, and what replaces those that have to change. */
 struct judgement {
 	enum guard_side side;
-	struct guard_result *total; /* hits of all texts; NULL until the first */
-	struct slice *masked;	    /* one per text; absent: unchanged */
+	struct hit_list *total; /* hits of all texts; NULL until the first */
+	struct slice *masked;	/* one per text; absent: unchanged */
 	bool any_masked;
 };
 
-struct slice exchange_blocking_rule(const struct exchange *e, const struct guard_result *r)
+struct slice exchange_blocking_rule(const struct exchange *e, const struct hit_list *l)
 {
-	for (size_t i = 0; r && i < r->n_hits; i++) {
-		struct guard_rule_info rule = guard_rule(e->policy, r->hit[i].rule);
+	for (size_t i = 0; l && i < l->n_hits; i++) {
+		struct guard_rule_info rule = guard_rule(e->policy, l->hit[i].rule);
 
-		if (rule.action == r->action)
+		if (rule.action == l->action)
 			return rule.id;
 	}
-	return r && r->failed ? SLICE_LIT("on_error") : SLICE_LIT("policy");
+	return l && l->failed ? SLICE_LIT("on_error") : SLICE_LIT("policy");
 }
 
 void exchange_take_action(struct exchange *e, enum guard_action action)
@@ -36,14 +36,12 @@ void exchange_take_action(struct exchange *e, enum guard_action action)
 
 static void add_hits(struct exchange *e, struct judgement *j, const struct guard_result *r)
 {
-	if (!j->total) {
-		j->total = arena_alloc(&e->http->arena, sizeof(*j->total));
-		if (!j->total)
-			return;
-		guard_result_init(j->total);
-	}
-	for (size_t i = 0; i < r->n_hits && j->total->n_hits < GUARD_MAX_HITS; i++)
-		j->total->hit[j->total->n_hits++] = r->hit[i];
+	if (!j->total)
+		j->total = ARENA_NEW(&e->http->arena, struct hit_list);
+	if (!j->total)
+		return;
+	for (size_t i = 0; i < r->n_hits && hits_add(&e->http->arena, j->total, r->hit[i]); i++)
+		;
 	j->total->overflow |= r->overflow;
 	j->total->failed |= r->failed;
 	if (r->action > j->total->action)

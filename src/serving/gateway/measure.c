@@ -74,23 +74,32 @@ void measure_exchange(struct exchange *e, const struct log_record *r)
 	if (r->first_token_us >= 0 && r->status == RECORD_OK)
 		histogram_observe(&s->first_token[operation], &histogram_first_tokens, (uint64_t)r->first_token_us);
 	if (e->upstream_is_stream && e->output_hits) /* its pieces were judged as they came: one text */
-		measure_text(s, e->policy, GUARD_OUTPUT, e->output_hits);
+		measure_hits(s, e->policy, GUARD_OUTPUT, e->output_hits);
+}
+
+void measure_hits(struct gateway_use_case_stats *s, const struct guard_policy *policy, enum guard_side side,
+		  const struct hit_list *l)
+{
+	enum guard_severity worst = GUARD_LOW;
+
+	counter_add(&s->texts[side == GUARD_OUTPUT][l->action], 1);
+	for (size_t i = 0; i < l->n_hits; i++) {
+		struct guard_rule_info rule = guard_rule(policy, l->hit[i].rule);
+
+		if (rule.severity > worst)
+			worst = rule.severity;
+	}
+	if (l->n_hits)
+		counter_add(&s->violating[worst], 1);
 }
 
 void measure_text(struct gateway_use_case_stats *s, const struct guard_policy *policy, enum guard_side side,
 		  const struct guard_result *r)
 {
-	enum guard_severity worst = GUARD_LOW;
+	struct hit_list l = {
+		.action = r->action, .n_hits = (uint16_t)r->n_hits, .hit = (struct guard_hit *)(uintptr_t)r->hit};
 
-	counter_add(&s->texts[side == GUARD_OUTPUT][r->action], 1);
-	for (size_t i = 0; i < r->n_hits; i++) {
-		struct guard_rule_info rule = guard_rule(policy, r->hit[i].rule);
-
-		if (rule.severity > worst)
-			worst = rule.severity;
-	}
-	if (r->n_hits)
-		counter_add(&s->violating[worst], 1);
+	measure_hits(s, policy, side, &l);
 }
 
 struct gateway_use_case_stats *measure_use_case(struct gateway *g, const struct snapshot_use_case *u)

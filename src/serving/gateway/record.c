@@ -8,7 +8,7 @@
 #include "serving/gateway/limits.h"
 #include "serving/gateway/resume.h"
 
-static void add_violations(const struct exchange *e, struct log_record *r, const struct guard_result *hits,
+static void add_violations(const struct exchange *e, struct log_record *r, const struct hit_list *hits,
 			   enum guard_side side)
 {
 	for (size_t i = 0; hits && i < hits->n_hits && r->n_violations < RECORD_MAX_VIOLATIONS; i++) {

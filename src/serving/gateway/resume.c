@@ -99,7 +99,7 @@ bool resume_begin(struct exchange *e, int rc)
 {
 	struct stream *s = e->stream;
 	struct slice begun;
-	char why[sizeof(e->call.err.text)];
+	char why[sizeof(e->call.err->text)];
 
 	if (!fits(e))
 		return false;
@@ -107,7 +107,7 @@ bool resume_begin(struct exchange *e, int rc)
 	if (!begun.p)
 		return false;
 	snprintf(why, sizeof(why), "%s",
-		 e->call.err.text[0] ? e->call.err.text : "it closed the stream before its end");
+		 http_call_why(&e->call)[0] ? http_call_why(&e->call) : "it closed the stream before its end");
 	if (!s->model.n)
 		s->model = exchange_served_by(e)->full_name;
 	if (!s->id.n)

@@ -24,6 +24,23 @@
 /* After finish_reason the terminator may take this long: some servers never send it. */
 #define FINISH_WAIT_MS 2000
 
+static void init_cutter(struct stream *s, const struct protocol *back)
+{
+	s->lines = back && back->framing == FRAMING_NDJSON;
+	if (s->lines)
+		ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
+	else
+		sse_init(&s->sse, STREAM_EVENT_MAX);
+}
+
+static void release_cutter(struct stream *s)
+{
+	if (s->lines)
+		ndjson_release(&s->ndjson);
+	else
+		sse_release(&s->sse);
+}
+
 void stream_release(struct exchange *e)
 {
 	struct stream *s = e->stream;
@@ -35,8 +52,7 @@ void stream_release(struct exchange *e)
 		guard_stream_free(s->channel[i].guard);
 	free(s->channel);
 	encode_state_release(&s->encode);
-	sse_release(&s->sse);
-	ndjson_release(&s->ndjson);
+	release_cutter(s);
 	buf_release(&s->held);
 	buf_release(&s->out);
 	buf_release(&s->text);
@@ -53,8 +69,7 @@ static struct stream *stream_new(struct exchange *e)
 
 	if (!s)
 		abort();
-	sse_init(&s->sse, STREAM_EVENT_MAX);
-	ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
+	init_cutter(s, e->back);
 	buf_init(&s->held, HELD_MAX);
 	buf_init(&s->out, e->front->repeats ? WHOLE_MAX : OUT_MAX);
 	buf_init(&s->text, LOG_TEXT_MAX);
@@ -67,10 +82,8 @@ void stream_rewind(struct exchange *e)
 {
 	struct stream *s = e->stream;
 
-	sse_release(&s->sse);
-	ndjson_release(&s->ndjson);
-	sse_init(&s->sse, STREAM_EVENT_MAX);
-	ndjson_init(&s->ndjson, STREAM_EVENT_MAX);
+	release_cutter(s);
+	init_cutter(s, NULL); /* what for, stream_begin knows */
 	s->decode = (struct decode_state){0};
 	s->repeat.n_before = 0;
 	s->has_answer = false;
@@ -81,8 +94,11 @@ int stream_begin(struct exchange *e)
 {
 	const struct protocol *back = e->back;
 
-	if (e->stream) /* another goes on with it */
+	if (e->stream) { /* another goes on with it */
+		release_cutter(e->stream);
+		init_cutter(e->stream, back);
 		return 0;
+	}
 	e->stream = stream_new(e);
 	e->stream->same_protocol = back == e->front;
 	e->stream->usage_injected = e->usage_asked;
@@ -93,7 +109,7 @@ int stream_begin(struct exchange *e)
 			return E_TOOBIG;
 	}
 	if (e->output_hits)
-		guard_result_init(e->output_hits);
+		*e->output_hits = (struct hit_list){0};
 	return 0;
 }
 
@@ -115,6 +131,7 @@ static void send_out(struct exchange *e)
 		if (e->output_hits)
 			exchange_take_action(e, e->output_hits->action);
 		respond_begin(e, slice_from(e->front->stream_type));
+		settle_later(e);
 	}
 	respond_write(e, buf_slice(&s->out));
 	buf_clear(&s->out);
@@ -234,13 +251,13 @@ static void stop_stream(struct exchange *e)
 
 static bool must_stop(const struct exchange *e)
 {
-	const struct guard_result *r = e->output_hits;
+	const struct hit_list *r = e->output_hits;
 
 	if (!r || e->stream->stopped)
 		return false;
 	/* More matches at once than can be listed: not all could be replaced. */
 	for (size_t i = 0; i < e->stream->n_channels; i++)
-		if (e->stream->channel[i].hits && e->stream->channel[i].hits->overflow && r->action == GUARD_MASK)
+		if (e->stream->channel[i].hits.overflow && r->action == GUARD_MASK)
 			return true;
 	return r->action >= GUARD_FALLBACK;
 }
@@ -249,15 +266,17 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 {
 	const struct protocol *back = e->back;
 	struct chat_events events = {0};
+	struct err err;
 	int rc;
 
 	arena_reset(&e->g->turn);
+	err.text[0] = 0;
 	if (payload.p) {
 		rc = protocol_decode_event(back, &e->stream->decode, &e->stream->repeat,
 					   &(struct event_source){payload, &e->g->turn, &e->http->arena, e->g->json},
-					   &events, &e->call.err);
+					   &events, &err);
 		if (rc)
-			return rc;
+			return err.text[0] ? err_set(http_call_err(&e->call), rc, "%s", err.text) : rc;
 	}
 	rc = take_events(e, &events, raw);
 	if (rc)
@@ -267,8 +286,9 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 		return 0;
 	}
 	release_decided(e);
-	return buf_failed(&e->stream->out) ? err_set(&e->call.err, E_TOOBIG, "too much of its answer leaves at once")
-					   : 0;
+	return buf_failed(&e->stream->out)
+		       ? err_set(http_call_err(&e->call), E_TOOBIG, "too much of its answer leaves at once")
+		       : 0;
 }
 
 static int feed_sse(struct exchange *e, struct slice piece)
@@ -278,7 +298,8 @@ static int feed_sse(struct exchange *e, struct slice piece)
 
 	while (!e->stream->ended && (rc = sse_next(&e->stream->sse, &piece, &block)) != 0) {
 		if (rc < 0)
-			return err_set(&e->call.err, rc, "it sent an event longer than %zu bytes", STREAM_EVENT_MAX);
+			return err_set(http_call_err(&e->call), rc, "it sent an event longer than %zu bytes",
+				       STREAM_EVENT_MAX);
 		rc = decode_block(e, block.data, block.raw);
 		if (rc)
 			return rc;
@@ -293,7 +314,8 @@ static int feed_ndjson(struct exchange *e, struct slice piece)
 
 	while (!e->stream->ended && (rc = ndjson_next(&e->stream->ndjson, &piece, &line, &raw)) != 0) {
 		if (rc < 0)
-			return err_set(&e->call.err, rc, "it sent a line longer than %zu bytes", STREAM_EVENT_MAX);
+			return err_set(http_call_err(&e->call), rc, "it sent a line longer than %zu bytes",
+				       STREAM_EVENT_MAX);
 		rc = decode_block(e, line, raw);
 		if (rc)
 			return rc;
@@ -383,13 +405,11 @@ static void on_flush_timer(void *arg)
 int stream_feed(struct exchange *e, struct slice piece)
 {
 	struct stream *s = e->stream;
-	const struct protocol *back;
 	int rc;
 
 	if (s->ended) /* nobody serves any more when fallback content does */
 		return 0;
-	back = e->back;
-	rc = back->framing == FRAMING_NDJSON ? feed_ndjson(e, piece) : feed_sse(e, piece);
+	rc = s->lines ? feed_ndjson(e, piece) : feed_sse(e, piece);
 	if (rc)
 		return rc;
 	if (s->ended) {
@@ -455,7 +475,8 @@ enum next stream_join(struct exchange *e, const struct chat_answer *answer)
 	for (size_t i = 0; i < events.n && rc >= 0; i++)
 		rc = take_event(e, &events.e[i]);
 	if (rc < 0) { /* a part of it is in the stream: nobody can go on from there */
-		attempt_failed(e, OUTCOME_REFUSED, e->call.err.text[0] ? e->call.err.text : "its answer is too large");
+		attempt_failed(e, OUTCOME_REFUSED,
+			       http_call_why(&e->call)[0] ? http_call_why(&e->call) : "its answer is too large");
 		e->i_candidate = e->n_candidates;
 		return NEXT;
 	}
@@ -469,7 +490,7 @@ enum next stream_join(struct exchange *e, const struct chat_answer *answer)
 /* What came without the end of an event, or of a line; it leaves with one, since more may follow. */
 static int feed_rest(struct exchange *e)
 {
-	bool lines = e->back->framing == FRAMING_NDJSON;
+	bool lines = e->stream->lines;
 	struct sse_event block = {0};
 	struct slice line;
 	struct buf raw;
@@ -499,7 +520,8 @@ static void break_off(struct exchange *e, int rc)
 		}
 	}
 	truncated(e, rc == E_TIMEOUT,
-		  e->call.err.text[0] ? e->call.err.text : "the upstream closed the stream before its end");
+		  http_call_why(&e->call)[0] ? http_call_why(&e->call)
+					     : "the upstream closed the stream before its end");
 }
 
 void stream_finish(struct exchange *e, int rc)
@@ -524,7 +546,7 @@ void stream_finish(struct exchange *e, int rc)
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
 	attempt_failed(e, rc == E_TIMEOUT ? OUTCOME_SILENT : OUTCOME_FAULT,
-		       e->call.err.text[0] ? e->call.err.text : "it closed the stream before its end");
+		       http_call_why(&e->call)[0] ? http_call_why(&e->call) : "it closed the stream before its end");
 	exchange_run(e);
 }
 

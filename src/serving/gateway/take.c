@@ -19,8 +19,10 @@ struct channel *take_add_channel(struct stream *s, unsigned id)
 
 	if (s->n_channels == CHANNELS_MAX)
 		return NULL;
-	if (s->n_channels % 4 == 0) { /* grown by four */
-		c = realloc(s->channel, (s->n_channels + 4) * sizeof(*c));
+	if (s->n_channels <= 1 || s->n_channels % 4 == 0) { /* most have one; then grown by four */
+		size_t n = s->n_channels ? s->n_channels / 4 * 4 + 4 : 1;
+
+		c = realloc(s->channel, n * sizeof(*c));
 		if (!c)
 			abort();
 		s->channel = c;
@@ -55,42 +57,52 @@ static void keep_hit(struct guard_result *r, size_t *n, struct guard_hit hit)
 	++*n;
 }
 
+/* What is found in the next piece goes behind what was found before and has not left. */
+static struct guard_result *recall_hits(const struct exchange *e, const struct channel *c)
+{
+	struct guard_result *r = &e->g->found;
+
+	guard_result_init(r);
+	if (c->hits.n_hits)
+		memcpy(r->hit, c->hits.hit, c->hits.n_hits * sizeof(*r->hit));
+	r->n_hits = c->hits.n_hits;
+	return r;
+}
+
 /* The exchange notes new hits; those whose text has left are forgotten here, so that a long answer can have any number.
  */
-static void note_hits(struct exchange *e, struct channel *c)
+static void note_hits(struct exchange *e, struct channel *c, struct guard_result *r)
 {
-	struct guard_result *all = e->output_hits, *r = c->hits;
+	struct arena *a = &e->http->arena;
+	struct hit_list *all = e->output_hits;
 	size_t kept = 0;
 
-	for (; c->n_told < r->n_hits; c->n_told++) {
-		r->hit[c->n_told].start += c->base;
-		r->hit[c->n_told].end += c->base;
-		if (all->n_hits < GUARD_MAX_HITS)
-			all->hit[all->n_hits++] = r->hit[c->n_told];
-		else
-			all->overflow = true;
+	for (size_t i = c->hits.n_hits; i < r->n_hits; i++) {
+		r->hit[i].start += c->base;
+		r->hit[i].end += c->base;
+		all->overflow |= !hits_add(a, all, r->hit[i]);
 	}
 	if (r->failed && !all->failed)
 		counter_add(&e->g->stats.guard_failures, 1);
 	all->failed |= r->failed;
 	if (r->action > all->action)
 		all->action = r->action;
+	c->hits.overflow |= r->overflow;
 	for (size_t i = 0; i < r->n_hits; i++)
 		if (r->hit[i].end > c->left)
 			keep_hit(r, &kept, r->hit[i]);
-	r->n_hits = c->n_told = kept;
+	if (hits_set(a, &c->hits, r->hit, kept))
+		return;
+	all->failed = true; /* what is to be masked is not known any more */
+	all->action = GUARD_BLOCK;
+	c->safe = c->left;
 }
 
 static int open_guard(struct exchange *e, struct channel *c)
 {
-	if (!c->hits) {
-		c->hits = arena_alloc(&e->http->arena, sizeof(*c->hits));
-		if (c->hits)
-			guard_result_init(c->hits);
-	}
 	c->guard = guard_stream_new(e->policy, e->g->scratch, GUARD_OUTPUT);
-	if (!c->hits || !c->guard)
-		return err_set(&e->call.err, E_TOOBIG, "its answer is too large to be judged");
+	if (!c->guard)
+		return err_set(http_call_err(&e->call), E_TOOBIG, "its answer is too large to be judged");
 	c->base = c->fed;
 	return 0;
 }
@@ -98,6 +110,7 @@ static int open_guard(struct exchange *e, struct channel *c)
 /* A channel that is over: all of it is decided.  Should it go on, that is another text. */
 static void close_channel(struct exchange *e, struct channel *c)
 {
+	struct guard_result *r;
 	uint64_t safe = 0;
 
 	if (!c) /* too many: it has no text, or that would have failed */
@@ -106,9 +119,10 @@ static void close_channel(struct exchange *e, struct channel *c)
 		c->safe = c->fed;
 		return;
 	}
-	guard_stream_end(c->guard, c->hits, &safe);
+	r = recall_hits(e, c);
+	guard_stream_end(c->guard, r, &safe);
 	c->safe = c->base + safe;
-	note_hits(e, c);
+	note_hits(e, c, r);
 	if (c->safe < c->fed)
 		return; /* what must not leave stays in front of whatever follows */
 	guard_stream_free(c->guard);
@@ -117,6 +131,7 @@ static void close_channel(struct exchange *e, struct channel *c)
 
 static int take_text(struct exchange *e, struct channel *c, struct slice text)
 {
+	struct guard_result *r;
 	uint64_t safe = 0;
 
 	if (!text.n)
@@ -131,9 +146,10 @@ static int take_text(struct exchange *e, struct channel *c, struct slice text)
 	if (!c->guard && open_guard(e, c))
 		return E_TOOBIG;
 	c->fed += text.n;
-	guard_stream_feed(c->guard, text, c->hits, &safe);
+	r = recall_hits(e, c);
+	guard_stream_feed(c->guard, text, r, &safe);
 	c->safe = c->base + safe;
-	note_hits(e, c);
+	note_hits(e, c, r);
 	return 0;
 }
 
@@ -170,8 +186,8 @@ static int take_result(struct exchange *e, const struct chat_event *event)
 	struct stream *s = e->stream;
 
 	if (event->type == CHAT_EVENT_ERROR)
-		return err_set(&e->call.err, E_IO, "the model gave up: " SLICE_FMT, (int)min_size(event->text.n, 300),
-			       event->text.p ? event->text.p : "");
+		return err_set(http_call_err(&e->call), E_IO, "the model gave up: " SLICE_FMT,
+			       (int)min_size(event->text.n, 300), event->text.p ? event->text.p : "");
 	if (event->type == CHAT_EVENT_FINISH) {
 		s->finish_seen = true;
 		if (!s->finish_ms)
@@ -189,7 +205,7 @@ static int take_result(struct exchange *e, const struct chat_event *event)
 		e->answer.usage = event->usage;
 	s->has_answer |= is_answer(event->type);
 	if (event->type == CHAT_EVENT_END && !s->has_answer)
-		return err_set(&e->call.err, E_INVALID, "it ended its stream with nothing in it");
+		return err_set(http_call_err(&e->call), E_INVALID, "it ended its stream with nothing in it");
 	s->ended |= event->type == CHAT_EVENT_END;
 	return 0;
 }
@@ -200,7 +216,8 @@ static int place_text(struct exchange *e, const struct chat_event *event, struct
 	struct channel *c = channel_of(e->stream, event->channel);
 
 	if (!c)
-		return err_set(&e->call.err, E_TOOBIG, "its answer interleaves more than %d texts", CHANNELS_MAX);
+		return err_set(http_call_err(&e->call), E_TOOBIG, "its answer interleaves more than %d texts",
+			       CHANNELS_MAX);
 	*ret = (struct hold_place){event, (unsigned)(c - e->stream->channel), c->fed};
 	return take_text(e, c, event->text);
 }
@@ -219,7 +236,7 @@ static int blank_tokens(struct exchange *e, const struct chat_events *events, st
 		return 0;
 	copy = arena_strndup(&e->g->turn, raw->p, raw->n);
 	if (!copy)
-		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");
+		return err_set(http_call_err(&e->call), E_TOOBIG, "an event of its answer holds too much");
 	for (size_t i = 0; i < events->n; i++) {
 		events->e[i].text_raw = slice_moved(events->e[i].text_raw, *raw, copy);
 		events->e[i].logprobs_raw = slice_moved(events->e[i].logprobs_raw, *raw, copy);
@@ -240,7 +257,7 @@ static int take_payload(struct exchange *e, const struct chat_events *events, st
 	int rc = blank_tokens(e, events, &raw);
 
 	if (!at)
-		return err_set(&e->call.err, E_TOOBIG, "an event of its answer holds too much");
+		return err_set(http_call_err(&e->call), E_TOOBIG, "an event of its answer holds too much");
 	for (size_t i = 0; i < events->n && !rc; i++) /* first: of a payload with an error in it nothing leaves */
 		rc = take_result(e, &events->e[i]);
 	for (size_t i = 0; i < events->n && !rc; i++) {

@@ -45,10 +45,9 @@ struct pattern_scratch *scratch_patterns(struct guard_scratch *s)
 	return s->patterns;
 }
 
-struct run *scratch_run(struct guard_scratch *s, unsigned char **ret_window)
+struct workplace scratch_workplace(struct guard_scratch *s)
 {
-	*ret_window = s->window;
-	return &s->run;
+	return (struct workplace){&s->run, s->window, s->memory};
 }
 
 void guard_result_init(struct guard_result *r)
@@ -60,7 +59,7 @@ void guard_result_init(struct guard_result *r)
 }
 
 /* Grows with the largest policy seen; a steady load allocates nothing. */
-static int scratch_fit(struct guard_scratch *s, const struct guard_policy *p, const struct engine *e)
+int scratch_fit(struct guard_scratch *s, const struct guard_policy *p, const struct engine *e)
 {
 	size_t need = run_memory(e, p->n_rules);
 

@@ -129,6 +129,7 @@ struct run {
 
 /* run.c */
 size_t run_memory(const struct engine *e, size_t n_rules); /* bytes behind the arrays of a run */
+void run_place(struct run *r, void *memory);		   /* of the run's policy and engine: where its arrays are */
 void run_start(struct run *r, const struct guard_policy *p, const struct engine *e, void *memory);
 /* Judges what the window holds beyond what was judged. */
 struct live run_step(struct run *r, const struct window *w);
@@ -160,8 +161,15 @@ void pattern_scratch_free(struct pattern_scratch *s);
 int pattern_scratch_fit(struct pattern_scratch *s, const struct pattern_set *set);
 size_t pattern_scratch_bytes(const struct pattern_scratch *s);
 struct pattern_scratch *scratch_patterns(struct guard_scratch *s);
-/* check.c: what a stream works in while a piece of it is judged; *ret_window has room for GUARD_WINDOW bytes. */
-struct run *scratch_run(struct guard_scratch *s, unsigned char **ret_window);
+/* check.c: what a stream works in while a piece of it is judged: a run, a window with room for GUARD_WINDOW bytes, and
+ * memory for the arrays of the run, which is enough for every policy that it was made to fit. */
+struct workplace {
+	struct run *run;
+	unsigned char *window;
+	void *memory;
+};
+struct workplace scratch_workplace(struct guard_scratch *s);
+int scratch_fit(struct guard_scratch *s, const struct guard_policy *p, const struct engine *e);
 
 /* pii.c */
 unsigned pii_kind_from_name(struct slice name); /* 0: unknown */

@@ -11,10 +11,18 @@ size_t run_memory(const struct engine *e, size_t n_rules)
 	return sizeof(uint64_t) * (2 * pattern_set_count(e->patterns) + e->n_pii + n_rules);
 }
 
+void run_place(struct run *r, void *memory)
+{
+	size_t n_expr = pattern_set_count(r->engine->patterns);
+
+	r->pattern_live = memory;
+	r->pattern_next = r->pattern_live + n_expr;
+	r->pii_cursor = r->pattern_next + n_expr;
+	r->last_end = r->pii_cursor + r->engine->n_pii;
+}
+
 void run_start(struct run *r, const struct guard_policy *p, const struct engine *e, void *memory)
 {
-	size_t n_expr = pattern_set_count(e->patterns);
-
 	r->policy = p;
 	r->engine = e;
 	r->result = NULL;
@@ -25,10 +33,7 @@ void run_start(struct run *r, const struct guard_policy *p, const struct engine 
 	r->pattern_begun = false;
 	r->n_pattern_live = 0;
 	r->pattern_stream = NULL;
-	r->pattern_live = memory;
-	r->pattern_next = r->pattern_live + n_expr;
-	r->pii_cursor = r->pattern_next + n_expr;
-	r->last_end = r->pii_cursor + e->n_pii;
+	run_place(r, memory);
 	r->n_picks = 0;
 	r->n_masked = 0;
 	memset(r->pii_cursor, 0, sizeof(uint64_t) * (e->n_pii + p->n_rules));

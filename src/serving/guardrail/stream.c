@@ -17,18 +17,22 @@
 #define RUN_HEAD offsetof(struct run, picks)
 #define REST_SPARE ((size_t)64)
 
+/* The end of a rule's last hit.  Most rules have had none. */
+struct rule_end {
+	uint64_t rule, end;
+};
+
 struct guard_stream {
 	struct guard_scratch *scratch;
 	struct run *run;     /* the scratch's, while a piece is judged */
 	unsigned char *kept; /* the scratch's window, likewise */
 	uint64_t safe, fed;
 	uint64_t base; /* offset of kept[0] */
-	size_t n_kept;
+	size_t n_kept, n_ends;
 	bool over;
-	unsigned char *rest; /* between two pieces: picks, masked and kept, one behind the other */
+	unsigned char *rest; /* between two pieces: picks, masked, arrays of the run and kept, one behind the other */
 	size_t rest_size;
 	_Alignas(struct run) unsigned char head[RUN_HEAD];
-	uint64_t memory[]; /* of the run */
 };
 
 /* A stream that has nothing to keep may have no memory for it. */
@@ -39,22 +43,74 @@ static size_t move(void *to, const void *from, size_t n)
 	return n;
 }
 
-static void load(struct guard_stream *g)
+/* How much of the run's arrays stands before the ends: of expressions only when the run has looked at some. */
+static size_t cursor_bytes(const struct run *r)
+{
+	return sizeof(uint64_t) *
+	       (r->engine->n_pii + (r->pattern_begun ? 2 * pattern_set_count(r->engine->patterns) : 0));
+}
+
+static uint64_t *cursors(struct run *r)
+{
+	return r->pattern_begun ? r->pattern_live : r->pii_cursor;
+}
+
+static size_t load_ends(struct guard_stream *g, const unsigned char *from)
+{
+	struct run *r = g->run;
+	struct rule_end e;
+
+	memset(r->last_end, 0, sizeof(uint64_t) * r->policy->n_rules);
+	for (size_t i = 0; i < g->n_ends; i++) {
+		memcpy(&e, from + i * sizeof(e), sizeof(e));
+		r->last_end[e.rule] = e.end;
+	}
+	return g->n_ends * sizeof(e);
+}
+
+static size_t count_ends(const struct run *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->policy->n_rules; i++)
+		n += r->last_end[i] != 0;
+	return n;
+}
+
+static size_t save_ends(const struct run *r, unsigned char *to)
 {
 	size_t at = 0;
 
-	g->run = scratch_run(g->scratch, &g->kept);
+	for (size_t i = 0; i < r->policy->n_rules; i++)
+		if (r->last_end[i])
+			at += move(to + at, &(struct rule_end){i, r->last_end[i]}, sizeof(struct rule_end));
+	return at;
+}
+
+/* The scratch has room for the arrays: it had when the stream was made, and never has less. */
+static void load(struct guard_stream *g)
+{
+	struct workplace w = scratch_workplace(g->scratch);
+	size_t at = 0;
+
+	g->run = w.run;
+	g->kept = w.window;
 	memcpy(g->run, g->head, sizeof(g->head));
+	run_place(g->run, w.memory);
 	at += move(g->run->picks, g->rest, g->run->n_picks * sizeof(struct pick));
 	at += move(g->run->masked, g->rest + at, g->run->n_masked * sizeof(struct masked));
+	at += move(cursors(g->run), g->rest + at, cursor_bytes(g->run));
+	at += load_ends(g, g->rest + at);
 	(void)move(g->kept, g->rest + at, g->n_kept);
 }
 
 static void save(struct guard_stream *g)
 {
-	size_t picks = g->run->n_picks * sizeof(struct pick), masked = g->run->n_masked * sizeof(struct masked);
-	size_t need = picks + masked + g->n_kept, at = 0;
+	struct run *r = g->run;
+	size_t picks = r->n_picks * sizeof(struct pick), masked = r->n_masked * sizeof(struct masked), need, at = 0;
 
+	g->n_ends = count_ends(r);
+	need = picks + masked + cursor_bytes(r) + g->n_ends * sizeof(struct rule_end) + g->n_kept;
 	if (need > g->rest_size || g->rest_size > 4 * need + 4 * REST_SPARE) {
 		free(g->rest);
 		g->rest_size = need + REST_SPARE;
@@ -62,25 +118,30 @@ static void save(struct guard_stream *g)
 		if (!g->rest)
 			abort();
 	}
-	at += move(g->rest, g->run->picks, picks);
-	at += move(g->rest + at, g->run->masked, masked);
+	at += move(g->rest, r->picks, picks);
+	at += move(g->rest + at, r->masked, masked);
+	at += move(g->rest + at, cursors(r), cursor_bytes(r));
+	at += g->n_ends ? save_ends(r, g->rest + at) : 0;
 	(void)move(g->rest + at, g->kept, g->n_kept);
-	memcpy(g->head, g->run, sizeof(g->head));
+	memcpy(g->head, r, sizeof(g->head));
 }
 
 struct guard_stream *guard_stream_new(const struct guard_policy *p, struct guard_scratch *s, enum guard_side side)
 {
 	const struct engine *e = guard_engine(p, side);
 	struct guard_stream *g;
+	struct workplace w;
 
 	if (!e->any)
 		return NULL;
-	g = malloc(sizeof(*g) + run_memory(e, p->n_rules));
+	g = scratch_fit(s, p, e) ? NULL : malloc(sizeof(*g));
 	if (!g)
 		return NULL;
+	w = scratch_workplace(s);
 	g->scratch = s;
-	g->run = scratch_run(s, &g->kept);
-	run_start(g->run, p, e, g->memory);
+	g->run = w.run;
+	g->kept = w.window;
+	run_start(g->run, p, e, w.memory);
 	g->run->scratch = s;
 	g->safe = g->fed = g->base = 0;
 	g->n_kept = g->rest_size = 0;

@@ -206,6 +206,7 @@ extern const struct protocol protocol_responses;
 struct event_repeat {
 	char *bytes;		    /* what stands before the text, and what after; NULL until there is one */
 	uint16_t n_before, n_after; /* n_before 0: none */
+	uint16_t room;		    /* bytes there are */
 	enum chat_event_type type;
 	unsigned channel, index;
 	enum chat_part_kind part;
@@ -214,7 +215,7 @@ struct event_repeat {
 struct event_source {
 	struct slice payload;
 	struct arena *turn; /* may be reset as soon as the events have been used */
-	struct arena *keep; /* lives as long as the stream, which takes less than half a KiB of it */
+	struct arena *keep; /* lives as long as the stream, which takes less than 2 KiB of it, mostly a tenth */
 	struct json_parser *json;
 };
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define REPEAT_BYTES 384 /* around the text */
+#define ROOM_STEP 64
 
 /* It says the same in a string of JSON and outside. */
 static bool is_plain(struct slice text)
@@ -58,8 +59,12 @@ static void learn(struct event_repeat *r, struct arena *keep, const struct chat_
 
 	if (before + after > REPEAT_BYTES)
 		return;
-	if (!r->bytes)
-		r->bytes = arena_alloc(keep, REPEAT_BYTES);
+	if (r->room < before + after) {
+		size_t room = (before + after + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+
+		r->bytes = arena_alloc(keep, room);
+		r->room = r->bytes ? (uint16_t)room : 0;
+	}
 	if (!r->bytes)
 		return;
 	memcpy(r->bytes, payload.p, before);
