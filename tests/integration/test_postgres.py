@@ -250,6 +250,26 @@ def test_requests_go_on_while_the_database_is_silent(serve, database, make_upstr
     database.check_once(load)
 
 
+def test_a_database_that_is_silent_holds_no_stop_up(tmp_path, database, make_upstream):
+    daemon = m.Muster(tmp_path / "d", env=database.env())
+    case(daemon, make_upstream(m.ok("one two three")))
+    load = control.Load(daemon, "load")
+    load.wait(50)
+    database.cluster.do("freeze")
+    try:
+        load.wait(len(load.answered) + 50)
+        load.end()
+        took, said = control.stop(daemon)
+    finally:
+        database.cluster.do("thaw")
+    assert took < 12, took  # 3 s of silence; it was 37 when each that waited took its own time
+    assert "stay in the spool for the next start" in said
+    daemon = m.Muster(daemon.directory, env=database.env())
+    control.shipped(daemon)
+    database.check_once(load)
+    daemon.stop()
+
+
 def test_start_without_database_serves_what_was_served_last(serve, database, make_upstream, tmp_path):
     daemon = serve()
     name = case(daemon, make_upstream(m.ok("as before")), "kept")

@@ -81,6 +81,7 @@ void daemon_stop(struct daemon *d)
 		return;
 	d->stopping = true;
 	d->health.stopping = true;
+	db_hurry();
 	alerts_stop(d->alerts);
 	log_info(&d->log, "stopping: no new connections; %lld s for what is under way",
 		 (long long)(d->config.shutdown_limit_ms / 1000));

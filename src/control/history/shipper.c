@@ -322,8 +322,8 @@ static void back_off(struct shipper *s)
 	(void)pause_for(s, left_ms < ms ? left_ms : ms); /* either way, it is tried again */
 }
 
-/* Answers flushes whose mark is reached; true when the thread has to end. */
-static bool answer(struct shipper *s)
+/* Answers flushes whose mark is reached; true when the thread has to end.  rc: of the last batch. */
+static bool answer(struct shipper *s, int rc)
 {
 	bool done;
 
@@ -339,7 +339,8 @@ static bool answer(struct shipper *s)
 		s->marked_for = 0;
 		pthread_cond_broadcast(&s->changed);
 	}
-	done = s->stop_at_ms && (!s->marked_for || clock_mono_ms() >= s->stop_at_ms);
+	done = s->stop_at_ms &&
+	       (!s->marked_for || clock_mono_ms() >= s->stop_at_ms || (rc == E_UNAVAILABLE && db_gave_up()));
 	pthread_mutex_unlock(&s->lock);
 	return done;
 }
@@ -354,7 +355,7 @@ static void *run(void *arg)
 	for (;;) {
 		more = false;
 		rc = ship_batch(s, &more);
-		if (answer(s))
+		if (answer(s, rc))
 			break;
 		if (rc < 0 && rc != E_AGAIN) {
 			armed = false;

@@ -115,6 +115,13 @@ int db_listen(struct db *db, const char *channel, bool *ret_listens, struct err 
  * E_UNAVAILABLE: the connection was lost, or made anew meanwhile: something may have been missed.
  */
 int db_wait(struct db *db, int wake_fd, int timeout_ms, struct err *err);
+/*
+ * The process is about to end: from now on a server that says nothing for DB_HURRY_MS is away, for calls that are under
+ * way too; and once one has found that out, for all others at once.  Any thread.
+ */
+#define DB_HURRY_MS 3000
+void db_hurry(void);
+bool db_gave_up(void); /* one has found that out */
 /* Whether other processes, on other machines, change what is in it. */
 bool db_url_is_shared(const char *url);
 /* What people may see of a URL: no password, no options. malloc'd. */

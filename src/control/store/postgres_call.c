@@ -16,6 +16,8 @@
 #include "core/base/digest.h"
 #include "core/base/utf8.h"
 
+#define LOOK_UP_MS 250 /* the process may be about to end: db_hurry() */
+
 #define OID_TEXT 25
 #define OID_FLOAT8 701
 #define NUMBER_SIZE 40
@@ -169,11 +171,17 @@ static int too_late(const struct db_postgres *d, struct err *err)
 static int wait_for(struct db_postgres *d, short events, int64_t until_ms, struct err *err)
 {
 	struct pollfd p = {.fd = PQsocket(d->conn), .events = events};
-	int64_t left_ms = until_ms - clock_mono_ms();
-	int n = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
+	int64_t began_ms = clock_mono_ms(), left_ms;
 
-	if (n > 0 || (n < 0 && errno == EINTR))
-		return 0;
+	do {
+		int n;
+
+		left_ms = db_patience(began_ms, until_ms) - clock_mono_ms();
+		n = poll(&p, 1, left_ms <= 0 ? 0 : (int)(left_ms < LOOK_UP_MS ? left_ms : LOOK_UP_MS));
+		if (n > 0 || (n < 0 && errno == EINTR))
+			return 0;
+	} while (left_ms > 0);
+	db_waited_in_vain();
 	return too_late(d, err);
 }
 

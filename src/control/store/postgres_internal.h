@@ -5,7 +5,8 @@
 
 #include "control/store/store_internal.h"
 
-#define PG_CONNECT_TIMEOUT_S "5"
+#define PG_CONNECT_TIMEOUT_S "4" /* nobody can interrupt it: a stop waits for it */
+#define PG_HURRIED_CONNECT_S "3"
 #define PG_LOCK_TIMEOUT_MS 5000
 #define PG_STATEMENT_TIMEOUT_MS 15000 /* the server's own, in transactions; we wait a little longer */
 #define PG_ANSWER_TIMEOUT_MS (PG_STATEMENT_TIMEOUT_MS + 3000)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
+
 #define PASSWORD_MAX 1024
 #define HOW_TO_SAY "say postgres://USER@HOST:PORT/DATABASE, each part percent-encoded"
 
@@ -200,13 +202,14 @@ static const char *const defaults[][2] = {
 };
 
 #define KEYWORDS_MAX 80
+#define SILENT_MS 2000 /* to connect: what is refused takes no time */
 
 static PGconn *connect_with(const struct pg_target *t, const char *password)
 {
 	const char *keywords[KEYWORDS_MAX + 1], *values[KEYWORDS_MAX + 1];
 	size_t n = 0;
 
-	for (const PQconninfoOption *o = t->options; o->keyword && n < KEYWORDS_MAX - COUNT_OF(defaults) - 1; o++) {
+	for (const PQconninfoOption *o = t->options; o->keyword && n < KEYWORDS_MAX - COUNT_OF(defaults) - 2; o++) {
 		if (!o->val)
 			continue;
 		keywords[n] = o->keyword;
@@ -221,6 +224,10 @@ static PGconn *connect_with(const struct pg_target *t, const char *password)
 	if (password) {
 		keywords[n] = "password";
 		values[n++] = password;
+	}
+	if (db_is_hurried()) { /* the last word counts */
+		keywords[n] = "connect_timeout";
+		values[n++] = PG_HURRIED_CONNECT_S;
 	}
 	keywords[n] = values[n] = NULL;
 	return PQconnectdbParams(keywords, values, 0);
@@ -244,17 +251,23 @@ static const char *reason_of(const char *text)
 int pg_target_connect(const struct pg_target *t, PGconn **ret, struct err *err)
 {
 	char password[PASSWORD_MAX], text[400];
+	int64_t began_ms;
 	const char *encoding;
 	PGconn *conn;
 
+	if (db_gave_up())
+		return err_set(err, E_UNAVAILABLE, "the database %s is away: it does not answer", t->shown);
 	if (t->password_file && read_password(t, password, err))
 		return E_UNAVAILABLE;
+	began_ms = clock_mono_ms();
 	conn = connect_with(t, t->password_file ? password : NULL);
 	if (!conn)
 		abort();
 	(void)PQsetNoticeProcessor(conn, ignore_notice, NULL); /* the default writes to stderr */
 	encoding = PQparameterStatus(conn, "server_encoding");
 	if (PQstatus(conn) != CONNECTION_OK) {
+		if (clock_mono_ms() - began_ms > SILENT_MS)
+			db_waited_in_vain();
 		(void)err_set(err, E_UNAVAILABLE, "cannot reach the database %s: %s", t->shown,
 			      reason_of(pg_one_line(PQerrorMessage(conn), text, sizeof(text))));
 	} else if (encoding && strcmp(encoding, "UTF8") != 0) {

@@ -9,6 +9,12 @@ extern const struct db_ops db_sqlite_ops;
 extern const struct db_ops db_postgres_ops;
 extern const struct db_ops db_fault_ops;
 
+/* hurry.c, for backends that wait for a server: until when something is waited for that began then and may take until
+ * until_ms; and what they say when it was in vain. */
+bool db_is_hurried(void);
+int64_t db_patience(int64_t began_ms, int64_t until_ms);
+void db_waited_in_vain(void);
+
 #define SQL_MAX_ARGS 16
 
 /*
