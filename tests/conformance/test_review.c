@@ -266,6 +266,64 @@ TEST(rates_tokens_and_groups_are_the_sums_of_their_records)
 	}
 }
 
+TEST(costs_are_summed_by_currency_and_say_how_much_of_them_is_estimated)
+{
+	static const struct {
+		const char *currency;
+		int64_t nano;
+		bool estimated;
+	} given[] = {{"USD", 1500000000, false}, {"EUR", 7, true},  {"USD", 500000001, true}, {"", 0, false},
+		     {"GBP", 1, false},		 {"JPY", 2, false}, {"CHF", 3, false}};
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		const struct review_counts *c;
+
+		for (size_t i = 0; i < COUNT_OF(given); i++) {
+			struct log_record l = record(&f, SINCE + HOUR + (int64_t)i * 1000);
+
+			snprintf(l.cost.currency, sizeof(l.cost.currency), "%s", given[i].currency);
+			l.cost.nano = given[i].nano;
+			l.tokens_estimated = given[i].estimated;
+			l.latency_us = 1000 + (int64_t)i * 1000; /* each is a sum of its own, in this order */
+			put(&f, l);
+		}
+		c = &compute(&f)->models[0].now;
+		CHECK_INT(c->priced, 6);
+		CHECK_INT(c->n_costs, REVIEW_MAX_CURRENCIES);
+		for (size_t i = 0; i < c->n_costs; i++) {
+			bool usd = !strcmp(c->costs[i].sum.currency, "USD");
+
+			if (!usd && strcmp(c->costs[i].sum.currency, "EUR") != 0)
+				continue;
+			CHECK_INT(c->costs[i].sum.nano, usd ? 2000000001 : 7);
+			CHECK_INT(c->costs[i].estimated_nano, usd ? 500000001 : 7);
+			CHECK_INT(c->costs[i].requests, usd ? 2 : 1);
+		}
+		CHECK_INT(f.r.total.now.priced, 6);
+		CHECK_INT(f.r.total.before.priced, 0);
+		CHECK_INT((long long)f.r.use_cases[0].before.n_costs, 0);
+	}
+}
+
+TEST(a_cost_that_is_more_than_can_be_counted_is_as_much_as_can)
+{
+	struct fixture f;
+
+	EACH_BACKEND(f)
+	{
+		for (int i = 0; i < 3; i++) {
+			struct log_record l = record(&f, SINCE + HOUR);
+
+			l.cost = (struct money){"USD", INT64_MAX};
+			put(&f, l);
+		}
+		CHECK(compute(&f)->total.now.costs[0].sum.nano == INT64_MAX);
+		CHECK_INT(f.r.total.now.costs[0].requests, 3);
+	}
+}
+
 TEST(one_use_case_alone_is_counted_when_it_is_asked_for)
 {
 	struct fixture f;

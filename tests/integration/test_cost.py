@@ -69,6 +69,56 @@ def test_the_model_that_served_has_the_price(daemon, upstream, make_upstream):
     assert daemon.log_of(daemon.chat(case))["cost"] is None
 
 
+def test_every_attempt_has_its_own_cost_in_the_record(daemon, upstream, make_upstream):
+    def cut(c, r):
+        c.begin_stream()
+        c.event(m.chunk("Half of an answer "))
+        c.reset()
+
+    first = make_upstream(m.answer_with(500, {"error": {"message": "no"}}))
+    case = priced(daemon, first, {"input": 100, "output": 100})
+    daemon.register(case, upstream, name="next_" + case, promote=False, price={"input": 1, "output": 1, "currency": "EUR"})
+    daemon.use_case(case, fallback=["next_%s@1.0" % case], answer_mode="buffer")
+    log = daemon.log_of(daemon.chat(case))
+    assert "cost" not in log["attempts"][0], "nothing is known of it"
+    assert (log["attempts"][-1]["cost"], log["attempts"][-1]["currency"]) == (0.00001, "EUR")
+    assert "estimated" not in log["attempts"][-1]
+    first.default = cut  # what it had said was in vain, and is paid for
+    log = daemon.log_of(daemon.chat(case, stream=True))
+    vain, good = log["attempts"][0], log["attempts"][-1]
+    assert vain["result"] != "ok" and vain["cost"] > 0 and (vain["currency"], vain["estimated"]) == ("USD", True)
+    assert (good["result"], good["cost"], good["currency"]) == ("ok", 0.00001, "EUR")
+    upstream.default = m.answer_with(200, ANSWER)  # without usage
+    log = daemon.log_of(daemon.chat(case))
+    assert log["usage"]["estimated"] and log["attempts"][-1]["estimated"] is True
+    assert log["attempts"][-1]["cost"] == log["cost"] > 0
+
+
+def test_a_review_sums_costs_by_use_case_and_model(daemon, upstream):
+    case = priced(daemon, upstream)
+    for _ in range(3):
+        daemon.chat(case)
+    upstream.default = m.answer_with(200, ANSWER)
+    estimated = nano(daemon.log_of(daemon.chat(case)))
+    daemon.register(case, upstream, name="eur_" + case, price={"input": 1000000, "output": 1000000, "currency": "EUR"})
+    upstream.default = with_usage(7, 3)
+    daemon.chat(case)
+    daemon.logs(case, 5)
+    answer = daemon.get("/api/v1/review?use_case=" + case)
+    review = answer.json()
+    (group,) = review["use_cases"]
+    costs = {c["currency"]: c for c in group["now"]["costs"]}
+    assert group["now"]["priced"] == 5 and set(costs) == {"USD", "EUR"} and group["before"]["costs"] == []
+    assert round(costs["USD"]["cost"] * 1e9) == 3 * 2850 + estimated and costs["USD"]["requests"] == 4
+    assert costs["USD"]["estimated_share"] == pytest.approx(estimated / (3 * 2850 + estimated))
+    assert (costs["EUR"]["cost"], costs["EUR"]["estimated_share"], costs["EUR"]["requests"]) == (10, 0, 1)
+    assert review["total"]["now"]["costs"] == group["now"]["costs"]
+    by_model = {g["model"]: g["now"]["costs"] for g in review["models"]}
+    assert [c["currency"] for c in by_model["eur_%s@1.0" % case]] == ["EUR"]
+    said = control.works(daemon, "review", "--use-case", case, "--format", "markdown")
+    assert "| COST |" in said and "10.00 EUR" in said and "% estimated)" in said, said
+
+
 def test_an_answer_that_broke_off_costs_what_came(daemon, upstream):
     def cut(c, r):
         c.begin_stream()

@@ -173,6 +173,31 @@ static const struct {
 	{"\xef\xbf\xbe", "\xef\xbf\xbd", "\xef\xbf\xbe"}, /* no character of XML */
 };
 
+static const struct {
+	double in;
+	const char *money;
+} amounts[] = {
+	{0, "0.00"},
+	{0.0000000014, "0.000000001"},
+	{0.0000028, "0.0000028"},
+	{0.0123, "0.012"},
+	{0.5, "0.50"},
+	{0.996, "1.00"},
+	{1, "1.00"},
+	{12.345, "12.35"},
+	{999.999, "1,000.00"},
+	{1234567.1, "1,234,567.10"},
+	{1e300, "1,000,000,000,000.00"},
+};
+
+TEST(money_has_two_decimals_and_where_it_is_little_two_figures)
+{
+	char text[REPORT_NUMBER_SIZE];
+
+	for (size_t i = 0; i < COUNT_OF(amounts); i++)
+		CHECK_STR(report_money(amounts[i].in, text), amounts[i].money);
+}
+
 TEST(what_means_something_in_a_form_is_escaped_there)
 {
 	for (size_t i = 0; i < COUNT_OF(escapes); i++) {

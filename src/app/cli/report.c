@@ -51,6 +51,22 @@ char *report_percent(double share, char text[REPORT_NUMBER_SIZE])
 	return text;
 }
 
+char *report_money(double v, char text[REPORT_NUMBER_SIZE])
+{
+	double cents = round((v < 1e12 ? v : 1e12) * 100), scale = 100;
+	char whole[REPORT_NUMBER_SIZE];
+	int decimals = 2;
+
+	for (; v > 0 && v * scale < 9.5 && decimals < 9; decimals++)
+		scale *= 10;
+	if (v < 1)
+		(void)snprintf(text, REPORT_NUMBER_SIZE, "%.*f", decimals, v);
+	else
+		(void)snprintf(text, REPORT_NUMBER_SIZE, "%.30s.%02d", report_count(floor(cents / 100), whole),
+			       (int)fmod(cents, 100));
+	return text;
+}
+
 double report_peak(const struct report_chart *c, size_t *ret_at)
 {
 	double peak = 0;

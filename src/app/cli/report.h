@@ -73,6 +73,7 @@ void report_svg(struct buf *b, const struct report_chart *c, const char *id);
 char *report_count(double n, char text[REPORT_NUMBER_SIZE]);
 char *report_ms(double ms, char text[REPORT_NUMBER_SIZE]);
 char *report_percent(double share, char text[REPORT_NUMBER_SIZE]);
+char *report_money(double v, char text[REPORT_NUMBER_SIZE]); /* two decimals; below 1, two figures */
 /* The largest value, 0 when there is none. */
 double report_peak(const struct report_chart *c, size_t *ret_at);
 /* A value of the chart with its unit. */

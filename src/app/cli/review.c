@@ -167,7 +167,7 @@ static void add_findings(struct review_view *v)
 
 /* --- traffic --- */
 
-enum form { COUNT, SHARE, MILLISECONDS };
+enum form { COUNT, SHARE, MILLISECONDS, MONEY };
 
 static const struct {
 	const char *words, *inner, *name;
@@ -187,7 +187,27 @@ static const struct {
 	{"tokens in", NULL, "prompt_tokens", COUNT},
 	{"tokens out", NULL, "completion_tokens", COUNT},
 	{"requests with estimated tokens", NULL, "estimated_share", SHARE},
+	{"cost", NULL, "costs", MONEY},
 };
+
+/* "1.25 USD (8.0 % estimated) + 3.00 EUR"; "-": none is known. */
+static struct slice costs(struct cli *c, const struct json *counts)
+{
+	const struct json *all = list(counts, "costs");
+	struct slice line = SLICE_LIT("");
+
+	for (const struct json *v = all ? all->first : NULL; v; v = v->next) {
+		double cost = number(v, "cost"), estimated = number(v, "estimated_share");
+		struct slice share = percent(c, estimated), currency = json_text(v, "currency");
+		char text[REPORT_NUMBER_SIZE];
+
+		line = cli_printf(c, SLICE_FMT "%s%s " SLICE_FMT, SLICE_ARG(line), line.n ? " + " : "",
+				  report_money(cost, text), SLICE_ARG(currency));
+		if (estimated > 0)
+			line = cli_printf(c, SLICE_FMT " (" SLICE_FMT " estimated)", SLICE_ARG(line), SLICE_ARG(share));
+	}
+	return or_dash(line);
+}
 
 static struct slice figure_of(struct cli *c, const struct json *counts, size_t i)
 {
@@ -198,6 +218,8 @@ static struct slice figure_of(struct cli *c, const struct json *counts, size_t i
 		return percent(c, v);
 	case MILLISECONDS:
 		return ms(c, v);
+	case MONEY:
+		return costs(c, counts);
 	case COUNT:
 		break;
 	}
@@ -247,7 +269,7 @@ static void add_traffic(struct review_view *v)
 
 /* --- use cases and models --- */
 
-static void add_group(struct review_view *v, struct rows *r, const struct json *g, bool models)
+static void add_group(struct review_view *v, struct rows *r, const struct json *g, bool models, bool priced)
 {
 	static const char *const shares[] = {"error_rate", "fallback_rate", "blocked_rate", "violation_rate"};
 	const struct json *now = json_get(g, "now"), *latency = json_get(now, "latency_ms");
@@ -265,15 +287,17 @@ static void add_group(struct review_view *v, struct rows *r, const struct json *
 	cell++->text = ms(c, number(latency, "p95"));
 	cell++->text = ms(c, number(latency, "p99"));
 	cell++->text = ms(c, number(json_get(now, "first_token_ms"), "p95"));
-	cell->text = count(c, number(now, "prompt_tokens") + number(now, "completion_tokens"));
+	cell++->text = count(c, number(now, "prompt_tokens") + number(now, "completion_tokens"));
+	if (priced)
+		cell->text = costs(c, now);
 }
 
-#define GROUP_COLUMNS                                                                                     \
-	{"REQUESTS", true}, {"BEFORE", true, .drop = 4}, {"ERRORS", true}, {"FALLBACK", true, .drop = 5}, \
-		{"BLOCKED", true, .drop = 6}, {"VIOLATIONS", true, .drop = 2}, {"P50", true, .drop = 3},  \
-		{"P95", true}, {"P99", true, .drop = 7}, {"FIRST P95", true, .drop = 8},                  \
-	{                                                                                                 \
-		"TOKENS", true, .drop = 1                                                                 \
+#define GROUP_COLUMNS                                                                                                 \
+	{"REQUESTS", true}, {"BEFORE", true, .drop = 4}, {"ERRORS", true}, {"FALLBACK", true, .drop = 5},             \
+		{"BLOCKED", true, .drop = 6}, {"VIOLATIONS", true, .drop = 2}, {"P50", true, .drop = 3},              \
+		{"P95", true}, {"P99", true, .drop = 7}, {"FIRST P95", true, .drop = 8}, {"TOKENS", true, .drop = 1}, \
+	{                                                                                                             \
+		"COST", true, .drop = 1                                                                               \
 	}
 
 static void add_groups(struct review_view *v, const char *title, const char *member, bool models)
@@ -283,13 +307,14 @@ static void add_groups(struct review_view *v, const char *title, const char *mem
 	static const struct report_column without[] = {{"USE CASE", .min_width = 10}, GROUP_COLUMNS};
 	struct report_section *s = report_add(&v->report, title, "No request.");
 	const struct json *groups = list(v->root, member), *left_off = json_get(v->root, "groups_left_off");
+	bool priced = json_integer(json_get(json_get(v->root, "total"), "now"), "priced", 0) > 0;
+	size_t n = (models ? COUNT_OF(with_models) : COUNT_OF(without)) - !priced; /* the last is the cost */
 	struct rows r;
 
-	if (!s || !table(v, s, models ? with_models : without, models ? COUNT_OF(with_models) : COUNT_OF(without),
-			 groups ? groups->n_items : 0, &r))
+	if (!s || !table(v, s, models ? with_models : without, n, groups ? groups->n_items : 0, &r))
 		return;
 	for (const struct json *g = groups ? groups->first : NULL; g; g = g->next)
-		add_group(v, &r, g, models);
+		add_group(v, &r, g, models, priced);
 	if (left_off && left_off->boolean)
 		s->note = SLICE_LIT("There are more than are listed; the totals have them all.");
 	close_table(s, &r);

@@ -70,7 +70,7 @@ static void select_piece(struct sql *q, const struct review_piece *p, const char
 	sql_add(q, p->by_name ? ", use_case, model_name, " : ", null, null, ");
 	sql_add(q, columns);
 	sql_add(q, " from (select created_us, use_case, model_name, status, prompt_tokens, completion_tokens, "
-		   "tokens_estimated, fallback, guard_action, guard_skipped, ");
+		   "tokens_estimated, fallback, guard_action, guard_skipped, cost_nano, cost_currency, ");
 }
 
 static void end_piece(struct sql *q, const struct review_piece *p, struct id_range *ids)
@@ -117,6 +117,31 @@ static int read_latency(struct row *r)
 	return r->rc ? -1 : (int)v;
 }
 
+/* Units and billionths are summed apart: no sum is too large for the database. */
+#define UNITS "cast(coalesce(sum(cost_nano / 1000000000), 0) as bigint)"
+#define BILLIONTHS "cast(coalesce(sum(cost_nano % 1000000000), 0) as bigint)"
+#define OF_ESTIMATED(what) "cast(coalesce(sum(case when tokens_estimated = 0 then 0 else " what " end), 0) as bigint)"
+
+static int64_t read_nano(struct row *r)
+{
+	int64_t units = row_int(r), rest = row_int(r);
+
+	units += rest / MONEY_ONE;
+	if (units < 0 || rest < 0)
+		r->rc = E_CORRUPT;
+	return units >= INT64_MAX / MONEY_ONE ? INT64_MAX : units * MONEY_ONE + rest % MONEY_ONE;
+}
+
+static void read_cost(struct row *r, struct review_log_row *ret)
+{
+	struct slice currency = row_text(r);
+
+	ret->cost = (struct money){.nano = read_nano(r)};
+	ret->estimated_nano = read_nano(r);
+	if (currency.p && !currency_read(currency, ret->cost.currency))
+		r->rc = E_CORRUPT;
+}
+
 static int read_log_row(const struct db_rows *rows, size_t row, const struct review_span *span,
 			struct review_log_row *ret, struct err *err)
 {
@@ -128,6 +153,7 @@ static int read_log_row(const struct db_rows *rows, size_t row, const struct rev
 	if (record_status_parse(row_text(&r), &ret->status))
 		r.rc = E_CORRUPT;
 	ret->latency = read_latency(&r);
+	read_cost(&r, ret);
 	ret->n = row_int(&r);
 	ret->prompt_tokens = row_int(&r);
 	ret->completion_tokens = row_int(&r);
@@ -148,13 +174,17 @@ int store_review_logs(struct db *db, struct arena *a, const struct review_piece 
 	int rc;
 
 	select_piece(&q, p,
-		     "status, " LATENCY_BUCKET ", count(*), cast(sum(coalesce(prompt_tokens, 0)) as bigint), "
-		     "cast(sum(coalesce(completion_tokens, 0)) as bigint), cast(sum(tokens_estimated) as bigint), "
-		     "sum(case when fallback = 'none' then 0 else 1 end), "
-		     "sum(case when guard_action = 'allow' then 0 else 1 end), cast(sum(guard_skipped) as bigint)");
+		     "status, " LATENCY_BUCKET ", cost_currency, " UNITS ", " BILLIONTHS
+		     ", " OF_ESTIMATED("cost_nano / 1000000000") ", " OF_ESTIMATED(
+			     "cost_nano % 1000000000") ", count(*), cast(sum(coalesce(prompt_tokens, 0)) as bigint), "
+						       "cast(sum(coalesce(completion_tokens, 0)) as bigint), "
+						       "cast(sum(tokens_estimated) as bigint), "
+						       "sum(case when fallback = 'none' then 0 else 1 end), "
+						       "sum(case when guard_action = 'allow' then 0 else 1 end), "
+						       "cast(sum(guard_skipped) as bigint)");
 	sql_add(&q, "latency_us");
 	end_piece(&q, p, &ids);
-	sql_add(&q, ") log group by 1, 2, 3, 4, 5");
+	sql_add(&q, ") log group by 1, 2, 3, 4, 5, 6");
 	rc = query_rows(db, a, &q, REVIEW_MAX_ROWS, &rows, err);
 	if (rc)
 		return rc;

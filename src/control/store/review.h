@@ -34,12 +34,14 @@ struct review_piece {
 	bool by_name; /* told apart by use case and model */
 };
 
-struct review_log_row { /* of one bucket, use case, model, status and latency */
+struct review_log_row { /* of one bucket, use case, model, status, latency and currency */
 	size_t bucket;
 	struct slice use_case, model; /* absent: not known, or not asked for */
 	enum record_status status;
 	int latency; /* bucket; -1: not known */
 	int64_t n, prompt_tokens, completion_tokens, estimated, fallbacks, flagged, unchecked;
+	struct money cost;	/* of all of them; not known: none of them has one */
+	int64_t estimated_nano; /* of it, that of estimated tokens */
 };
 
 struct review_log_rows {

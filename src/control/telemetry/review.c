@@ -113,6 +113,31 @@ static int add_latency(struct arena *a, uint32_t **buckets, int latency, int64_t
 	return 0;
 }
 
+static int64_t add_nano(int64_t a, int64_t b)
+{
+	return a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
+static void add_cost(struct review_counts *c, const struct review_log_row *row)
+{
+	size_t i = 0;
+
+	if (!money_known(&row->cost))
+		return;
+	c->priced += row->n;
+	while (i < c->n_costs && strcmp(c->costs[i].sum.currency, row->cost.currency) != 0)
+		i++;
+	if (i == REVIEW_MAX_CURRENCIES)
+		return;
+	if (i == c->n_costs) {
+		c->n_costs++;
+		memcpy(c->costs[i].sum.currency, row->cost.currency, CURRENCY_SIZE);
+	}
+	c->costs[i].sum.nano = add_nano(c->costs[i].sum.nano, row->cost.nano);
+	c->costs[i].estimated_nano = add_nano(c->costs[i].estimated_nano, row->estimated_nano);
+	c->costs[i].requests += row->n;
+}
+
 static int add_counts(struct arena *a, struct review_counts *c, const struct review_log_row *row)
 {
 	c->requests += row->n;
@@ -123,6 +148,7 @@ static int add_counts(struct arena *a, struct review_counts *c, const struct rev
 	c->fallbacks += row->fallbacks;
 	c->flagged += row->flagged;
 	c->unchecked += row->unchecked;
+	add_cost(c, row);
 	return add_latency(a, &c->latency, row->latency, row->n);
 }
 

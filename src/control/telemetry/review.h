@@ -34,9 +34,20 @@ struct review_request {
 	const struct review_figures *figures; /* NULL: there are none */
 };
 
+#define REVIEW_MAX_CURRENCIES 4
+
+struct review_cost { /* in one currency */
+	struct money sum;
+	int64_t estimated_nano; /* of it, that of estimated tokens */
+	int64_t requests;
+};
+
 struct review_counts {
 	int64_t requests, by_status[RECORD_N_STATUSES];
 	int64_t prompt_tokens, completion_tokens, estimated, fallbacks, flagged, unchecked, violations;
+	int64_t priced; /* requests whose cost is known, in currencies that have no place here too */
+	struct review_cost costs[REVIEW_MAX_CURRENCIES];
+	size_t n_costs;
 	uint32_t *latency, *first_token; /* [REVIEW_LATENCY_BUCKETS], the arena's; NULL: nothing was counted */
 };
 

@@ -57,6 +57,25 @@ static void write_percentiles(struct json_writer *w, const char *key, const uint
 	jw_object_end(w);
 }
 
+static void write_costs(struct json_writer *w, const struct review_counts *c)
+{
+	jw_ki64(w, "priced", c->priced);
+	jw_key(w, "costs");
+	jw_array(w);
+	for (size_t i = 0; i < c->n_costs; i++) {
+		const struct review_cost *cost = &c->costs[i];
+		char text[MONEY_SIZE];
+
+		jw_object(w);
+		jw_kcstr(w, "currency", cost->sum.currency);
+		jw_kraw(w, "cost", slice_from(money_format(cost->sum.nano, text)));
+		key_share(w, "estimated_share", cost->estimated_nano, cost->sum.nano);
+		jw_ki64(w, "requests", cost->requests);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
 static void write_counts(struct json_writer *w, const struct review_counts *c)
 {
 	jw_object(w);
@@ -79,6 +98,7 @@ static void write_counts(struct json_writer *w, const struct review_counts *c)
 	jw_ki64(w, "prompt_tokens", c->prompt_tokens);
 	jw_ki64(w, "completion_tokens", c->completion_tokens);
 	key_share(w, "estimated_share", c->estimated, c->requests);
+	write_costs(w, c);
 	write_percentiles(w, "latency_ms", c->latency);
 	write_percentiles(w, "first_token_ms", c->first_token);
 	jw_object_end(w);

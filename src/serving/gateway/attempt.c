@@ -56,32 +56,62 @@ static void note_usage(const struct exchange *e, struct json_writer *w)
 	jw_object_end(w);
 }
 
-/* {"model":..., "result":..., "ms":...} for the log; what does not fit is left out. */
+static void note_cost(struct exchange *e)
+{
+	const struct candidate *c = exchange_served_by(e);
+	const struct chat_usage *u = &e->answer.usage;
+	struct json_writer *w = &e->attempt;
+	char text[MONEY_SIZE];
+	struct money cost;
+
+	if (!c || !u->known || e->counts)
+		return;
+	cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
+	if (!money_known(&cost))
+		return;
+	jw_kraw(w, "cost", slice_from(money_format(cost.nano, text)));
+	jw_kcstr(w, "currency", cost.currency);
+	if (u->estimated)
+		jw_kbool(w, "estimated", true);
+}
+
+/* What does not fit is left out. */
+void attempt_close(struct exchange *e)
+{
+	if (!e->attempt_open)
+		return;
+	e->attempt_open = false;
+	note_cost(e);
+	jw_object_end(&e->attempt);
+	if (!buf_failed(&e->attempts) && e->attempts.n + 2 <= ATTEMPTS_JSON_MAX)
+		return;
+	e->attempts.n = e->attempt_at;
+	e->attempts.failed = false;
+}
+
+/* {"model":..., "result":..., "ms":...} for the log; open until it is known what it cost. */
 void attempt_note(struct exchange *e, enum call_end end, const char *result)
 {
 	const struct candidate *c = exchange_served_by(e);
-	struct json_writer w;
-	size_t before = e->attempts.n;
+	struct json_writer *w = &e->attempt;
 
 	if (!c)
 		return;
 	measure_call(e, end);
-	buf_addc(&e->attempts, before ? ',' : '[');
-	jw_init(&w, &e->attempts);
-	jw_object(&w);
-	jw_kstr(&w, "model", c->full_name);
+	attempt_close(e);
+	e->attempt_at = e->attempts.n;
+	e->attempt_open = true;
+	buf_addc(&e->attempts, e->attempt_at ? ',' : '[');
+	jw_init(w, &e->attempts);
+	jw_object(w);
+	jw_kstr(w, "model", c->full_name);
 	if (c->arm != ARM_NONE)
-		jw_kcstr(&w, "arm", c->arm == ARM_CANDIDATE ? "candidate" : "current");
-	jw_kcstr(&w, "result", result);
-	jw_ki64(&w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
+		jw_kcstr(w, "arm", c->arm == ARM_CANDIDATE ? "candidate" : "current");
+	jw_kcstr(w, "result", result);
+	jw_ki64(w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
 	if (resume_is_on(e))
-		jw_kbool(&w, "resumed", true);
-	note_usage(e, &w);
-	jw_object_end(&w);
-	if (buf_failed(&e->attempts) || e->attempts.n + 2 > ATTEMPTS_JSON_MAX) {
-		e->attempts.n = before;
-		e->attempts.failed = false;
-	}
+		jw_kbool(w, "resumed", true);
+	note_usage(e, w);
 }
 
 static void forget_attempt(struct exchange *e)

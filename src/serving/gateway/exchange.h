@@ -193,7 +193,10 @@ struct exchange {
 	struct candidate *candidate;
 	size_t n_candidates, max_candidates, i_candidate;
 	unsigned n_attempts;
-	struct buf attempts;		/* JSON array, open */
+	struct buf attempts;	    /* JSON array, open */
+	struct json_writer attempt; /* of the last object in it, while that is open */
+	bool attempt_open;
+	size_t attempt_at;		/* where it begins */
 	struct dropped_params *dropped; /* NULL: nothing was, so far */
 
 	struct http_call call;
@@ -292,6 +295,8 @@ bool hits_set(struct arena *a, struct hit_list *l, const struct guard_hit *hit, 
 /* attempt.c */
 enum next exchange_attempt(struct exchange *e);
 void attempt_note(struct exchange *e, enum call_end end, const char *result);
+/* The last that was noted is told with what it cost, as far as its usage is known now. */
+void attempt_close(struct exchange *e);
 /* The call failed or its answer is no good: goes on as failover.c says. */
 void attempt_failed(struct exchange *e, enum outcome outcome, const char *why);
 /* once.c: whether it is the first with its Idempotency-Key */

@@ -152,10 +152,15 @@ static void fill(struct exchange *e, struct log_record *r)
 	r->finish_reason = slice_from(chat_finish_name(e->answer.finish));
 	r->latency_us = (loop_now_ms(e->g->loop) - e->start_ms) * 1000;
 	r->first_token_us = e->first_token_ms < 0 ? -1 : e->first_token_ms * 1000;
-	if (e->attempts.n) {
-		buf_addc(&e->attempts, ']');
-		r->attempts = buf_slice(&e->attempts);
-	}
+}
+
+static void add_attempts(struct exchange *e, struct log_record *r)
+{
+	attempt_close(e);
+	if (!e->attempts.n)
+		return;
+	buf_addc(&e->attempts, ']');
+	r->attempts = buf_slice(&e->attempts);
 }
 
 static void count(struct exchange *e, const struct log_record *r)
@@ -238,6 +243,7 @@ void record_exchange(struct exchange *e, enum record_status status, int http_sta
 	r.http_status = http_status;
 	fill(e, &r);
 	add_usage(e, &r);
+	add_attempts(e, &r);
 	charge(e, &r);
 	add_violations(e, &r, e->input_hits, GUARD_INPUT);
 	add_violations(e, &r, e->output_hits, GUARD_OUTPUT);

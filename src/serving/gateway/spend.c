@@ -266,10 +266,12 @@ void spend_note_waste(struct exchange *e)
 
 	if (e->usage_is_kept) {
 		e->usage_is_kept = false;
+		attempt_close(e);
 		return;
 	}
 	if (e->stream && resume_said(e))
 		exchange_complete_usage(e, resume_said(e));
+	attempt_close(e);
 	if (!c || !u->known)
 		return;
 	cost = price_cost(&c->targets->price, u->prompt_tokens, u->cached_tokens, u->completion_tokens);
