@@ -253,6 +253,8 @@ static const struct {
 	{{"{\"model\":\"m\",\"created_at\":\"t\",\"response\":\"\",\"thinking\":\"hm\",\"done\":false}",
 	  "{\"response\":\"Hi\",\"done\":true,\"done_reason\":\"stop\",\"context\":[1,2],\"eval_count\":2}"},
 	 "begin name=m; reason 1 'hm'; text 'Hi'; finish stop; usage 0+2; end"},
+	{{"{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"done\":true}"},
+	 "call 5 name=f; args 5 '{}'; over 5; other 1048576 'f'; other 1048577 '{}'; finish tool_calls; end"},
 	{{"{\"message\":{\"tool_calls\":[{\"id\":\"c9\",\"function\":{\"index\":0,\"name\":\"f\"}}]},\"done\":true}"},
 	 "call 5 id=c9 name=f; over 5; other 1048576 'c9'; other 1048577 'f'; finish tool_calls; end"},
 };

@@ -357,12 +357,18 @@ int take_event(struct exchange *e, const struct chat_event *event)
 
 int take_events(struct exchange *e, const struct chat_events *events, struct slice raw)
 {
+	static const struct chat_event finish = {.type = CHAT_EVENT_FINISH, .finish = CHAT_FINISH_STOP};
 	int rc = 0;
 
 	if (e->stream->same_protocol)
 		return take_payload(e, events, raw);
-	for (size_t i = 0; i < events->n && !rc; i++)
-		rc = take_event(e, &events->e[i]);
+	for (size_t i = 0; i < events->n && !rc; i++) {
+		if (events->e[i].type == CHAT_EVENT_END && !e->stream->finish_seen &&
+		    e->stream->has_answer) /* it ends, and does not say why */
+			rc = take_event(e, &finish);
+		if (!rc)
+			rc = take_event(e, &events->e[i]);
+	}
 	return rc;
 }
 

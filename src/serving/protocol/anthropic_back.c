@@ -91,8 +91,10 @@ static int add_call(struct walk *w, const struct json *block, unsigned index)
 			       .name = wire_text_in(block, "name")};
 	int rc = events_say(w->a, w->out, &e);
 
-	if (rc < 0 || !input || input->type != JSON_OBJECT || !input->first)
+	if (rc < 0 || !input)
 		return rc;
+	if (input->type != JSON_OBJECT || !input->first)
+		return add_strings(w, input, true);
 	e.type = CHAT_EVENT_TOOL_ARGS;
 	e.id = e.name = (struct slice){NULL, 0};
 	e.text = input->raw;
@@ -267,7 +269,8 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 	if (wire_is_string(reason) && finish_of(reason->str, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (stop_reason '" SLICE_FMT "')",
 			       SLICE_ARG(reason->str));
-	if (read_message(&w, doc.root) < 0 || answer_of_events(a, &events, &answer) < 0)
+	if (read_message(&w, doc.root) < 0 || events_cover(a, &doc, &events) < 0 ||
+	    answer_of_events(a, &events, &answer) < 0)
 		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
 	answer.id = wire_text_in(doc.root, "id");
 	answer.model = wire_text_in(doc.root, "model");
@@ -429,10 +432,14 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 		if (!slice_eq_str(type, kinds[i].type))
 			continue;
 		rc = kinds[i].take(s, &w, doc.root);
+		if (rc == 0)
+			rc = events_cover(a, &doc, ret);
 		return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
 	}
 	/* an event of a later version, which callers of the same protocol get */
 	rc = add_strings(&w, doc.root, false);
+	if (rc == 0)
+		rc = events_cover(a, &doc, ret);
 	return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
 }
 

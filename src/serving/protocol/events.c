@@ -143,6 +143,14 @@ static bool is_signature_of(const struct chat_event *e, const struct chat_part *
 	       !last->opaque.n;
 }
 
+bool answer_calls(const struct chat_answer *answer)
+{
+	for (size_t i = 0; i < answer->n_parts; i++)
+		if (answer->parts[i].kind == CHAT_PART_TOOL_CALL)
+			return true;
+	return false;
+}
+
 int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret)
 {
 	struct chat_part *parts = ARENA_ARRAY(a, struct chat_part, list->n + 1);

@@ -433,6 +433,7 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 	struct wire_doc doc;
 	struct walk w = {.a = a, .doc = &doc, .out = &events, .s = &s};
 	bool blocked = false;
+	size_t n_said;
 	int rc = wire_parse(a, jp, body, &doc, err);
 
 	if (rc < 0)
@@ -440,11 +441,13 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 	if (json_get(doc.root, "error"))
 		return err_set(err, E_INVALID, "the upstream reports: " SLICE_FMT,
 			       SLICE_ARG(utf8_truncate(error_message(doc.root), 300)));
-	if (read_reply(&w, doc.root, &blocked) < 0 || answer_of_events(a, &events, &answer) < 0)
+	rc = read_reply(&w, doc.root, &blocked);
+	n_said = events.n;
+	if (rc < 0 || events_cover(a, &doc, &events) < 0 || answer_of_events(a, &events, &answer) < 0)
 		return err_set(err, E_TOOBIG, "the upstream's answer is more than an exchange may hold");
 	if (!w.n_candidates && !blocked)
 		return err_set(err, E_INVALID, "the upstream's answer is no Gemini answer: it has no candidates");
-	if (!events.n && !w.reason && !blocked)
+	if (!n_said && !w.reason && !blocked)
 		return err_set(err, E_INVALID, "the upstream's answer has nothing in it, not even a finishReason");
 	if (end_of(&w, blocked, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (finishReason '" SLICE_FMT "')",
@@ -517,6 +520,8 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 		rc = read_reply(&w, doc.root, &blocked);
 	if (rc == 0 && !json_get(doc.root, "error"))
 		rc = say_end(&w, doc.root, blocked);
+	if (rc == 0)
+		rc = events_cover(a, &doc, ret);
 	return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
 }
 

@@ -118,7 +118,7 @@ static int add_strings(struct walk *w, const struct json *v)
 	return rc;
 }
 
-/* Arguments are an object here. */
+/* Arguments are an object here; of some servers that speak like it, text. */
 static int add_call(struct walk *w, const struct json *call)
 {
 	const struct json *function = json_get(call, "function"), *arguments = json_get(function, "arguments");
@@ -131,9 +131,10 @@ static int add_call(struct walk *w, const struct json *call)
 	int rc = events_say(w->a, w->out, &e);
 
 	e = (struct chat_event){.type = CHAT_EVENT_TOOL_ARGS, .channel = e.channel, .index = index};
-	if (rc == 0 && arguments && arguments->type == JSON_OBJECT) {
-		e.text = arguments->raw;
-		e.args_raw = wire_raw(w->doc, arguments);
+	if (rc == 0 && arguments && (arguments->type == JSON_OBJECT || wire_has_text(arguments))) {
+		e.text = arguments->type == JSON_OBJECT ? arguments->raw : arguments->str;
+		if (arguments->type == JSON_OBJECT)
+			e.args_raw = wire_raw(w->doc, arguments);
 		rc = events_say(w->a, w->out, &e);
 	}
 	e = (struct chat_event){.type = CHAT_EVENT_PART_END, .channel = e.channel, .index = index};
@@ -225,7 +226,8 @@ static int decode_answer(struct arena *a, struct json_parser *jp, struct slice b
 		return err_set(err, E_INVALID, "the upstream's answer is no Ollama answer: it has no message");
 	if (!is_done(&r) || finish_of(&r, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off");
-	if (add_reply(&w, doc.root) < 0 || answer_of_events(a, &events, &answer) < 0)
+	if (add_reply(&w, doc.root) < 0 || events_cover(a, &doc, &events) < 0 ||
+	    answer_of_events(a, &events, &answer) < 0)
 		return too_big(err);
 	if (r.logprobs)
 		answer.logprobs_raw = wire_raw(&doc, r.logprobs);
@@ -303,6 +305,8 @@ static int decode_event(struct decode_state *s, struct arena *a, struct json_par
 		rc = add_reply(&w, doc.root);
 	if (rc == 0 && is_done(&r))
 		rc = say_end(s, &w, &r);
+	if (rc == 0)
+		rc = events_cover(a, &doc, ret);
 	return rc < 0 ? too_big(err) : 0;
 }
 

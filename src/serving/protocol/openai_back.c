@@ -4,12 +4,15 @@
  * because this runs for every answer.  Every string that a caller would get to see becomes an event with a text: words
  * that are in none are never judged.
  */
+#include "core/base/digest.h"
 #include "core/base/utf8.h"
 #include "serving/protocol/protocol_internal.h"
 
 /* Each further choice has a block of channels; texts that we have no name for are numbered by their place. */
 #define CHANNELS_OF_CHOICE 64
 #define CHANNEL_UNKNOWN (1u << 20)
+#define UNKNOWN_MAX 16 /* more of them share channels, which can only find more in them */
+#define CHANNEL_TWICE (CHAT_CHANNEL_CALL - 1)
 #define CALLS_MAX (CHANNELS_OF_CHOICE - CHAT_CHANNEL_CALL)
 
 /* A walk over an answer (message) or an event (delta). */
@@ -81,7 +84,7 @@ static int add_strings(struct walk *w, const struct json *v)
 	int rc = 0;
 
 	if (wire_has_text(v))
-		rc = add_text(w, v, CHAT_EVENT_OTHER, CHANNEL_UNKNOWN + w->n_unknown++);
+		rc = add_text(w, v, CHAT_EVENT_OTHER, CHANNEL_UNKNOWN + w->n_unknown++ % UNKNOWN_MAX);
 	for (const struct json *item = v->first; item && rc == 0; item = item->next)
 		rc = add_strings(w, item);
 	return rc;
@@ -92,34 +95,36 @@ static int add_reasoning(struct walk *w, const struct json *v)
 	return add_text(w, v, CHAT_EVENT_REASONING, CHAT_CHANNEL_REASONING);
 }
 
-/* "thinking": [{"type": "text", "text": "..."}], or a string. */
-static int add_thinking(struct walk *w, const struct json *thinking)
+/* A part of content, or of "thinking": [{"type": "text", "text": "..."}]; text: what its text is. */
+static int read_part(struct walk *w, const struct json *part, enum chat_event_type text)
 {
-	int rc = add_reasoning(w, thinking);
+	unsigned channel = text == CHAT_EVENT_TEXT ? CHAT_CHANNEL_TEXT : CHAT_CHANNEL_REASONING;
+	int rc = part->type == JSON_STRING ? add_strings(w, part) : 0;
 
-	if (!thinking || thinking->type != JSON_ARRAY)
-		return rc;
-	for (const struct json *part = thinking->first; part && rc == 0; part = part->next)
-		rc = add_reasoning(w, json_get(part, "text"));
+	for (const struct json *v = part->first; v && rc == 0; v = v->next) {
+		bool is_string = v->type == JSON_STRING;
+
+		if (KEY_IS(v, "text") && is_string)
+			rc = add_text(w, v, text, channel);
+		else if (KEY_IS(v, "thinking") && is_string)
+			rc = add_reasoning(w, v);
+		else if (KEY_IS(v, "refusal") && is_string)
+			rc = add_text(w, v, CHAT_EVENT_REFUSAL, CHAT_CHANNEL_REFUSAL);
+		else if (KEY_IS(v, "thinking") && v->type == JSON_ARRAY && text == CHAT_EVENT_TEXT)
+			for (const struct json *more = v->first; more && rc == 0; more = more->next)
+				rc = read_part(w, more, CHAT_EVENT_REASONING);
+		else if (!KEY_IS(v, "type"))
+			rc = add_strings(w, v);
+	}
 	return rc;
 }
 
-/* Content as an array of parts. */
 static int read_parts(struct walk *w, const struct json *content)
 {
 	int rc = 0;
 
-	for (const struct json *part = content->first; part && rc == 0; part = part->next) {
-		const struct json *text = json_get(part, "text");
-
-		if (wire_has_text(text)) {
-			rc = add_text(w, text, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT);
-			continue;
-		}
-		rc = add_thinking(w, json_get(part, "thinking"));
-		if (rc == 0)
-			rc = add_text(w, json_get(part, "refusal"), CHAT_EVENT_REFUSAL, CHAT_CHANNEL_REFUSAL);
-	}
+	for (const struct json *part = content->first; part && rc == 0; part = part->next)
+		rc = read_part(w, part, CHAT_EVENT_TEXT);
 	return rc;
 }
 
@@ -130,37 +135,66 @@ static unsigned small_number(const struct json *v, unsigned absent, unsigned max
 	return (unsigned)min_size((size_t)v->integer, max);
 }
 
+/* What a piece of a call says of it. */
+struct call {
+	const struct json *index, *id, *name;
+	bool says; /* its name, or arguments */
+};
+
+/* Some servers give every call the index 0: another id and a name are another call. */
+static unsigned index_of_call(struct decode_state *s, const struct call *c)
+{
+	unsigned index = small_number(c->index, 0, CALLS_MAX - 1);
+	uint64_t id = wire_has_text(c->id) ? hash64(c->id->str, 0) : 0;
+
+	if (s->n_calls && index == s->call_at && id && id != s->call_id && wire_has_text(c->name))
+		s->call_shift++;
+	if (id) {
+		s->call_at = index;
+		s->call_id = id;
+	}
+	return index + s->call_shift;
+}
+
 /* Whether this is where the call begins: its index is new, or it has none but an id. */
-static bool begins_call(struct walk *w, const struct json *index, const struct json *id, unsigned *ret_index)
+static bool begins_call(struct walk *w, const struct call *c, unsigned *ret_index)
 {
 	struct decode_state *s = w->s;
-	bool numbered = index && index->is_integer;
+	bool numbered = c->index && c->index->is_integer;
 
 	if (!s || w->choice) {
-		*ret_index = w->s ? small_number(index, 0, CALLS_MAX - 1) : w->n_calls++;
+		*ret_index = w->s ? small_number(c->index, 0, CALLS_MAX - 1) : w->n_calls++;
 		*ret_index = (unsigned)min_size(*ret_index, CALLS_MAX - 1);
 		return true;
 	}
-	*ret_index = numbered ? small_number(index, 0, CALLS_MAX - 1) : s->n_calls;
-	if (!numbered && s->n_calls && !wire_has_text(id))
+	*ret_index = numbered ? index_of_call(s, c) : s->n_calls;
+	if (!numbered && s->n_calls && !wire_has_text(c->id))
 		--*ret_index; /* more of the last one */
 	*ret_index = (unsigned)min_size(*ret_index, CALLS_MAX - 1);
-	if (s->tool_parts & (UINT64_C(1) << *ret_index))
+	if (!c->says || s->tool_parts & (UINT64_C(1) << *ret_index))
 		return false;
 	s->tool_parts |= UINT64_C(1) << *ret_index;
 	s->n_calls++;
 	return true;
 }
 
+/* Arguments are JSON as text; of some servers JSON itself, whose strings are judged where they stand. */
 static int add_arguments(struct walk *w, const struct json *v, unsigned call)
 {
 	struct chat_event e = {.type = CHAT_EVENT_TOOL_ARGS, .channel = CHAT_CHANNEL_CALL + call, .index = call};
+	int rc;
 
-	if (!wire_has_text(v))
+	if (wire_has_text(v)) {
+		e.text = v->str;
+		e.text_raw = wire_raw(w->doc, v);
+		return say(w, &e);
+	}
+	if (v->type != JSON_OBJECT && v->type != JSON_ARRAY)
 		return 0;
-	e.text = v->str;
-	e.text_raw = wire_raw(w->doc, v);
-	return say(w, &e);
+	e.text = v->raw;
+	e.args_raw = wire_raw(w->doc, v);
+	rc = say(w, &e);
+	return rc < 0 ? rc : add_strings(w, v);
 }
 
 static int read_function(struct walk *w, const struct json *function, unsigned call)
@@ -181,13 +215,13 @@ static struct slice text_of(const struct json *v)
 	return wire_is_string(v) ? v->str : (struct slice){NULL, 0};
 }
 
-static int start_call(struct walk *w, const struct json *id, const struct json *name, unsigned call)
+static int start_call(struct walk *w, const struct call *c, unsigned call)
 {
 	struct chat_event e = {.type = CHAT_EVENT_TOOL_START,
 			       .channel = CHAT_CHANNEL_CALL + call,
 			       .index = call,
-			       .id = text_of(id),
-			       .name = text_of(name)};
+			       .id = text_of(c->id),
+			       .name = text_of(c->name)};
 	int rc = go_over(w, CHAT_EVENT_TOOL_START, e.channel, call);
 
 	return rc < 0 ? rc : say(w, &e);
@@ -195,12 +229,14 @@ static int start_call(struct walk *w, const struct json *id, const struct json *
 
 static int read_call(struct walk *w, const struct json *call)
 {
-	const struct json *id = json_get(call, "id"), *function = json_get(call, "function");
+	const struct json *function = json_get(call, "function"), *arguments = json_get(function, "arguments");
+	struct call c = {json_get(call, "index"), json_get(call, "id"), json_get(function, "name"), false};
 	unsigned index = 0;
 	int rc = 0;
 
-	if (begins_call(w, json_get(call, "index"), id, &index))
-		rc = start_call(w, id, json_get(function, "name"), index);
+	c.says = wire_has_text(c.name) || wire_has_text(arguments) || (arguments && arguments->first);
+	if (begins_call(w, &c, &index))
+		rc = start_call(w, &c, index);
 	for (const struct json *v = call->first; v && rc == 0; v = v->next) {
 		if (KEY_IS(v, "function"))
 			rc = read_function(w, v, index);
@@ -222,17 +258,32 @@ static int read_calls(struct walk *w, const struct json *calls)
 /* The older form: one call, without an id. */
 static int read_function_call(struct walk *w, const struct json *function)
 {
+	struct call c = {NULL, NULL, json_get(function, "name"), true};
 	unsigned index = 0;
 	int rc = 0;
 
-	if (begins_call(w, NULL, NULL, &index))
-		rc = start_call(w, NULL, json_get(function, "name"), index);
+	if (begins_call(w, &c, &index))
+		rc = start_call(w, &c, index);
 	return rc < 0 ? rc : read_function(w, function, index);
 }
 
 static int read_content(struct walk *w, const struct json *v)
 {
-	return v->type == JSON_ARRAY ? read_parts(w, v) : add_text(w, v, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT);
+	if (v->type == JSON_ARRAY)
+		return read_parts(w, v);
+	return v->type == JSON_STRING ? add_text(w, v, CHAT_EVENT_TEXT, CHAT_CHANNEL_TEXT) : add_strings(w, v);
+}
+
+/* One of two names of the same thing: where both say it, the second is only more to judge. */
+static int read_reasoning(struct walk *w, const struct json *message, const struct json *v)
+{
+	const struct json *content = KEY_IS(v, "reasoning") ? json_get(message, "reasoning_content") : NULL;
+
+	if (v->type != JSON_STRING)
+		return add_strings(w, v);
+	if (wire_has_text(content) && slice_eq(content->str, v->str))
+		return add_text(w, v, CHAT_EVENT_OTHER, CHANNEL_TWICE);
+	return add_reasoning(w, v);
 }
 
 /* A message or a delta. */
@@ -250,7 +301,7 @@ static int read_message(struct walk *w, const struct json *message)
 		else if (KEY_IS(v, "tool_calls"))
 			rc = read_calls(w, v);
 		else if (KEY_IS(v, "reasoning_content") || KEY_IS(v, "reasoning"))
-			rc = v->type == JSON_STRING ? add_reasoning(w, v) : add_strings(w, v);
+			rc = read_reasoning(w, message, v);
 		else if (KEY_IS(v, "function_call"))
 			rc = read_function_call(w, v);
 		else if (KEY_IS(v, "audio"))
@@ -395,6 +446,7 @@ static int fill_answer(const struct top *t, const struct walk *w, struct chat_an
 	if (wire_is_string(w->finish) && wire_finish(w->finish->str, &answer.finish) < 0)
 		return err_set(err, E_INVALID, "the upstream broke its answer off (finish_reason '" SLICE_FMT "')",
 			       SLICE_ARG(w->finish->str));
+	answer.finish = wire_finish_of(answer.finish, answer_calls(&answer));
 	parts_reasoning_first(answer.parts, answer.n_parts);
 	answer.id = text_of(t->id);
 	answer.model = text_of(t->model);
@@ -442,6 +494,8 @@ static int read_answer(const struct source *from, struct chat_answer *ret, struc
 		else if (!is_label(v))
 			rc = add_strings(&w, v);
 	}
+	if (rc == 0)
+		rc = events_cover(from->a, &doc, &events);
 	if (rc < 0)
 		return err_set(err, rc, "the upstream's answer is more than an exchange may hold");
 	return fill_answer(&t, &w, ret, err);
@@ -484,6 +538,7 @@ static int say_finish(struct walk *w)
 
 	if (wire_finish(w->finish->str, &e.finish) < 0)
 		return say_error(w->a, SLICE_LIT("the upstream broke its answer off"), w->out);
+	e.finish = wire_finish_of(e.finish, w->s->n_calls > 0);
 	rc = go_over(w, CHAT_EVENT_NONE, CHANNEL_UNKNOWN, 0);
 	return rc < 0 ? rc : events_say(w->a, w->out, &e);
 }
@@ -522,6 +577,8 @@ static int read_event(const struct source *from, struct decode_state *s, struct 
 		rc = say_finish(&w);
 	if (rc == 0 && t.usage)
 		rc = say_usage(&w, t.usage);
+	if (rc == 0)
+		rc = events_cover(a, &doc, ret);
 	return rc < 0 ? err_set(err, rc, "the upstream's event is more than an exchange may hold") : 0;
 }
 

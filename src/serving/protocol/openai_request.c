@@ -67,6 +67,43 @@ static size_t count_kind(const struct chat_message *m, enum chat_part_kind kind)
 	return n;
 }
 
+/* A result is text there: the images that came with results are shown behind the last of them. */
+static void write_result_images(struct json_writer *w, const struct chat_message *m)
+{
+	for (size_t i = 0; i < m->n_parts; i++)
+		for (size_t k = 0; k < m->parts[i].n_parts; k++)
+			if (m->parts[i].parts[k].kind == CHAT_PART_IMAGE)
+				write_image(w, &m->parts[i].parts[k]);
+}
+
+static size_t count_result_images(const struct chat_message *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_parts; i++)
+		for (size_t k = 0; k < m->parts[i].n_parts; k++)
+			n += m->parts[i].parts[k].kind == CHAT_PART_IMAGE;
+	return n;
+}
+
+/* Its text without that of results, which are messages of their own. */
+static void write_own_text(struct json_writer *w, const struct chat_message *m)
+{
+	struct buf text;
+
+	buf_init(&text, w->out->max);
+	for (size_t i = 0; i < m->n_parts; i++) {
+		if (m->parts[i].kind != CHAT_PART_TEXT || !m->parts[i].text.n)
+			continue;
+		if (buf_slice(&text).n)
+			buf_addc(&text, '\n');
+		buf_add(&text, m->parts[i].text);
+	}
+	jw_str(w, buf_slice(&text));
+	w->out->failed |= buf_failed(&text);
+	buf_release(&text);
+}
+
 /* Text as a string; with images, parts. */
 static void write_content(struct json_writer *w, const struct chat_message *m, bool null_if_empty)
 {
@@ -78,6 +115,8 @@ static void write_content(struct json_writer *w, const struct chat_message *m, b
 		jw_array_end(w);
 	} else if (null_if_empty && !m->text.n) {
 		jw_null(w);
+	} else if (count_kind(m, CHAT_PART_TOOL_RESULT)) {
+		write_own_text(w, m);
 	} else {
 		jw_str(w, m->text);
 	}
@@ -115,7 +154,7 @@ static void write_result(struct json_writer *w, const struct chat_part *p, struc
 	jw_kstr(w, "content", p->text);
 	jw_object_end(w);
 	for (size_t i = 0; i < p->n_parts; i++)
-		if (p->parts[i].kind != CHAT_PART_TEXT)
+		if (p->parts[i].kind != CHAT_PART_TEXT && p->parts[i].kind != CHAT_PART_IMAGE)
 			dropped_part(dropped, &p->parts[i]);
 }
 
@@ -127,21 +166,47 @@ static void write_results(struct json_writer *w, const struct chat_message *m, s
 			write_result(w, &m->parts[i], dropped);
 }
 
+static bool is_results_alone(const struct chat_message *m)
+{
+	size_t n = count_kind(m, CHAT_PART_TOOL_RESULT);
+
+	return n && (n == m->n_parts || m->role == CHAT_TOOL);
+}
+
 /* begins: it is the answer's beginning, and the upstream wants to be told so in the message. */
 static void write_message(struct json_writer *w, const struct chat_message *m, bool begins,
 			  struct dropped_params *dropped)
 {
-	size_t n_results = count_kind(m, CHAT_PART_TOOL_RESULT), n_calls = count_kind(m, CHAT_PART_TOOL_CALL);
-
 	write_results(w, m, dropped);
-	if (n_results && (n_results == m->n_parts || m->role == CHAT_TOOL))
+	if (is_results_alone(m))
 		return;
 	jw_object(w);
 	jw_kcstr(w, "role", chat_role_name(m->role));
-	write_content(w, m, n_calls > 0);
+	write_content(w, m, count_kind(m, CHAT_PART_TOOL_CALL) > 0);
 	write_calls(w, m);
 	if (begins)
 		jw_kbool(w, "prefix", true);
+	jw_object_end(w);
+}
+
+/* The images of results up to the last: nothing may stand between results. */
+static void write_images_of_results(struct json_writer *w, const struct chat_request *r, size_t last)
+{
+	size_t first = last, n = count_result_images(&r->messages[last]);
+
+	if (last + 1 < r->n_messages && count_kind(&r->messages[last + 1], CHAT_PART_TOOL_RESULT))
+		return;
+	while (first && is_results_alone(&r->messages[first - 1]))
+		n += count_result_images(&r->messages[--first]);
+	if (!n || !count_kind(&r->messages[last], CHAT_PART_TOOL_RESULT))
+		return;
+	jw_object(w);
+	jw_kcstr(w, "role", "user");
+	jw_key(w, "content");
+	jw_array(w);
+	for (size_t i = first; i <= last; i++)
+		write_result_images(w, &r->messages[i]);
+	jw_array_end(w);
 	jw_object_end(w);
 }
 
@@ -152,9 +217,11 @@ static void write_messages(struct json_writer *w, const struct chat_request *r, 
 
 	jw_key(w, "messages");
 	jw_array(w);
-	for (size_t i = 0; i < r->n_messages; i++)
+	for (size_t i = 0; i < r->n_messages; i++) {
 		write_message(w, &r->messages[i], begun && i + 1 == r->n_messages && p->prefill_style == PREFILL_PREFIX,
 			      dropped);
+		write_images_of_results(w, r, i);
+	}
 	jw_array_end(w);
 	if (begun && p->prefill_style == PREFILL_CONTINUE) {
 		jw_kbool(w, "continue_final_message", true);

@@ -73,9 +73,11 @@ struct decode_state {
 	enum chat_event_type open; /* the kind of the part that the events before are about; CHAT_EVENT_NONE: of none */
 	unsigned channel, index;   /* of that part */
 	unsigned n_calls;	   /* begun so far */
-	bool finished;		   /* a finish was seen */
-	uint64_t tool_parts;	   /* protocols that number parts: a bit for each of the first 64 that calls a tool */
-	struct chat_usage usage;   /* protocols that tell it in two halves: what is known */
+	unsigned call_at, call_shift; /* of the last call with an id: its index; how far ours are from the upstream's */
+	uint64_t call_id;	      /* a hash of that id */
+	bool finished;		      /* a finish was seen */
+	uint64_t tool_parts;	 /* protocols that number parts: a bit for each of the first 64 that calls a tool */
+	struct chat_usage usage; /* protocols that tell it in two halves: what is known */
 };
 
 struct encode_state {

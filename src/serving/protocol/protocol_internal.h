@@ -114,6 +114,8 @@ int scan_member(struct scan *s, struct slice *ret_key, struct slice *ret);
 bool scan_is_over(struct scan *s); /* nothing but space follows */
 /* 0, or E_INVALID when the reason means that the upstream failed ("error", "abort"). */
 int wire_finish(struct slice reason, enum chat_finish *ret);
+/* The same, as callers understand it: who is to call tools waits for calls, whatever the upstream calls its end. */
+enum chat_finish wire_finish_of(enum chat_finish said, bool calls);
 
 /* --- translation --- */
 
@@ -198,6 +200,9 @@ struct slice call_ids_of_result(struct call_ids *c, struct slice name); /* the n
 
 struct chat_event *events_add(struct arena *a, struct chat_events *list, enum chat_event_type type); /* NULL: too big */
 int events_say(struct arena *a, struct chat_events *list, const struct chat_event *event);	     /* 0 or E_TOOBIG */
+/* Of a payload: adds an event for each string that is in none of its events and is no label.  0 or E_TOOBIG. */
+int events_cover(struct arena *a, const struct wire_doc *doc, struct chat_events *list);
+bool answer_calls(const struct chat_answer *answer); /* a tool */
 /* Text, parts and judged of an answer from the events of its message. */
 int answer_of_events(struct arena *a, const struct chat_events *list, struct chat_answer *ret); /* 0 or E_TOOBIG */
 

@@ -132,6 +132,8 @@ void wire_read_usage(const struct json *v, struct chat_usage *ret)
 			ret->completion_tokens = wire_count(m);
 		else if (KEY_IS(m, "total_tokens"))
 			ret->total_tokens = wire_count(m);
+		else if (KEY_IS(m, "prompt_cache_hit_tokens") && !ret->cached_tokens) /* DeepSeek's */
+			ret->cached_tokens = wire_count(m);
 		else
 			continue;
 		says = true;
@@ -190,6 +192,13 @@ int wire_finish(struct slice reason, enum chat_finish *ret)
 	}
 	*ret = CHAT_FINISH_STOP; /* "eos", "end_turn", ...: it ended by itself */
 	return 0;
+}
+
+enum chat_finish wire_finish_of(enum chat_finish said, bool calls)
+{
+	if (calls && said == CHAT_FINISH_STOP)
+		return CHAT_FINISH_TOOL_CALLS;
+	return !calls && said == CHAT_FINISH_TOOL_CALLS ? CHAT_FINISH_STOP : said;
 }
 
 void request_write_parameters(struct json_writer *w, const struct chat_request *r, const char *max_tokens_name)
