@@ -293,6 +293,58 @@ TEST(short_ones_stand_side_by_side_and_what_was_erased_between_them_stays_so)
 	close_one(&f);
 }
 
+/* In parts, as the shipper does it. */
+static int insert_batch(struct fixture *f, const struct log_record *list, size_t n, size_t n_at_once, size_t *ret_n)
+{
+	size_t n_inserted = 0;
+	int rc = store_log_begin(f->db, f->w, &f->err);
+
+	for (size_t at = 0; at < n && !rc; at += n_at_once) {
+		rc = store_log_insert_many(f->db, f->w, &list[at], n_at_once, &n_inserted, &f->err);
+		*ret_n += n_inserted;
+	}
+	return rc;
+}
+
+TEST(a_batch_is_whole_after_its_commit_and_nothing_after_its_rollback)
+{
+	enum { N = 32, TIMES = 4 };
+	struct log_record *r = calloc((size_t)N * TIMES, sizeof(*r)), next;
+	struct fixture f;
+	size_t n = 0;
+
+	CHECK(r != NULL);
+	open_one(&f);
+	for (size_t i = 0; r && i < (size_t)N * TIMES; i++) /* more than go to the file at once */
+		r[i] = record(&f, (char)('a' + i % 26), i % 5 ? 100 + 100 * (i % N) : LONG);
+	for (int round = 0; round < 3; round++) {
+		CHECK_INT(insert_batch(&f, r, (size_t)N * (TIMES - 1), N, &n), 0);
+		store_log_rollback(f.db, f.w);
+		CHECK_INT(number(&f, "select count(*) from model_historical_logs"), 0);
+	}
+	for (int round = 0; round < 2; round++) { /* the second time they are there already */
+		n = 0;
+		CHECK_INT(insert_batch(&f, r, (size_t)N * TIMES, N, &n), 0);
+		CHECK_INT(store_log_commit(f.db, f.w, &f.err), 0);
+		CHECK_INT((long long)n, round ? 0 : (long long)N * TIMES);
+		next = record(&f, 'N', LONG);
+		put(&f, &next, 1);
+		CHECK(is_whole(&f, &next));
+		for (size_t i = 0; i < (size_t)N * TIMES; i++)
+			CHECK(is_whole(&f, &r[i]));
+	}
+	/* Of many, short ones too stand beside their rows; not the shortest, and not a single one. */
+	CHECK_INT(number(&f, "select count(*) from model_historical_logs where texts is null"),
+		  number(&f, "select count(*) from model_historical_logs where prompt_tokens <= 500"));
+	next = record(&f, 'S', 1000);
+	n = 0;
+	CHECK_INT(insert_batch(&f, &next, 1, 1, &n), 0);
+	CHECK_INT(store_log_commit(f.db, f.w, &f.err), 0);
+	CHECK(is_whole(&f, &next) && n_left(&f, 'S') == 0);
+	free(r);
+	close_one(&f);
+}
+
 TEST(two_writers_take_turns_without_harm)
 {
 	struct log_record r[12];

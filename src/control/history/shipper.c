@@ -147,19 +147,19 @@ static size_t read_chunk(struct shipper *s, struct batch *b, size_t n, size_t li
 static int insert_all(struct shipper *s, struct db *db, struct batch *b, size_t limit, struct err *err)
 {
 	size_t n = 1, n_inserted = 0;
-	int rc = db_begin_append(db, err);
+	int rc = store_log_begin(db, s->writer, err);
 
 	while (!rc) {
 		n = read_chunk(s, b, n, limit);
 		if (!n)
-			return db_commit(db, err);
+			return store_log_commit(db, s->writer, err);
 		rc = store_log_insert_many(db, s->writer, s->record, n, &n_inserted, err);
 		if (!rc)
 			b->n_duplicates += n - n_inserted;
 		n = 0;
 		sched_let_others();
 	}
-	db_rollback(db);
+	store_log_rollback(db, s->writer);
 	return rc;
 }
 

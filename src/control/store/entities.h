@@ -158,6 +158,10 @@ struct log_writer *log_writer_new(void);
 void log_writer_free(struct log_writer *w);
 int store_log_insert_many(struct db *db, struct log_writer *w, const struct log_record *list, size_t n,
 			  size_t *ret_inserted, struct err *err);
+/* A transaction of many such calls, cheaper than one of db_begin_append.  It ends with either of these, whatever rc. */
+int store_log_begin(struct db *db, struct log_writer *w, struct err *err);
+int store_log_commit(struct db *db, struct log_writer *w, struct err *err);
+void store_log_rollback(struct db *db, struct log_writer *w);
 struct log_filter {
 	struct slice use_case, model;	  /* model: id, name, or name@version */
 	struct slice status;		  /* "ok", "error", ...; absent: any */

@@ -179,6 +179,28 @@ int store_log_insert_many(struct db *db, struct log_writer *w, const struct log_
 	return rc;
 }
 
+int store_log_begin(struct db *db, struct log_writer *w, struct err *err)
+{
+	texts_hold(&w->texts);
+	return db_begin_append(db, err);
+}
+
+int store_log_commit(struct db *db, struct log_writer *w, struct err *err)
+{
+	int rc = texts_settle(db, &w->texts, err);
+
+	if (!rc)
+		return db_commit(db, err);
+	db_rollback(db);
+	return rc;
+}
+
+void store_log_rollback(struct db *db, struct log_writer *w)
+{
+	texts_drop(&w->texts);
+	db_rollback(db);
+}
+
 /* --- reading --- */
 
 static enum record_status read_status(struct row *r)

@@ -32,17 +32,37 @@ struct ref {
 	uint32_t n[N_TEXTS]; /* prompt, context, output, tool_calls; ABSENT: there was none */
 };
 
+static const char digits[] = "0123456789abcdef";
+
 #define REF_FIELDS 7
 #define REF_FIELDS_MIN 6
 
+static char *put_hex(char *to, uint32_t v, unsigned n_digits_min)
+{
+	unsigned shift = 28;
+
+	while (shift > 4 * (n_digits_min - 1) && !(v >> shift))
+		shift -= 4;
+	for (; shift; shift -= 4)
+		*to++ = digits[v >> shift & 15];
+	*to++ = digits[v & 15];
+	return to;
+}
+
+/* By hand, for each row of a busy log has one: printf would take a tenth of what storing the row takes. */
 static void ref_format(const struct ref *r, char text[TEXTS_REF_SIZE])
 {
-	int n = snprintf(text, TEXTS_REF_SIZE,
-			 "%08" PRIx32 ".%08" PRIx32 ".%08" PRIx32 ".%" PRIx32 ".%" PRIx32 ".%" PRIx32, r->file, r->at,
-			 r->crc, r->n[0], r->n[1], r->n[2]); /* it fits */
+	char *to = put_hex(text, r->file, 8);
 
-	if (r->n[3] != ABSENT)
-		(void)snprintf(text + n, TEXTS_REF_SIZE - (size_t)n, ".%" PRIx32, r->n[3]);
+	*to++ = '.';
+	to = put_hex(to, r->at, 8);
+	*to++ = '.';
+	to = put_hex(to, r->crc, 8);
+	for (size_t i = 0; i < (r->n[N_TEXTS - 1] == ABSENT ? N_TEXTS - 1 : N_TEXTS); i++) {
+		*to++ = '.';
+		to = put_hex(to, r->n[i], 1);
+	}
+	*to = '\0';
 }
 
 static bool hex(struct slice s, uint32_t *ret)
@@ -52,7 +72,6 @@ static bool hex(struct slice s, uint32_t *ret)
 	if (!s.n || s.n > 8)
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		static const char digits[] = "0123456789abcdef";
 		const char *at = s.p[i] ? strchr(digits, s.p[i]) : NULL;
 
 		if (!at)
@@ -226,9 +245,22 @@ static size_t texts_length(const struct log_record *r)
 	return r->prompt.n + r->context.n + r->output.n + r->tool_calls.n;
 }
 
-static bool texts_are_long(const struct db *db, const struct log_record *r)
+/* How many bytes stand beside their rows, when all do that are at least so long. */
+static size_t sum_of(const struct log_record *list, size_t n, size_t least)
 {
-	return db->texts_dir && texts_length(r) >= TEXTS_MIN;
+	size_t n_bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		n_bytes += texts_length(&list[i]) < least ? 0 : texts_length(&list[i]);
+	return n_bytes;
+}
+
+/* From how many bytes on texts are worth a place beside the row. */
+static size_t least_of(const struct db *db, const struct texts_writer *w, const struct log_record *list, size_t n)
+{
+	if (!db->texts_dir)
+		return SIZE_MAX;
+	return w->placed || sum_of(list, n, TEXTS_MIN_OF_MANY) >= MANY / 2 ? TEXTS_MIN_OF_MANY : TEXTS_MIN;
 }
 
 static int writer_open(const struct db *db, struct texts_writer *w, const struct ref *place, struct err *err)
@@ -372,25 +404,46 @@ static int put_texts(const struct db *db, struct texts_writer *w, const struct l
 int texts_write(struct db *db, struct texts_writer *w, const struct log_record *list, size_t n,
 		char ret_refs[][TEXTS_REF_SIZE], struct err *err)
 {
-	struct ref ref = {0};
-	size_t n_bytes = 0;
+	struct ref ref = {.file = w->placed ? w->file : 0, .at = (uint32_t)w->end};
+	size_t least = least_of(db, w, list, n);
 	int rc = 0;
 
-	for (size_t i = 0; i < n; i++)
-		n_bytes += texts_are_long(db, &list[i]) ? texts_length(&list[i]) : 0;
 	for (size_t i = 0; i < n && !rc; i++) {
 		ret_refs[i][0] = '\0';
-		if (!texts_are_long(db, &list[i]))
+		if (texts_length(&list[i]) < least)
 			continue;
 		if (!ref.file)
-			rc = writer_place(db, w, n_bytes >= MANY, &ref, err);
+			rc = writer_place(db, w, sum_of(list, n, least) >= MANY, &ref, err);
 		if (!rc)
 			rc = put_texts(db, w, &list[i], &ref, err);
 		if (!rc)
 			ref_format(&ref, ret_refs[i]);
 		ref.at += (uint32_t)ref_bytes(&ref);
 	}
-	return rc || !ref.file || !w->n ? rc : flush(db, w, err);
+	if (rc || !ref.file)
+		return rc;
+	w->placed = w->held;
+	w->end = ref.at;
+	return w->held || !w->n ? 0 : flush(db, w, err);
+}
+
+void texts_hold(struct texts_writer *w)
+{
+	w->held = true;
+	w->placed = false;
+}
+
+int texts_settle(const struct db *db, struct texts_writer *w, struct err *err)
+{
+	int rc = w->placed && w->n ? flush(db, w, err) : 0;
+
+	texts_drop(w);
+	return rc;
+}
+
+void texts_drop(struct texts_writer *w)
+{
+	w->held = w->placed = false;
 }
 
 /* --- reading --- */

@@ -16,6 +16,7 @@
 #include "domain/record.h"
 
 #define TEXTS_MIN 2048u			    /* shorter ones, all of a record together, are cheaper in the row */
+#define TEXTS_MIN_OF_MANY 512u		    /* the same where many are written at once */
 #define TEXTS_FILE_MAX (UINT32_C(64) << 20) /* a file that has come so far gets no more */
 #define TEXTS_REF_SIZE 64
 #define TEXTS_CHUNK 32u
@@ -27,8 +28,16 @@ struct texts_writer {
 	char *block; /* what goes to the file at once; NULL: nothing was written yet */
 	size_t n;
 	uint64_t at; /* where it goes */
+	/* of the transaction that texts_hold began */
+	bool held;
+	bool placed;  /* it has written some */
+	uint64_t end; /* of them */
 };
 void texts_writer_release(struct texts_writer *w);
+/* Until texts_settle, which goes before the commit, or texts_drop, what is written may stay in memory. */
+void texts_hold(struct texts_writer *w);
+int texts_settle(const struct db *db, struct texts_writer *w, struct err *err);
+void texts_drop(struct texts_writer *w);
 
 /*
  * Writes the texts of those records (at most TEXTS_CHUNK) that are long, and their references: "" for the others.  To
