@@ -150,6 +150,30 @@ static void ht_firehose(struct http_exchange *x)
 		http_stream_write(x, &iov, 1);
 }
 
+#define HT_BYTE_PLACES 19 /* past two words of eight */
+
+/* The byte of this number (?65) at each place of a header's value, and of another's name. */
+static void ht_bytes(struct http_exchange *x)
+{
+	static char value[HT_BYTE_PLACES][HT_BYTE_PLACES], name[HT_BYTE_PLACES][HT_BYTE_PLACES + 4];
+	struct http_header h[2 * HT_BYTE_PLACES];
+	static char names[HT_BYTE_PLACES][16];
+	uint64_t byte = 0;
+	size_t n = 0;
+
+	(void)slice_to_u64(x->head.query, &byte);
+	for (size_t i = 0; i < HT_BYTE_PLACES; i++) {
+		memset(value[i], 'v', HT_BYTE_PLACES);
+		memset(name[i], 'n', HT_BYTE_PLACES);
+		value[i][i] = name[i][i] = (char)byte;
+		snprintf(names[i], sizeof(names[i]), "x-%zu", i);
+		/* as long as it takes to have the byte in it */
+		h[n++] = (struct http_header){slice_from(names[i]), {value[i], i + 1}};
+		h[n++] = (struct http_header){{name[i], i + 1}, SLICE_LIT("one")};
+	}
+	http_reply(x, 200, h, n, (struct slice){"", 0});
+}
+
 static void ht_on_request(struct http_exchange *x, void *arg)
 {
 	struct ht_server *h = arg;
@@ -182,6 +206,8 @@ static void ht_on_request(struct http_exchange *x, void *arg)
 		http_stream_begin(x, 200, NULL, 0);
 		http_stream_write(x, &iov, 1);
 		http_stream_cut(x);
+	} else if (slice_eq_str(path, "/byte")) {
+		ht_bytes(x);
 	} else if (slice_eq_str(path, "/smuggle")) {
 		struct http_header bad[] = {{SLICE_LIT("x-a"), SLICE_LIT("1\r\nx-evil: 1")},
 					    {SLICE_LIT("x b"), SLICE_LIT("1")},

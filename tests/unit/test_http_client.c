@@ -928,6 +928,55 @@ TEST(a_call_may_be_cancelled_at_any_stage)
 	end();
 }
 
+#define MANY 20
+
+static struct call *many; /* of one turn */
+static bool cancel_some;
+
+static void start_many(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < MANY; i++) {
+		prepare(&side, &many[i]);
+		start(&many[i]);
+	}
+	for (int i = 0; cancel_some && i < MANY; i += 3) /* some have left, some wait for the end of the turn */
+		http_call_cancel(&many[i].call);
+}
+
+TEST(requests_that_start_in_one_turn_leave_together_and_those_cancelled_do_not)
+{
+	struct http_server_options o = ht_options();
+	struct ht_server h;
+
+	many = calloc(MANY, sizeof(*many));
+	ht_start(&h, &o);
+	side_init(&side, h.port, NULL);
+	for (int round = 0; round < 3; round++) { /* fresh connections, then those of the pool */
+		int left = MANY;
+
+		cancel_some = round == 2;
+		loop_post(side.loop, start_many, NULL);
+		while (left) {
+			loop_run(side.loop); /* each answer stops it */
+			left = 0;
+			for (int i = 0; i < MANY; i++)
+				left += !many[i].n_done && !(cancel_some && i % 3 == 0);
+		}
+		for (int i = 0; i < MANY; i++) {
+			bool cancelled = cancel_some && i % 3 == 0;
+
+			CHECK_INT(many[i].n_done, !cancelled);
+			CHECK_INT(many[i].status, cancelled ? 0 : 404);
+			CHECK_INT(many[i].rc, 0);
+		}
+	}
+	CHECK_INT((long long)counter_get(&http_client_stats(side.client)->connects), MANY);
+	side_release(&side);
+	ht_stop(&h);
+	free(many);
+}
+
 TEST(a_long_answer_comes_whole)
 {
 	struct http_server_options o = ht_options();

@@ -504,6 +504,72 @@ TEST(headers_that_could_smuggle_another_answer_are_left_out)
 	ht_stop(&h);
 }
 
+static size_t count_lines(const char *head, const char *with)
+{
+	size_t n = 0;
+
+	for (const char *at = head; (at = strstr(at, with)); at++)
+		n++;
+	return n;
+}
+
+TEST(each_byte_is_looked_at_wherever_it_stands_in_a_header)
+{
+	struct http_server_options o = ht_options();
+	struct ht_server h;
+	char request[80];
+	int fd;
+
+	ht_start(&h, &o);
+	fd = ht_connect(h.port);
+	for (unsigned byte = 1; byte < 256; byte++) {
+		bool in_value = (byte >= 0x20 && byte != 0x7f) || byte == '\t';
+		bool in_name = byte > 0x20 && byte < 0x7f && byte != ':';
+
+		snprintf(request, sizeof(request), "GET /byte?%u HTTP/1.1\r\nHost: h\r\n\r\n", byte);
+		CHECK(ht_says(fd, request));
+		(void)ht_read(fd, &a, true); /* our own reader takes names of fewer bytes yet */
+		CHECK_INT((long long)count_lines(a.head, "\r\nx-"), in_value ? HT_BYTE_PLACES : 0);
+		CHECK_INT((long long)count_lines(a.head, ": one\r\n"), in_name ? HT_BYTE_PLACES : 0);
+	}
+	close(fd);
+	ht_stop(&h);
+}
+
+/* A connection reads into a larger buffer after a body that needed one; what comes next may be of any size. */
+TEST(bodies_of_any_sizes_follow_each_other_on_one_connection)
+{
+	static const size_t sizes[] = {20000, 20000, 3,	    40000, 65400, 65536, 65537, 90000, 20000, 5,
+				       5,     16300, 16384, 33000, 33000, 0,	 64000, 1,     1};
+	struct http_server_options o = ht_options();
+	struct ht_server h;
+	int fd;
+
+	ht_start(&h, &o);
+	fd = ht_connect(h.port);
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		size_t k = 0;
+
+		send_body(fd, sizes[i], i % 3 == 2 ? 5000 : 0);
+		check_answer(fd, 200, NULL);
+		CHECK_INT((long long)a.n_body, (long long)sizes[i]);
+		while (k < a.n_body && a.body[k] == (char)('a' + k % 26))
+			k++;
+		CHECK_INT((long long)k, (long long)sizes[i]);
+	}
+	/* the next two are there before the first has been read */
+	send_body(fd, 30000, 0);
+	send_body(fd, 30000, 0);
+	CHECK(ht_says(fd, POST("/later", "2", "ok")));
+	for (int i = 0; i < 2; i++) {
+		check_answer(fd, 200, NULL);
+		CHECK_INT((long long)a.n_body, 30000);
+	}
+	check_answer(fd, 200, "ok");
+	close(fd);
+	ht_stop(&h);
+}
+
 static const struct {
 	const char *request;
 	const char *connection; /* what the answer says; NULL: nothing */

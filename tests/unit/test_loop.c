@@ -157,6 +157,61 @@ TEST(what_was_posted_before_the_stop_runs_and_the_loop_can_run_again)
 	CHECK_INT(n, 2);
 }
 
+/* --- the end of a turn --- */
+
+struct turn {
+	struct loop *loop;
+	struct loop_turn_end end, other, never;
+	int n, n_other, n_posted;
+};
+
+static void on_turn_end(void *arg)
+{
+	struct turn *t = arg;
+
+	CHECK_INT(t->n_posted, 3); /* all that had happened */
+	t->n++;
+	loop_at_turn_end(t->loop, &t->other); /* in the same turn still */
+}
+
+static void on_other(void *arg)
+{
+	struct turn *t = arg;
+
+	if (++t->n_other < 3)
+		loop_at_turn_end(t->loop, &t->other);
+	else
+		loop_stop(t->loop);
+}
+
+static void on_posted(void *arg)
+{
+	struct turn *t = arg;
+
+	t->n_posted++;
+	loop_at_turn_end(t->loop, &t->never);
+	loop_at_turn_end(t->loop, &t->end); /* set three times, called once */
+	loop_turn_end_cancel(&t->never);
+	loop_turn_end_cancel(&t->never);
+}
+
+TEST(the_end_of_a_turn_is_told_once_after_all_that_happened)
+{
+	struct turn t = {0};
+	struct err err;
+
+	CHECK_INT(loop_new("turn", &t.loop, &err), 0);
+	t.end = (struct loop_turn_end){.fn = on_turn_end, .arg = &t};
+	t.other = (struct loop_turn_end){.fn = on_other, .arg = &t};
+	t.never = (struct loop_turn_end){.fn = NULL};
+	for (int i = 0; i < 3; i++)
+		loop_post(t.loop, on_posted, &t);
+	loop_run(t.loop);
+	CHECK_INT(t.n, 1);
+	CHECK_INT(t.n_other, 3);
+	loop_free(t.loop);
+}
+
 struct clock_state {
 	struct loop *loop;
 	int64_t now_ms, wall_us;

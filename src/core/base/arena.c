@@ -12,7 +12,7 @@
 
 #include "core/base/copy.h"
 
-#define ALIGN 16
+#define ALIGN ARENA_ALIGN
 #define FIRST_MIN 256
 #define PAGE ((size_t)4096)
 #define PAGED_MIN (3 * PAGE)
@@ -111,25 +111,17 @@ void arena_renew(struct arena *a, size_t n, struct arena *ret_old)
 	add_chunk_of(a, n);
 }
 
-static void *bump(struct arena *a, size_t n, size_t pad)
+void *arena_alloc_slowly(struct arena *a, size_t n)
 {
 	char *p;
 
-	if (UNLIKELY(n > a->max_bytes - a->used_bytes))
+	if (n > a->max_bytes - a->used_bytes)
 		return NULL;
-	if (UNLIKELY(!a->at || n + pad > (size_t)(a->end - a->at))) {
-		add_chunk(a, n);
-		pad = 0;
-	}
-	p = a->at + pad;
+	add_chunk(a, n);
+	p = a->at;
 	a->at = p + n;
 	a->used_bytes += n;
 	return p;
-}
-
-void *arena_alloc(struct arena *a, size_t n)
-{
-	return bump(a, n, -(uintptr_t)a->at & (ALIGN - 1));
 }
 
 void *arena_zalloc(struct arena *a, size_t n)
@@ -159,7 +151,7 @@ bool arena_extend(struct arena *a, const void *p, size_t old_n, size_t new_n)
 
 char *arena_strndup(struct arena *a, const char *s, size_t n)
 {
-	char *p = n < SIZE_MAX ? bump(a, n + 1, 0) : NULL;
+	char *p = n < SIZE_MAX ? arena_bump(a, n + 1, 0) : NULL;
 
 	if (!p)
 		return NULL;
@@ -177,18 +169,19 @@ struct slice arena_slice(struct arena *a, struct slice s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+	size_t room = a->at ? (size_t)(a->end - a->at) : 0;
 	char *p;
 	va_list ap;
 	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(a->at, room, fmt, ap); /* mostly it fits, and stands where it has to */
 	va_end(ap);
 	if (n < 0)
 		return NULL;
-	p = bump(a, (size_t)n + 1, 0);
-	if (!p)
-		return NULL;
+	p = arena_bump(a, (size_t)n + 1, 0);
+	if (!p || (size_t)n < room)
+		return p;
 	va_start(ap, fmt);
 	vsnprintf(p, (size_t)n + 1, fmt, ap);
 	va_end(ap);

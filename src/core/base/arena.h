@@ -29,8 +29,30 @@ void arena_reset(struct arena *a);
  * now on.  This chunk is given back by the next reset.
  */
 void arena_renew(struct arena *a, size_t n, struct arena *ret_old);
+#define ARENA_ALIGN 16
+
+void *arena_alloc_slowly(struct arena *a, size_t n) MUST_CHECK; /* in a new chunk */
+
+/* n bytes behind pad bytes that are left out. */
+static inline void *arena_bump(struct arena *a, size_t n, size_t pad)
+{
+	char *p;
+
+	if (UNLIKELY(!a->at || n > a->max_bytes - a->used_bytes || n + pad > (size_t)(a->end - a->at)))
+		return arena_alloc_slowly(a, n);
+	p = a->at + pad;
+	a->at = p + n;
+	a->used_bytes += n;
+	return p;
+}
+
 /* 16-byte aligned, uninitialised; NULL past the maximum. */
-void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
+static inline void *arena_alloc(struct arena *a, size_t n) MUST_CHECK;
+static inline void *arena_alloc(struct arena *a, size_t n)
+{
+	return arena_bump(a, n, -(uintptr_t)a->at & (ARENA_ALIGN - 1));
+}
+
 void *arena_zalloc(struct arena *a, size_t n) MUST_CHECK;
 void *arena_zarray(struct arena *a, size_t size,
 		   size_t n) MUST_CHECK; /* n things of that size; NULL if that overflows */

@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/base/copy.h"
-#include "core/base/err.h"
-
 #define CAP_MIN 63
 
 void buf_init(struct buf *b, size_t max_bytes)
@@ -49,14 +46,14 @@ static char *move_to_arena(struct buf *b, size_t cap)
 	return p;
 }
 
-static bool grow(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
 	size_t cap;
 	char *p;
 
 	if (b->failed || n > b->max - b->n) {
 		b->failed = true;
-		return false;
+		return NULL;
 	}
 	cap = min_size(max_size(max_size(b->n + n, 2 * b->cap + 1), CAP_MIN), b->max);
 	if (b->arena) {
@@ -67,7 +64,7 @@ static bool grow(struct buf *b, size_t n)
 		}
 		if (!p) {
 			b->failed = true;
-			return false;
+			return NULL;
 		}
 	} else {
 		p = realloc(b->p, cap + 1);
@@ -76,46 +73,7 @@ static bool grow(struct buf *b, size_t n)
 	}
 	b->p = p;
 	b->cap = cap;
-	return true;
-}
-
-char *buf_reserve(struct buf *b, size_t n)
-{
-	if (UNLIKELY(n > b->cap - b->n || b->failed || !b->p) && !grow(b, n))
-		return NULL;
 	return b->p + b->n;
-}
-
-int buf_append(struct buf *b, const void *p, size_t n)
-{
-	char *to = buf_reserve(b, n);
-
-	if (UNLIKELY(!to))
-		return E_TOOBIG;
-	copy_bytes(to, p, n);
-	b->n += n;
-	return 0;
-}
-
-int buf_add(struct buf *b, struct slice s)
-{
-	return buf_append(b, s.p, s.n);
-}
-
-int buf_adds(struct buf *b, const char *s)
-{
-	return buf_append(b, s, strlen(s));
-}
-
-int buf_addc(struct buf *b, char c)
-{
-	char *to = buf_reserve(b, 1);
-
-	if (UNLIKELY(!to))
-		return E_TOOBIG;
-	*to = c;
-	b->n++;
-	return 0;
 }
 
 int buf_addu(struct buf *b, uint64_t v)

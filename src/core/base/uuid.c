@@ -130,16 +130,15 @@ int uuid_parse(const char *s, size_t n, struct uuid *ret)
 
 char *uuid_format(const struct uuid *u, char buf[UUID_STR_SIZE])
 {
+	static const uint8_t place[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
 	static const char hex[] = "0123456789abcdef";
-	char *p = buf;
 
 	for (size_t i = 0; i < sizeof(u->b); i++) {
-		if (dash_before(i))
-			*p++ = '-';
-		*p++ = hex[u->b[i] >> 4];
-		*p++ = hex[u->b[i] & 15];
+		buf[place[i]] = hex[u->b[i] >> 4];
+		buf[place[i] + 1] = hex[u->b[i] & 15];
 	}
-	*p = '\0';
+	buf[8] = buf[13] = buf[18] = buf[23] = '-';
+	buf[36] = '\0';
 	return buf;
 }
 

@@ -335,6 +335,8 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_opt
 	c->bufs = (struct bufpool){.size = UP_BUF_BYTES + HTTP_CALL_PADDING, .max = FREE_BUFFERS};
 	map_init(&c->pools);
 	map_init(&c->names);
+	c->to_send_tail = &c->to_send;
+	c->turn_end = (struct loop_turn_end){.fn = up_send_waiting, .arg = c};
 	return c;
 }
 
@@ -342,6 +344,8 @@ void http_client_free(struct http_client *c)
 {
 	if (!c)
 		return;
+	up_send_waiting(c);
+	loop_turn_end_cancel(&c->turn_end);
 	pool_close_idle(c);
 	assert(!c->n_open && !c->pools.n);
 	resolve_release(c);

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #define SEND_MAX_IOV 16
+#define SEND_TOGETHER 8
 
 void up_watch(struct up *u)
 {
@@ -17,7 +18,8 @@ void up_watch(struct up *u)
 
 	if (!u->sock || u->broken)
 		return;
-	if ((u->state >= UP_ANSWER && u->sent < u->to_send && !u->send_broken) || u->sock->read_wants_write)
+	if ((u->state >= UP_ANSWER && u->sent < u->to_send && !u->send_broken && !u->waits_to_send) ||
+	    u->sock->read_wants_write)
 		mask |= UV_WRITABLE;
 	sock_watch(u->sock, mask);
 }
@@ -51,6 +53,47 @@ static void up_send(struct up *u)
 	up_watch(u);
 }
 
+void up_send_waiting(void *client)
+{
+	struct http_client *c = client;
+	struct up *u = c->to_send;
+
+	c->to_send = NULL;
+	c->to_send_tail = &c->to_send;
+	c->n_to_send = 0;
+	while (u) {
+		struct up *next = u->next_to_send;
+		bool in_call = !u->dead && u->sock && (u->state == UP_ANSWER || u->state == UP_BODY);
+
+		u->waits_to_send = false;
+		if (in_call && u->sent < u->to_send && !u->send_broken)
+			up_send(u);
+		up_put(u);
+		u = next;
+	}
+}
+
+/*
+ * The requests of a turn leave together at its end, or when there are some of them: an upstream on this machine is
+ * woken once for all, not once for each, and the next requests are read while what reads is warm.
+ */
+static void send_at_turn_end(struct up *u)
+{
+	struct http_client *c = u->client;
+
+	if (u->waits_to_send)
+		return;
+	u->waits_to_send = true;
+	u->next_to_send = NULL;
+	up_hold(u);
+	*c->to_send_tail = u;
+	c->to_send_tail = &u->next_to_send;
+	if (++c->n_to_send >= SEND_TOGETHER)
+		up_send_waiting(c);
+	else
+		loop_at_turn_end(c->loop, &c->turn_end);
+}
+
 void up_begin_request(struct up *u)
 {
 	struct http_call *call = u->call;
@@ -65,7 +108,7 @@ void up_begin_request(struct up *u)
 	u->got_byte = u->whole = u->keep_alive = u->kept = false;
 	u->got_bytes = 0;
 	up_await_first_byte(u);
-	up_send(u);
+	send_at_turn_end(u);
 }
 
 void up_replace(struct up *u)
@@ -162,7 +205,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		break;
 	case UP_ANSWER:
 	case UP_BODY:
-		if (events & UV_WRITABLE && u->sent < u->to_send && !u->send_broken)
+		if (events & UV_WRITABLE && u->sent < u->to_send && !u->send_broken && !u->waits_to_send)
 			up_send(u);
 		if (u->sock && (events & UV_READABLE || u->sock->read_wants_write))
 			up_read(u);

@@ -56,6 +56,8 @@ struct up {
 	int at_addr;
 	/* the request */
 	size_t sent, to_send;
+	struct up *next_to_send; /* in the client's list */
+	bool waits_to_send;
 	bool send_broken; /* the other side takes no more; its answer may still be read */
 	/* the answer */
 	char *in;
@@ -95,6 +97,9 @@ struct http_client {
 	struct map names; /* resolve.c */
 	struct bufpool bufs;
 	unsigned n_open, n_idle;
+	struct up *to_send, **to_send_tail; /* requests that leave at the end of this turn, each held */
+	unsigned n_to_send;
+	struct loop_turn_end turn_end;
 };
 
 /* client.c */
@@ -121,6 +126,7 @@ void up_connect(struct up *u); /* a fresh connection for u->call */
 void up_resolved(struct up *u, int rc, const char *why);
 void up_next_address(struct up *u, const char *why);
 void up_begin_request(struct up *u);
+void up_send_waiting(void *client); /* a loop_fn: what waits for the end of the turn leaves */
 void up_watch(struct up *u);
 void up_replace(struct up *u); /* a stale connection: the request goes out again on a fresh one */
 

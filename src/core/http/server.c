@@ -20,6 +20,7 @@
 #define ACCEPT_PAUSE_MS 100
 #define OVER_LIMIT_MAX 256 /* connections past the maximum that may hear their 503 at one time */
 #define FREE_BUFFERS 256
+#define FREE_LARGE_BUFFERS 32
 
 void http_server_options_init(struct http_server_options *o)
 {
@@ -90,6 +91,7 @@ int http_server_new(struct loop *l, const struct http_server_options *o, const s
 		(void)tls_context_ref(o->tls); /* it is s->options.tls */
 	s->handler = *h;
 	s->bufs = (struct bufpool){.size = CONN_BUF_BYTES + HTTP_BODY_PADDING, .max = FREE_BUFFERS};
+	s->large_bufs = (struct bufpool){.size = CONN_LARGE_BYTES + HTTP_BODY_PADDING, .max = FREE_LARGE_BUFFERS};
 	s->date_s = -1;
 	timer_init(&s->drain_timer, on_drain_timer, s);
 	*ret = s;
@@ -350,6 +352,7 @@ void http_server_give_back(struct http_server *s)
 	}
 	s->n_free_x = 0;
 	bufpool_release(&s->bufs);
+	bufpool_release(&s->large_bufs);
 }
 
 void http_server_free(struct http_server *s)

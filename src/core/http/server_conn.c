@@ -63,12 +63,19 @@ static void go_on_soon(struct conn *c)
 	timer_set(c->server->loop, &c->timer, 0);
 }
 
+void conn_free_buffer(struct conn *c, char *buf, size_t cap)
+{
+	if (buf && cap == CONN_BUF_BYTES)
+		bufpool_put(&c->server->bufs, buf);
+	else if (buf && cap == CONN_LARGE_BYTES)
+		bufpool_put(&c->server->large_bufs, buf);
+	else
+		free(buf);
+}
+
 void conn_drop_input(struct conn *c)
 {
-	if (c->in && c->in_cap == CONN_BUF_BYTES)
-		bufpool_put(&c->server->bufs, c->in);
-	else
-		free(c->in);
+	conn_free_buffer(c, c->in, c->in_cap);
 	c->in = NULL;
 	c->in_cap = c->n_in = c->next_at = c->seen = 0;
 }

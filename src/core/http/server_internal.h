@@ -10,6 +10,7 @@
 #include "core/http/sock_internal.h"
 
 #define CONN_BUF_BYTES ((size_t)16 * 1024)
+#define CONN_LARGE_BYTES ((size_t)64 * 1024) /* for whoever sends bodies that the other has no room for */
 #define CONN_LINGER_BYTES ((size_t)256 * 1024)
 #define CONN_LINGER_MS 1000
 
@@ -62,6 +63,7 @@ struct conn {
 	bool soon;	 /* the timer stands for "go on next turn" */
 	bool in_process; /* conn_process runs: it takes the next request itself */
 	bool paused;	 /* no room to read */
+	bool is_large;	 /* the last body would have fitted into a large buffer alone */
 	bool dead;	 /* freed when holds is 0 */
 	unsigned holds;
 	size_t linger_left;
@@ -87,7 +89,7 @@ struct http_server {
 	size_t n_conns;		 /* both */
 	struct exchange *free_x; /* with warm arenas */
 	unsigned n_free_x;
-	struct bufpool bufs;
+	struct bufpool bufs, large_bufs;
 	struct http_header headers[HTTP_MAX_HEADERS]; /* of the head that is parsed just now */
 	bool draining;
 	struct timer drain_timer;
@@ -114,6 +116,7 @@ void conn_close(struct conn *c);		   /* no exchange may be open */
 /* The client has gone.  now: its exchange may hear of it before this returns; otherwise on the next turn. */
 void conn_gone(struct conn *c, bool now, bool reset);
 void conn_drop_input(struct conn *c);
+void conn_free_buffer(struct conn *c, char *buf, size_t cap); /* what an input of cap bytes stood in */
 void conn_open_exchange(struct conn *c);
 void conn_exchange_complete(struct conn *c); /* answered and sent: next request, or the end */
 void conn_exchange_finished(struct conn *c); /* answered; complete as soon as it is sent */

@@ -17,8 +17,8 @@ static void take_buffer(struct conn *c)
 {
 	if (c->in)
 		return;
-	c->in = bufpool_get(&c->server->bufs);
-	c->in_cap = CONN_BUF_BYTES;
+	c->in = bufpool_get(c->is_large ? &c->server->large_bufs : &c->server->bufs);
+	c->in_cap = c->is_large ? CONN_LARGE_BYTES : CONN_BUF_BYTES;
 }
 
 /* A head larger than the buffer: no slice points into it yet. */
@@ -30,10 +30,7 @@ static void grow_buffer(struct conn *c)
 	if (!p)
 		abort();
 	memcpy(p, c->in, c->n_in);
-	if (c->in_cap == CONN_BUF_BYTES)
-		bufpool_put(&c->server->bufs, c->in);
-	else
-		free(c->in);
+	conn_free_buffer(c, c->in, c->in_cap);
 	c->in = p;
 	c->in_cap = cap;
 }
@@ -100,14 +97,14 @@ static void move_small(struct conn *c)
 	size_t cap = c->n_in + SMALL_ROOM;
 	char *p;
 
-	if (!c->n_body || c->in_cap != CONN_BUF_BYTES || c->n_in > SMALL_BYTES || c->next_at < c->n_in)
+	if (!c->n_body || c->in_cap < CONN_BUF_BYTES || c->n_in > SMALL_BYTES || c->next_at < c->n_in)
 		return;
 	p = malloc(cap + HTTP_BODY_PADDING);
 	if (!p)
 		abort();
 	memcpy(p, c->in, c->n_in);
 	http_head_move(&c->x->pub.head, c->in, p);
-	bufpool_put(&c->server->bufs, c->in);
+	conn_free_buffer(c, c->in, c->in_cap);
 	c->in = p;
 	c->in_cap = cap;
 }
@@ -116,8 +113,10 @@ static bool dispatch(struct conn *c)
 {
 	struct http_server *s = c->server;
 	struct exchange *x = c->x;
+	size_t all = x->pub.head.head_bytes + c->n_body;
 
 	move_small(c);
+	c->is_large = all > CONN_BUF_BYTES && all <= CONN_LARGE_BYTES; /* its next request is probably like it */
 	x->pub.body = (struct slice){body_start(c), c->n_body};
 	x->pub.is_head_request = x->pub.head.method == HTTP_HEAD;
 	c->close_after = !x->pub.head.keep_alive;

@@ -210,8 +210,51 @@ static struct slice date_header(struct http_server *s)
 	return (struct slice){s->date, s->n_date};
 }
 
+#define ONES UINT64_C(0x0101010101010101)
+
+/* Which of eight bytes are below n (their high bits; n at most 0x80), or equal to it. */
+static inline uint64_t below(uint64_t word, uint8_t n)
+{
+	return (word - ONES * n) & ~word & (ONES << 7);
+}
+
+static inline uint64_t equal(uint64_t word, uint8_t n)
+{
+	return below(word ^ (ONES * n), 1);
+}
+
+static inline uint64_t no_value(uint64_t word)
+{
+	return below(word, 0x20) | equal(word, 0x7f);
+}
+
+static inline uint64_t no_name(uint64_t word)
+{
+	return below(word, 0x21) | equal(word, 0x7f) | equal(word, ':') | (word & (ONES << 7));
+}
+
+/* Whether wrong() finds anything; it may find too much. */
+static inline bool any_byte(struct slice s, uint64_t (*wrong)(uint64_t word))
+{
+	uint64_t found = 0, word = ONES * 'x'; /* which stands in for what is not there */
+
+	if (s.n < sizeof(word)) {
+		for (size_t i = 0; i < s.n; i++)
+			word = word << 8 | (unsigned char)s.p[i];
+		return wrong(word);
+	}
+	for (size_t i = 0; i + sizeof(word) < s.n; i += sizeof(word)) {
+		memcpy(&word, s.p + i, sizeof(word));
+		found |= wrong(word);
+	}
+	memcpy(&word, s.p + s.n - sizeof(word), sizeof(word));
+	return found | wrong(word);
+}
+
 static bool value_allowed(struct slice v)
 {
+	if (LIKELY(!any_byte(v, no_value)))
+		return true;
 	for (size_t i = 0; i < v.n; i++) {
 		unsigned char ch = (unsigned char)v.p[i];
 
@@ -223,9 +266,8 @@ static bool value_allowed(struct slice v)
 
 static bool name_allowed(struct slice name)
 {
-	for (size_t i = 0; i < name.n; i++)
-		if ((unsigned char)name.p[i] <= 0x20 || name.p[i] == ':' || (unsigned char)name.p[i] >= 0x7f)
-			return false;
+	if (any_byte(name, no_name))
+		return false;
 	switch (name.n) { /* what the server writes itself */
 	case 0:
 		return false;

@@ -18,6 +18,7 @@
 #include "core/base/util.h"
 
 #define TLS_RECORD_BYTES (16 * 1024)
+#define SMALL_BYTES ((size_t)4096)
 
 struct sock *sock_new(uv_loop_t *uv, int fd, uv_poll_cb cb, void *owner)
 {
@@ -185,16 +186,27 @@ static ssize_t tls_sendv(struct sock *s, const struct iovec *iov, int n)
 	}
 }
 
+/* Few bytes are copied together: the kernel takes one piece faster than it reads a list of them. */
+static ssize_t send_small(int fd, const struct iovec *iov, int n)
+{
+	char all[SMALL_BYTES];
+
+	if (n == 1)
+		return send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+	return send(fd, all, gather(all, sizeof(all), iov, n), MSG_NOSIGNAL);
+}
+
 ssize_t sock_sendv(struct sock *s, const struct iovec *iov, int n)
 {
 	struct msghdr msg = {.msg_iovlen = (size_t)n};
+	bool is_small = n == 1 || iov_total(iov, n) <= SMALL_BYTES;
 	ssize_t r;
 
 	if (s->ssl)
 		return tls_sendv(s, iov, n);
 	msg.msg_iov = (struct iovec *)(uintptr_t)iov; /* the kernel does not write there */
 	do
-		r = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+		r = is_small ? send_small(s->fd, iov, n) : sendmsg(s->fd, &msg, MSG_NOSIGNAL);
 	while (r < 0 && errno == EINTR);
 	if (LIKELY(r >= 0))
 		return r;

@@ -43,6 +43,42 @@ static void on_wake(uv_async_t *handle)
 	run_posts(handle->data);
 }
 
+/* --- the end of a turn --- */
+
+static void on_prepare(uv_prepare_t *handle)
+{
+	struct loop *l = handle->data;
+
+	while (l->turn_ends) {
+		struct loop_turn_end *t = l->turn_ends;
+
+		loop_turn_end_cancel(t);
+		t->fn(t->arg);
+	}
+}
+
+void loop_at_turn_end(struct loop *l, struct loop_turn_end *t)
+{
+	if (t->prev)
+		return;
+	t->next = l->turn_ends;
+	t->prev = &l->turn_ends;
+	if (t->next)
+		t->next->prev = &t->next;
+	l->turn_ends = t;
+}
+
+void loop_turn_end_cancel(struct loop_turn_end *t)
+{
+	if (!t->prev)
+		return;
+	*t->prev = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	t->next = NULL;
+	t->prev = NULL;
+}
+
 int loop_new(const char *name, struct loop **ret_loop, struct err *err)
 {
 	struct loop *l = calloc(1, sizeof(*l));
@@ -69,6 +105,9 @@ int loop_new(const char *name, struct loop **ret_loop, struct err *err)
 	l->wall_read.at_ms = -1;
 	rc = wheel_init(l);
 	assert(!rc); /* fills in structs only */
+	uv_prepare_init(&l->uv, &l->prepare);
+	uv_prepare_start(&l->prepare, on_prepare);
+	l->prepare.data = l;
 	*ret_loop = l;
 	return 0;
 }
@@ -83,6 +122,7 @@ void loop_free(struct loop *l)
 	uv_close((uv_handle_t *)&l->wake, NULL);
 	uv_close((uv_handle_t *)&l->tick, NULL);
 	uv_close((uv_handle_t *)&l->idle, NULL);
+	uv_close((uv_handle_t *)&l->prepare, NULL);
 	/* Handles that were closed by their owners go in this turn; jobs that still run are waited for. */
 	uv_run(&l->uv, UV_RUN_DEFAULT);
 	if (uv_loop_close(&l->uv))

@@ -32,6 +32,18 @@ int64_t loop_wall_us(const struct loop *l); /* microseconds since 1970 UTC */
 void loop_post(struct loop *l, loop_fn *fn, void *arg);
 
 /*
+ * Called once, when everything that has happened is dealt with and the loop is about to wait for more.  Its own thread
+ * only; setting one that is set, or cancelling one that is not, does nothing.
+ */
+struct loop_turn_end {
+	struct loop_turn_end *next, **prev; /* NULL when not set */
+	loop_fn *fn;
+	void *arg;
+};
+void loop_at_turn_end(struct loop *l, struct loop_turn_end *t);
+void loop_turn_end_cancel(struct loop_turn_end *t);
+
+/*
  * Timers sit in a coarse wheel (LOOP_TICK_MS): they fire at their time or up to two ticks late, never early.
  * Setting and cancelling cost a list operation.  An idle loop with no timer set does not wake.
  * A delay of 0 or less: on the next turn of the loop, after everything that is running now has returned.

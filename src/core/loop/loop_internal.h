@@ -38,6 +38,8 @@ struct loop {
 	uv_async_t wake;
 	uv_timer_t tick;
 	uv_idle_t idle; /* runs while wheel.soon has something */
+	uv_prepare_t prepare;
+	struct loop_turn_end *turn_ends;
 	struct wheel wheel;
 	_Atomic(struct posted *) posts; /* newest first; pushed by any thread, taken whole by the loop */
 	struct wall wall_read, *wall;	/* reached by pointer: reading a const loop's time refreshes it */

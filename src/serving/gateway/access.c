@@ -49,21 +49,21 @@ enum health_probe access_health_probe(struct slice path)
 {
 	/* What orchestrators ask for by habit, beside our own. */
 	static const struct {
-		const char *path;
+		struct slice path;
 		enum health_probe probe;
 	} names[] = {
-		{"/health/live", PROBE_LIVE},
-		{"/health/ready", PROBE_READY},
-		{"/livez", PROBE_LIVE},
-		{"/readyz", PROBE_READY},
-		{"/healthz", PROBE_LIVE},
-		{"/health/liveness", PROBE_LIVE},
-		{"/health/liveliness", PROBE_LIVE},
-		{"/health/readiness", PROBE_READY},
+		{SLICE_LIT("/health/live"), PROBE_LIVE},
+		{SLICE_LIT("/health/ready"), PROBE_READY},
+		{SLICE_LIT("/livez"), PROBE_LIVE},
+		{SLICE_LIT("/readyz"), PROBE_READY},
+		{SLICE_LIT("/healthz"), PROBE_LIVE},
+		{SLICE_LIT("/health/liveness"), PROBE_LIVE},
+		{SLICE_LIT("/health/liveliness"), PROBE_LIVE},
+		{SLICE_LIT("/health/readiness"), PROBE_READY},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(names); i++)
-		if (slice_eq_str(path, names[i].path))
+		if (slice_eq(path, names[i].path))
 			return names[i].probe;
 	return PROBE_NONE;
 }

@@ -98,6 +98,8 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result)
 	if (!c)
 		return;
 	measure_call(e, end);
+	if (e->log == LOG_NONE)
+		return;
 	attempt_close(e);
 	e->attempt_at = e->attempts.n;
 	e->attempt_open = true;

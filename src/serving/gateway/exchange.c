@@ -241,27 +241,27 @@ const struct http_client_stats *gateway_client_stats(const struct gateway *g)
 
 /* Inference endpoints, and the protocol that each speaks. */
 static const struct front {
-	const char *path;
+	struct slice path;
 	const struct protocol *protocol;
 	bool counts;
 } fronts[] = {
-	{"/v1/chat/completions", &protocol_openai, false},
-	{"/v1/responses", &protocol_responses, false},
-	{"/api/v1/generate", &protocol_generate, false},
-	{"/v1/messages", &protocol_anthropic, false},
-	{"/v1/messages/count_tokens", &protocol_anthropic, true},
-	{"/api/chat", &protocol_ollama, false},
-	{"/api/generate", &protocol_ollama_generate, false},
-	{"/v1/completions", &protocol_openai_completions, false},
-	{"/v1/embeddings", &protocol_openai_embeddings, false},
-	{"/api/embed", &protocol_ollama_embed, false},
-	{"/api/embeddings", &protocol_ollama_embeddings, false},
+	{SLICE_LIT("/v1/chat/completions"), &protocol_openai, false},
+	{SLICE_LIT("/v1/responses"), &protocol_responses, false},
+	{SLICE_LIT("/api/v1/generate"), &protocol_generate, false},
+	{SLICE_LIT("/v1/messages"), &protocol_anthropic, false},
+	{SLICE_LIT("/v1/messages/count_tokens"), &protocol_anthropic, true},
+	{SLICE_LIT("/api/chat"), &protocol_ollama, false},
+	{SLICE_LIT("/api/generate"), &protocol_ollama_generate, false},
+	{SLICE_LIT("/v1/completions"), &protocol_openai_completions, false},
+	{SLICE_LIT("/v1/embeddings"), &protocol_openai_embeddings, false},
+	{SLICE_LIT("/api/embed"), &protocol_ollama_embed, false},
+	{SLICE_LIT("/api/embeddings"), &protocol_ollama_embeddings, false},
 };
 
 const struct protocol *gateway_front_of(struct slice path)
 {
 	for (size_t i = 0; i < COUNT_OF(fronts); i++)
-		if (slice_eq_str(path, fronts[i].path))
+		if (slice_eq(path, fronts[i].path))
 			return fronts[i].protocol;
 	if (gemini_path_read(path, NULL))
 		return &protocol_gemini;
@@ -382,7 +382,7 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 	if (!admit(g, x, &caller) || !unpack(x))
 		return;
 	for (size_t i = 0; i < COUNT_OF(fronts); i++) {
-		if (!slice_eq_str(x->head.path, fronts[i].path))
+		if (!slice_eq(x->head.path, fronts[i].path))
 			continue;
 		if (x->head.method != HTTP_POST)
 			refuse_method(x);

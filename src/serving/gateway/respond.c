@@ -14,6 +14,14 @@ static const char *const fallback_names[] = {[RECORD_FALLBACK_NONE] = "",
 					     [RECORD_FALLBACK_ENDPOINT] = "endpoint",
 					     [RECORD_FALLBACK_CONTENT] = "content"};
 
+/* A decimal number; the few that there mostly are stand ready. */
+static struct slice count_text(struct arena *a, unsigned n)
+{
+	static const char digits[] = "0123456789";
+
+	return n < 10 ? (struct slice){digits + n, 1} : slice_from(arena_printf(a, "%u", n));
+}
+
 static void put(struct http_header *h, size_t *n, struct slice name, struct slice value)
 {
 	if (value.n && *n < RESPOND_MAX_HEADERS)
@@ -52,7 +60,7 @@ size_t respond_headers(struct exchange *e, struct http_header *h, struct slice c
 	}
 	put(h, &n, SLICE_LIT("x-muster-guardrail"),
 	    e->policy ? slice_from(guard_action_name(e->action)) : SLICE_LIT("skipped"));
-	put(h, &n, SLICE_LIT("x-muster-attempts"), slice_from(arena_printf(&e->http->arena, "%u", e->n_attempts)));
+	put(h, &n, SLICE_LIT("x-muster-attempts"), count_text(&e->http->arena, e->n_attempts));
 	put(h, &n, SLICE_LIT("x-muster-dropped-params"), respond_dropped(e));
 	if (once_is_cache_miss(e))
 		put(h, &n, SLICE_LIT("x-muster-cache"), SLICE_LIT("miss"));
