@@ -280,6 +280,32 @@ def test_a_use_case_that_gets_worse_is_told(start_daemon, make_upstream, receive
     wait_told(receiver, "performance_degraded", "resolved")
 
 
+def test_a_budget_that_is_nearly_spent_is_told_and_again_when_it_covers_no_more(start_daemon, make_upstream, receiver):
+    daemon = start_daemon(config({"ops": hook(receiver)}))
+    used = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    upstream = make_upstream(m.answer_with(200, dict(m.completion("Hi."), usage=used)))
+    daemon.use_case("spender", policy="none", fallback_content="", budget="5/total")
+    daemon.register("spender", upstream, price={"input": 1000, "output": 1000})  # a thousandth a token
+
+    def ask():
+        return daemon.chat("spender", max_tokens=100).status
+
+    assert [ask() for _ in range(3)] == [200] * 3 and not told(receiver)
+    assert ask() == 200
+    fired = wait_told(receiver, "budget_nearly_spent", "firing")[0]["alert"]
+    assert fired["summary"].startswith("The budget of use case spender is nearly spent: 4.4 of 5 USD (88 %) in total; it is not")
+    assert (fired["use_case"], fired["severity"], fired["details"]["spent"]) == ("spender", "warning", 4.4)
+    assert not told(receiver, "budget_spent")
+    assert ask() == 429
+    fired = wait_told(receiver, "budget_spent", "firing")[0]["alert"]
+    assert "covers no more what is asked of it: 4.4 of 5 USD" in fired["summary"] and fired["severity"] == "critical"
+    assert wait_listed(daemon, "?state=firing&rule=budget_spent&use_case=spender")["instance"] is None
+    daemon.use_case("spender", policy="none", fallback_content="", budget="50/total")
+    wait_told(receiver, "budget_spent", "resolved")
+    wait_told(receiver, "budget_nearly_spent", "resolved")
+    assert ask() == 200 and len(told(receiver, "budget_spent")) == 2
+
+
 def test_log_records_that_are_lost_are_told(start_daemon, receiver):
     daemon = start_daemon("spool: {max_bytes: 32MiB}\n" + config({"ops": hook(receiver)}), "--loops", "1")
     record = {"model_id": "m", "use_case": "fill", "prompt": "x" * 4000000, "context": {}, "output": "y"}

@@ -15,6 +15,7 @@ struct fixture {
 	struct alert_hits hits[3];
 	struct alert_traffic *traffic;
 	struct alert_deployment deployments[2];
+	struct alert_budget budgets[2];
 };
 
 static const struct alert_settings defaults = {
@@ -22,12 +23,15 @@ static const struct alert_settings defaults = {
 		 [ALERT_LOGGING_FAILURES] = {true, 0, ALERT_WARNING},
 		 [ALERT_CRITICAL_VIOLATION] = {true, 0, ALERT_CRITICAL},
 		 [ALERT_DEPLOYMENT_FAILED] = {true, 0, ALERT_CRITICAL},
-		 [ALERT_PERFORMANCE_DEGRADED] = {true, 2 * SECOND, ALERT_WARNING}},
+		 [ALERT_PERFORMANCE_DEGRADED] = {true, 2 * SECOND, ALERT_WARNING},
+		 [ALERT_BUDGET_NEARLY_SPENT] = {true, 0, ALERT_WARNING},
+		 [ALERT_BUDGET_SPENT] = {true, 0, ALERT_CRITICAL}},
 	.resolve_after_ms = 10 * SECOND,
 	.logging = {5, 60 * SECOND, 20},
 	.violation = {60 * SECOND},
 	.deployment = {3600 * SECOND},
 	.performance = {10 * SECOND, 60 * SECOND, 50, 200, 250, 200, 5},
+	.budget = {80, 100},
 	.instance = "host:1",
 };
 
@@ -39,6 +43,7 @@ static void start(struct fixture *x)
 	x->f.traffic = x->traffic;
 	x->f.hits = x->hits;
 	x->f.deployments = x->deployments;
+	x->f.budgets = x->budgets;
 	x->f.now = (struct alert_time){1000000, WALL};
 	x->f.database_ok_ms = x->f.now.mono_ms;
 	alert_rules_init(&x->r, &x->s);
@@ -519,5 +524,143 @@ TEST(an_alert_that_fires_already_gets_its_first_id)
 	CHECK_INT(count(&x, ALERT_FIRING), 1);
 	CHECK(!memcmp(&in(&x, ALERT_FIRING)->id, &left.id, sizeof(left.id)));
 	CHECK_INT(in(&x, ALERT_FIRING)->since_us, 5);
+	end(&x);
+}
+
+/* --- budgets --- */
+
+static void start_budgets(struct fixture *x)
+{
+	start(x);
+	x->budgets[0] = (struct alert_budget){.account = "key/0190d8a0-0000-7000-8000-000000000000/USD/month",
+					      .whose = "ops",
+					      .is_keys = true,
+					      .unit = BUDGET_MONEY,
+					      .period = BUDGET_MONTH,
+					      .currency = "USD",
+					      .amount = 50 * MONEY_ONE,
+					      .is_known = true};
+	x->budgets[1] = (struct alert_budget){.account = "use_case/npc/tokens/total",
+					      .whose = "npc",
+					      .unit = BUDGET_TOKENS,
+					      .period = BUDGET_TOTAL,
+					      .currency = "",
+					      .amount = 1000,
+					      .is_known = true};
+	x->f.n_budgets = 2;
+	x->f.leads = true;
+}
+
+static const struct alert *of_rule(const struct fixture *x, enum alert_rule rule, enum alert_state state)
+{
+	static const struct alert none = {.summary = "(none)", .details = "(none)"};
+
+	for (size_t i = 0; i < ALERTS_MAX; i++)
+		if (x->r.alert[i].state == state && x->r.alert[i].rule == rule)
+			return &x->r.alert[i];
+	return &none;
+}
+
+static const struct {
+	int64_t spent;
+	bool fell_short, nearly, is_spent;
+} budget_cases[] =
+	{
+		{0, false, false, false},  {799, false, false, false}, {800, false, true, false},
+		{999, false, true, false}, {1000, false, true, true},  {1200, false, true, true},
+		{799, true, false, false}, /* one request that was large is no alert */
+		{800, true, true, true},
+};
+
+TEST(a_budget_fires_when_most_and_when_all_of_it_is_spent)
+{
+	for (size_t i = 0; i < COUNT_OF(budget_cases); i++) {
+		struct fixture x;
+
+		start_budgets(&x);
+		x.budgets[1].spent = budget_cases[i].spent;
+		x.budgets[1].fell_short = budget_cases[i].fell_short;
+		tick(&x, 1);
+		CHECK_INT(of_rule(&x, ALERT_BUDGET_NEARLY_SPENT, ALERT_FIRING)->summary[0] != '(',
+			  budget_cases[i].nearly);
+		CHECK_INT(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->summary[0] != '(', budget_cases[i].is_spent);
+		end(&x);
+	}
+}
+
+TEST(a_budget_alert_says_whose_it_is_and_when_it_is_renewed)
+{
+	struct fixture x;
+
+	start_budgets(&x);
+	x.budgets[0].spent = 41 * MONEY_ONE + MONEY_ONE / 2;
+	x.budgets[1].spent = 1000;
+	tick(&x, 1);
+	CHECK_STR(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->summary,
+		  "The token budget of use case npc is spent: 1000 of 1000 tokens (100 %) in total; it is not renewed");
+	CHECK_STR(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->use_case, "npc");
+	CHECK_STR(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->key, "tokens/total");
+	CHECK(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->shared);
+	x.budgets[1].spent = 0;
+	tick(&x, 12);
+	CHECK_INT(count(&x, ALERT_FIRING), 1);
+	CHECK_STR(in(&x, ALERT_FIRING)->summary,
+		  "The budget of key ops is nearly spent: 41.5 of 50 USD (83 %) this month; "
+		  "it is renewed at 2025-12-01T00:00Z");
+	CHECK_STR(in(&x, ALERT_FIRING)->use_case, "");
+	CHECK_STR(in(&x, ALERT_FIRING)->details,
+		  "{\"of\":\"key\",\"name\":\"ops\",\"unit\":\"USD\",\"period\":\"month\",\"amount\":50,"
+		  "\"spent\":41.5,\"percent\":83,\"renews_at\":\"2025-12-01T00:00:00.000000Z\"}");
+	x.budgets[0].spent = 49 * MONEY_ONE;
+	x.budgets[0].fell_short = true;
+	tick(&x, 1);
+	CHECK_STR(of_rule(&x, ALERT_BUDGET_SPENT, ALERT_FIRING)->summary,
+		  "The budget of key ops covers no more what is asked of it: 49 of 50 USD (98 %) this month; it is "
+		  "renewed "
+		  "at 2025-12-01T00:00Z");
+	end(&x);
+}
+
+TEST(a_budget_alert_is_over_when_the_next_period_begins_or_it_is_raised_or_gone)
+{
+	for (int how = 0; how < 3; how++) {
+		struct fixture x;
+
+		start_budgets(&x);
+		x.budgets[0].spent = 50 * MONEY_ONE;
+		tick(&x, 5);
+		CHECK_INT(count(&x, ALERT_FIRING), 2);
+		if (how == 0)
+			x.budgets[0].spent = 0;
+		else if (how == 1)
+			x.budgets[0].amount = 100 * MONEY_ONE;
+		else
+			x.f.n_budgets = 0;
+		tick(&x, 11);
+		CHECK_INT(count(&x, ALERT_RESOLVED), 2);
+		CHECK_INT(count(&x, ALERT_FIRING), 0);
+		end(&x);
+	}
+}
+
+TEST(a_budget_of_which_nothing_is_known_ends_no_alert_and_begins_none)
+{
+	struct fixture x;
+
+	start_budgets(&x);
+	x.budgets[0].is_known = false;
+	x.budgets[0].spent = 50 * MONEY_ONE;
+	tick(&x, 5);
+	CHECK_INT(count(&x, ALERT_FREE), ALERTS_MAX);
+	x.budgets[0].is_known = true;
+	tick(&x, 5);
+	x.budgets[0].is_known = false;
+	x.budgets[0].spent = 0;
+	tick(&x, 60);
+	CHECK_INT(count(&x, ALERT_FIRING), 2);
+	x.f.leads = false; /* the new leader tells of it, and this one forgets it */
+	alert_rules_forget_shared(&x.r);
+	tick(&x, 60);
+	CHECK_INT(count(&x, ALERT_FREE), ALERTS_MAX);
 	end(&x);
 }

@@ -8,7 +8,8 @@ from .client import Client, segment
 from .deployments import milliseconds
 from .errors import InvalidError
 
-RULES = ("registry_unavailable", "logging_failures", "critical_violation", "deployment_failed", "performance_degraded")
+RULES = ("registry_unavailable", "logging_failures", "critical_violation", "deployment_failed", "performance_degraded",
+         "budget_nearly_spent", "budget_spent")
 
 
 class AlertManager:

@@ -2,7 +2,9 @@
 /* Deployments, rollbacks, reviews, alerts and keys. Rows of the table of verbs (verbs.c). */
 #include "app/cli/verbs.h"
 
-#define ALERT_RULES "registry_unavailable|logging_failures|critical_violation|deployment_failed|performance_degraded"
+#define ALERT_RULES                                                                                        \
+	"registry_unavailable|logging_failures|critical_violation|deployment_failed|performance_degraded|" \
+	"budget_nearly_spent|budget_spent"
 #define DATABASE_BESIDE                                                                                   \
 	{"config", OPTION_FILE, OPTIONAL, "FILE", "The stopped daemon's configuration file."},            \
 		{"data", OPTION_FILE, OPTIONAL, "DIR", "The stopped daemon's data directory."},           \

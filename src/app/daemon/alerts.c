@@ -131,13 +131,16 @@ static void fill_rules(const struct daemon *d, const struct config_alerts *c, st
 			 [ALERT_LOGGING_FAILURES] = rule_of(&c->logging),
 			 [ALERT_CRITICAL_VIOLATION] = rule_of(&c->violation),
 			 [ALERT_DEPLOYMENT_FAILED] = rule_of(&c->deployment),
-			 [ALERT_PERFORMANCE_DEGRADED] = rule_of(&c->performance)},
+			 [ALERT_PERFORMANCE_DEGRADED] = rule_of(&c->performance),
+			 [ALERT_BUDGET_NEARLY_SPENT] = rule_of(&c->budget_nearly),
+			 [ALERT_BUDGET_SPENT] = rule_of(&c->budget_spent)},
 		.resolve_after_ms = c->resolve_after_ms,
 		.logging = {c->logging_percent, c->logging_window_ms, c->logging_min_count},
 		.violation = {c->violation_window_ms},
 		.deployment = {c->deployment_window_ms},
 		.performance = {c->performance_window_ms, c->performance_baseline_ms, c->performance_min_count,
 				c->latency_ratio, c->latency_floor_ms, c->error_ratio, c->error_floor},
+		.budget = {c->budget_nearly_percent, c->budget_spent_percent},
 	};
 	if (*c->instance) {
 		(void)snprintf(ret->instance, sizeof(ret->instance), "%.255s", c->instance); /* names are short */
@@ -271,6 +274,7 @@ static void judge_figures(struct daemon *d)
 	struct snapshot *s = registry_snapshot(d->registry);
 	uint64_t lost = counter_get(&spool->lost);
 	struct alert_hits hits[ALERT_HITS_MAX];
+	struct daemon_budget_figures budgets = {.n = 0};
 	struct alert_figures f = {
 		.now = {clock_mono_ms(), clock_wall_us()},
 		.database_ok_ms = d->database_ok_ms,
@@ -285,7 +289,12 @@ static void judge_figures(struct daemon *d)
 	};
 
 	f.database_away = d->leader.problem[0] || f.now.mono_ms - d->database_ok_ms > SILENT_MS;
+	if (f.leads)
+		daemon_count_budgets(d, f.now.wall_us, &budgets);
+	f.budgets = budgets.list;
+	f.n_budgets = budgets.n;
 	alerts_tick(d->alerts, &f);
+	daemon_release_budgets(&budgets);
 	snapshot_unref(s);
 }
 

@@ -193,7 +193,7 @@ void daemon_forget_budgets(struct daemon *d)
 	budget_book_close(d->budget_book, d->budgets_settled);
 }
 
-/* --- metrics --- */
+/* --- what is told of them --- */
 
 #define SHOWN_MAX 256 /* budgets with series of their own */
 
@@ -216,6 +216,40 @@ static struct figures figures_of(struct budget_account *a, int64_t now_us)
 		f.held = atomic_load(&t->available) + atomic_load(&t->counts->reserved);
 	}
 	return f;
+}
+
+void daemon_count_budgets(struct daemon *d, int64_t now_us, struct daemon_budget_figures *ret)
+{
+	struct gateway_budget_list *l = &ret->accounts;
+
+	gateway_budgets_list(d->prepare.budgets, l);
+	ret->list = calloc(l->n_used + 1, sizeof(*ret->list));
+	if (!ret->list)
+		abort();
+	for (ret->n = 0; ret->n < l->n_used; ret->n++) {
+		struct budget_account *a = l->list[ret->n];
+		struct budget_term *t = budget_term_at(a, now_us);
+		struct figures f = figures_of(a, now_us);
+
+		ret->list[ret->n] = (struct alert_budget){.account = a->name,
+							  .whose = a->whose,
+							  .is_keys = a->is_keys,
+							  .unit = a->unit,
+							  .period = a->period,
+							  .currency = a->currency,
+							  .amount = f.amount,
+							  .spent = f.spent,
+							  .is_known = t != NULL,
+							  .fell_short = t && atomic_load(&t->fell_short)};
+	}
+}
+
+void daemon_release_budgets(struct daemon_budget_figures *f)
+{
+	if (!f->list)
+		return;
+	free(f->list);
+	gateway_budgets_list_release(&f->accounts);
 }
 
 static void write_family(struct prom_writer *w, const struct gateway_budget_list *l, size_t which)

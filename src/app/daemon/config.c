@@ -204,6 +204,25 @@ const struct conf_key config_keys[CONFIG_N_KEYS] = {
 	 .reload = true, .min = 100, .max = 100000},
 	{KEY("alerts.performance_degraded.error_floor", CONF_INT, alerts.error_floor), "5",
 	 "And it is more than so many percent of all requests.", .reload = true, .max = 100},
+	{KEY("alerts.budget_nearly_spent.enabled", CONF_BOOL, alerts.budget_nearly.enabled), "true",
+	 "Whether it is an alert that most of a budget of a key or of a use case is spent.", .reload = true},
+	{KEY("alerts.budget_nearly_spent.for", CONF_MSEC, alerts.budget_nearly.for_ms), "0",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.budget_nearly_spent.severity", CONF_ENUM, alerts.budget_nearly.severity), "warning",
+	 "How bad it is.", .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.budget_nearly_spent.percent", CONF_INT, alerts.budget_nearly_percent), "80",
+	 "So much of the budget of this period, or more. It is over when the next period begins.", .reload = true,
+	 .min = 1, .max = 100},
+	{KEY("alerts.budget_spent.enabled", CONF_BOOL, alerts.budget_spent.enabled), "true",
+	 "Whether it is an alert that a budget of a key or of a use case is spent.", .reload = true},
+	{KEY("alerts.budget_spent.for", CONF_MSEC, alerts.budget_spent.for_ms), "0",
+	 "How long that has to hold before it fires.", .reload = true, .max = DAY},
+	{KEY("alerts.budget_spent.severity", CONF_ENUM, alerts.budget_spent.severity), "critical", "How bad it is.",
+	 .reload = true, .choices = "info|warning|critical"},
+	{KEY("alerts.budget_spent.percent", CONF_INT, alerts.budget_spent_percent), "100",
+	 "So much of the budget of this period, or more; or alerts.budget_nearly_spent.percent, when a request was "
+	 "refused because what is left does not cover it.",
+	 .reload = true, .min = 1, .max = 100},
 #undef KEY
 };
 

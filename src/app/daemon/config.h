@@ -12,7 +12,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define CONFIG_N_KEYS 68
+#define CONFIG_N_KEYS 76
 #define CONFIG_MAX_FILE_BYTES 1048576
 #define CONFIG_MAX_VALUE_BYTES 8192
 #define CONFIG_MAX_ENDPOINTS 256
@@ -54,11 +54,12 @@ struct config_alerts {
 	struct config_receivers receivers;
 	char *instance;
 	int64_t repeat_ms, resend_ms, resolve_after_ms, timeout_ms, give_up_ms;
-	struct config_alert_rule registry, logging, violation, deployment, performance;
+	struct config_alert_rule registry, logging, violation, deployment, performance, budget_nearly, budget_spent;
 	int64_t logging_percent, logging_window_ms, logging_min_count;
 	int64_t violation_window_ms, deployment_window_ms;
 	int64_t performance_window_ms, performance_baseline_ms, performance_min_count;
 	int64_t latency_ratio, latency_floor_ms, error_ratio, error_floor;
+	int64_t budget_nearly_percent, budget_spent_percent;
 };
 
 /* Strings are owned and never NULL; "" is "not set". */

@@ -168,8 +168,15 @@ void daemon_lend_budgets(struct daemon *d,
 void daemon_round_budgets(struct daemon *d);	    /* the same */
 void daemon_watch_budgets(struct daemon *d);	    /* control loop: from now on, as the loops spend */
 void daemon_write_budgets(struct daemon *d, struct prom_writer *w);
-void daemon_forget_budgets(struct daemon *d); /* the last snapshot is gone */
-void daemon_close_budgets(struct daemon *d);  /* the loops have ended */
+struct daemon_budget_figures {
+	struct alert_budget *list;
+	size_t n;
+	struct gateway_budget_list accounts; /* that it borrows from */
+};
+void daemon_count_budgets(struct daemon *d, int64_t now_us, struct daemon_budget_figures *ret);
+void daemon_release_budgets(struct daemon_budget_figures *f); /* one that was never filled is fine */
+void daemon_forget_budgets(struct daemon *d);		      /* the last snapshot is gone */
+void daemon_close_budgets(struct daemon *d);		      /* the loops have ended */
 /* retention.c */
 void daemon_watch_retention(struct daemon *d); /* control loop: from now on old records go */
 void daemon_set_retention(struct daemon *d);   /* control loop: as the configuration says now */

@@ -7,6 +7,7 @@
 #include "core/base/err.h"
 #include "core/base/slice.h"
 #include "core/base/uuid.h"
+#include "domain/budget.h"
 #include "serving/stats/latency.h"
 
 #define ALERTS_MAX 256 /* firing, or over and not recorded yet; one more is counted and dropped */
@@ -22,6 +23,8 @@ enum alert_rule {
 	ALERT_CRITICAL_VIOLATION,
 	ALERT_DEPLOYMENT_FAILED,
 	ALERT_PERFORMANCE_DEGRADED,
+	ALERT_BUDGET_NEARLY_SPENT,
+	ALERT_BUDGET_SPENT,
 	ALERT_N_RULES,
 };
 
@@ -63,6 +66,9 @@ struct alert_settings {
 		int64_t latency_ratio, latency_floor_ms; /* percent of the baseline; at least so much above it */
 		int64_t error_ratio, error_floor;	 /* percent of the baseline's share; percent of requests */
 	} performance;
+	struct {
+		int64_t nearly_percent, spent_percent;
+	} budget;
 	char instance[ALERT_INSTANCE_SIZE]; /* which daemon this is */
 };
 
@@ -92,6 +98,17 @@ struct alert_deployment { /* that ended badly, and is the newest of its use case
 	int64_t ended_us;
 };
 
+struct alert_budget {
+	const char *account, *whose; /* "key/ID/USD/month"; the name of its key or use case */
+	bool is_keys;
+	enum budget_unit unit;
+	enum budget_period period;
+	const char *currency;  /* of money */
+	int64_t amount, spent; /* in this period, by all daemons */
+	bool is_known;	       /* else nobody has said yet what was spent */
+	bool fell_short;       /* a request was refused because so much was not left */
+};
+
 struct alert_figures {
 	struct alert_time now;
 	bool database_away;
@@ -102,8 +119,10 @@ struct alert_figures {
 	size_t n_hits;
 	const struct alert_traffic *traffic;
 	size_t n_traffic;
-	/* Of the leader alone, from the database. */
+	/* Of the leader alone. */
 	bool leads;
+	const struct alert_budget *budgets;
+	size_t n_budgets;
 	const struct alert_deployment *deployments;
 	size_t n_deployments;
 };

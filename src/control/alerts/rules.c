@@ -17,7 +17,8 @@
 #define BACK 0.8
 
 static const char *const rule_names[ALERT_N_RULES] = {
-	"registry_unavailable", "logging_failures", "critical_violation", "deployment_failed", "performance_degraded",
+	"registry_unavailable", "logging_failures",    "critical_violation", "deployment_failed",
+	"performance_degraded", "budget_nearly_spent", "budget_spent",
 };
 static const char *const severity_names[] = {"info", "warning", "critical"};
 static const char *const state_names[ALERT_N_STATES] = {"", "pending", "firing", "resolved"};
@@ -45,10 +46,11 @@ int alert_rule_parse(struct slice s, enum alert_rule *ret, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(err, E_INVALID,
-		       "no rule is called '" SLICE_FMT "': there are registry_unavailable, logging_failures, "
-		       "critical_violation, deployment_failed and performance_degraded",
-		       SLICE_ARG(utf8_truncate(s, 80)));
+	return err_set(
+		err, E_INVALID,
+		"no rule is called '" SLICE_FMT "': there are registry_unavailable, logging_failures, "
+		"critical_violation, deployment_failed, performance_degraded, budget_nearly_spent and budget_spent",
+		SLICE_ARG(utf8_truncate(s, 80)));
 }
 
 int alert_severity_parse(struct slice s, enum alert_severity *ret, struct err *err)
@@ -110,6 +112,12 @@ static void set_name(char to[ALERT_NAME_SIZE], struct slice from)
 	(void)snprintf(to, ALERT_NAME_SIZE, SLICE_FMT, SLICE_ARG(from)); /* cut above */
 }
 
+/* About what all daemons share: the leader tells of it. */
+static bool is_shared(enum alert_rule rule)
+{
+	return rule == ALERT_DEPLOYMENT_FAILED || rule == ALERT_BUDGET_NEARLY_SPENT || rule == ALERT_BUDGET_SPENT;
+}
+
 struct alert *alert_note(struct alert_rules *r, const struct alert_what *what, const struct alert_figures *f,
 			 const struct alert_time *since)
 {
@@ -122,7 +130,7 @@ struct alert *alert_note(struct alert_rules *r, const struct alert_what *what, c
 			return NULL;
 		*a = (struct alert){.state = ALERT_PENDING,
 				    .rule = what->rule,
-				    .shared = what->rule == ALERT_DEPLOYMENT_FAILED,
+				    .shared = is_shared(what->rule),
 				    .since_ms = since->mono_ms,
 				    .since_us = since->wall_us,
 				    .details = "{}"};
@@ -379,7 +387,13 @@ static void settle(struct alert_rules *r, const struct alert_time *now)
 void alert_rules_tick(struct alert_rules *r, const struct alert_figures *f)
 {
 	static void (*const judges[ALERT_N_RULES])(struct alert_rules *, const struct alert_figures *) = {
-		judge_registry, judge_logging, judge_violations, judge_deployments, alert_judge_performance,
+		judge_registry,
+		judge_logging,
+		judge_violations,
+		judge_deployments,
+		alert_judge_performance,
+		alert_judge_budgets_nearly_spent,
+		alert_judge_budgets_spent,
 	};
 
 	for (size_t i = 0; i < ALERTS_MAX; i++)

@@ -71,6 +71,9 @@ void alert_say(struct alert *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* performance.c */
 void alert_judge_performance(struct alert_rules *r, const struct alert_figures *f);
 void alert_performance_forget(struct alert_rules *r);
+/* budgets.c */
+void alert_judge_budgets_nearly_spent(struct alert_rules *r, const struct alert_figures *f);
+void alert_judge_budgets_spent(struct alert_rules *r, const struct alert_figures *f);
 struct json_writer;
 /* Details: members are written between the two; what does not fit leaves them as they were. */
 void alert_details_begin(struct json_writer *w, struct buf *b);

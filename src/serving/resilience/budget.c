@@ -83,7 +83,11 @@ static enum budget_answer refuse(struct budget_account *a, struct budget_term *t
 
 	atomic_store_explicit(&a->refused, true, memory_order_relaxed);
 	atomic_fetch_add_explicit(&a->refusals, 1, memory_order_relaxed);
-	return n > limit || spent > limit - n ? BUDGET_SPENT : BUDGET_ELSEWHERE;
+	if (n <= limit && spent <= limit - n)
+		return BUDGET_ELSEWHERE;
+	if (t)
+		atomic_store_explicit(&t->fell_short, true, memory_order_relaxed);
+	return BUDGET_SPENT;
 }
 
 /* had: what the same request has reserved already. */

@@ -25,6 +25,7 @@ struct budget_term {
 	struct budget_counts *counts, own; /* own: where there is no book, or no place in it */
 	_Atomic int64_t others;		   /* spent by other daemons, as of the last round of lending */
 	_Atomic int64_t low;		   /* the loops ask for more when less is available */
+	_Atomic bool fell_short;	   /* a request was refused because so much was not left */
 	struct budget_term *_Atomic older;
 
 	/* the lender's own */
