@@ -105,6 +105,12 @@ def test_while_the_database_is_held_it_serves_at_once_and_is_recorded_later(worl
         again = back(daemon)
         assert again.status == 404, again  # nothing was current before the good one
     m.eventually(lambda: len(events(daemon, "use_case.rollback")) == 1, "the record")
+    event = events(daemon, "use_case.rollback")[0]
+    assert [(event[k]["model_name"], event[k]["version"]) for k in ("before", "after")] == [("bad", "1.0"), ("good", "1.0")]
+    assert "bad@1.0 -> good@1.0" in control.works(daemon, "use-case", "history", "drill", "--limit", "3")
+    changes = daemon.api("GET", "/api/v1/review?use_case=drill")["changes"]
+    assert [(c["name"], c["from"], c["to"]) for c in changes if c["kind"] == "use_case.rollback"] == [
+        ("drill", "bad@1.0", "good@1.0")]
     current = daemon.api("GET", "/api/v1/use-cases/drill")["current"]
     assert current["model_name"] == "good"
     assert served_by(daemon) == "good@1.0"

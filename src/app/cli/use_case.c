@@ -285,12 +285,23 @@ static bool is_identity(struct slice name)
 	return slice_ends(name, SLICE_LIT("_at"));
 }
 
+/* It holds models, and is about neither: which one serves. */
+static bool is_about_use_case(const struct json *e)
+{
+	return slice_eq_str(json_text(e, "kind"), "use_case.rollback") &&
+	       (json_text(json_get(e, "before"), "model_name").n || json_text(json_get(e, "after"), "model_name").n);
+}
+
 /* What an event changed, in a few words: the first member that is new. */
 static struct slice change(struct cli *c, const struct json *e)
 {
 	const struct json *before = json_get(e, "before"), *after = json_get(e, "after");
 	struct slice from = json_text(before, "status"), to = json_text(after, "status");
 
+	if (is_about_use_case(e)) { /* another model serves */
+		from = json_text(before, "model_name").n ? model_full_name(c, before) : SLICE_LIT("none");
+		to = json_text(after, "model_name").n ? model_full_name(c, after) : SLICE_LIT("none");
+	}
 	if (to.n && !slice_eq(from, to))
 		return from.n ? cli_printf(c, SLICE_FMT " -> " SLICE_FMT, SLICE_ARG(from), SLICE_ARG(to)) : to;
 	for (const struct json *v = after && after->type == JSON_OBJECT ? after->first : NULL; v; v = v->next) {
@@ -310,7 +321,7 @@ static struct slice whom(struct cli *c, const struct json *e)
 	const struct json *m = json_text(after, "model_name").n ? after : before;
 	struct slice name = json_text(after ? after : before, "name");
 
-	if (json_text(m, "model_name").n)
+	if (json_text(m, "model_name").n && !is_about_use_case(e))
 		return model_full_name(c, m);
 	return name.n ? name : short_id(c, json_text(e, "subject"));
 }

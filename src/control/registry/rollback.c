@@ -207,19 +207,43 @@ static int end_deployment(struct change *c, const struct uuid *id, struct err *e
 	return rc;
 }
 
+/* One side of the event: the model by id and name, null when there was none; and how it was served before, unless that
+ * is not said (NULL). */
+static int side_text(struct change *c, const struct uuid *model, const struct uuid *checkpoint, struct slice *ret,
+		     struct err *err)
+{
+	struct model m = {.created_us = 0};
+	char text[UUID_STR_SIZE];
+	struct json_writer w;
+	struct buf out;
+	int rc = uuid_is_nil(model) ? E_NOTFOUND : store_model_get(c->db, c->a, model, &m, err);
+
+	if (rc && rc != E_NOTFOUND)
+		return rc;
+	buf_init_arena(&out, c->a, 4096);
+	jw_init(&w, &out);
+	jw_object(&w);
+	jw_kcstr(&w, "model_id", uuid_is_nil(model) ? NULL : uuid_format(model, text));
+	if (!rc) {
+		jw_kstr(&w, "model_name", m.name);
+		jw_kstr(&w, "version", m.version);
+	}
+	if (checkpoint)
+		jw_kcstr(&w, "snapshot_id", uuid_format(checkpoint, text));
+	jw_object_end(&w);
+	*ret = buf_slice(&out);
+	return buf_failed(&out) ? err_set(err, E_TOOBIG, "the event of the rollback is too large") : 0;
+}
+
 static int rollback_event(struct change *c, struct slice use_case, const struct uuid *from, const struct uuid *to,
 			  const struct uuid *checkpoint, struct err *err)
 {
 	struct registry_event e = {.kind = SLICE_LIT("use_case.rollback"), .subject = use_case, .use_case = use_case};
-	char a[UUID_STR_SIZE], b[UUID_STR_SIZE];
+	int rc = side_text(c, from, NULL, &e.before, err);
 
-	e.before = slice_from(uuid_is_nil(from) ? arena_printf(c->a, "{\"model_id\":null}")
-						: arena_printf(c->a, "{\"model_id\":\"%s\"}", uuid_format(from, a)));
-	e.after =
-		slice_from(uuid_is_nil(to) ? arena_printf(c->a, "{\"snapshot_id\":\"%s\"}", uuid_format(checkpoint, b))
-					   : arena_printf(c->a, "{\"model_id\":\"%s\",\"snapshot_id\":\"%s\"}",
-							  uuid_format(to, a), uuid_format(checkpoint, b)));
-	return change_event(c, &e, err);
+	if (!rc)
+		rc = side_text(c, to, checkpoint, &e.after, err);
+	return rc ? rc : change_event(c, &e, err);
 }
 
 int rollback_record(struct change *c, void *pending, struct err *err)

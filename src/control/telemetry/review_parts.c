@@ -174,18 +174,30 @@ static const struct json *parse(struct json_parser *p, struct arena *a, struct s
 	return text.n && !json_parse_copy(p, a, text, NULL, &root, NULL) ? root : NULL;
 }
 
-/* What the subject is called, and the status that it had and has: the event holds both as they were then. */
+static struct slice model_named(struct arena *a, const struct json *m)
+{
+	struct slice name = text_of(m, "model_name"), version = text_of(m, "version");
+
+	return name.n ? slice_from(arena_printf(a, SLICE_FMT "@" SLICE_FMT, SLICE_ARG(name), SLICE_ARG(version)))
+		      : (struct slice){0};
+}
+
+/* What the subject is called, and the status that it had and has, or which model served and does: the event holds both
+ * as they were then. */
 static void describe(struct json_parser *p, struct arena *a, struct review_change *c)
 {
 	const struct json *before = parse(p, a, c->event.before), *after = parse(p, a, c->event.after);
 	const struct json *any = after ? after : before;
-	struct slice model = text_of(any, "model_name"), version = text_of(any, "version");
+	struct slice model = model_named(a, any);
 
-	c->name = text_of(any, "name");
-	if (model.n)
-		c->name = slice_from(arena_printf(a, SLICE_FMT "@" SLICE_FMT, SLICE_ARG(model), SLICE_ARG(version)));
+	c->name = model.n ? model : text_of(any, "name");
 	c->to = text_of(after, "status");
 	c->from = text_of(before, "status");
+	if (slice_eq_str(c->event.kind, "use_case.rollback")) {
+		c->name = c->event.subject;
+		c->from = model_named(a, before);
+		c->to = model_named(a, after);
+	}
 	if (slice_eq(c->from, c->to))
 		c->from = c->to = (struct slice){0};
 	c->event.before = c->event.after = (struct slice){0};
