@@ -443,6 +443,7 @@ def test_nobody_who_could_go_on(daemon, case, front, how):
                             (says("three four."), "openai", {}))
     s = ask(daemon, name, front, breaks.seen)
     assert "broke off" in error_in(front, s) and text_in(s.raw) == BEGUN and not ups[1].requests
+    assert s.answer.trailers["x-muster-resumed"] == "0", "nobody was asked to go on"
     log = daemon.log_of(s)
     assert (log["status"], log["output"]) == ("timeout" if how == "silent" else "truncated", BEGUN)
     assert log["model_name"] == names[0] and log["error"] and "prefill" in log["attempts"][1]["result"], log

@@ -144,7 +144,8 @@ struct stream {
 
 	/* answer_mode resume: resume.c */
 	bool given_up;	      /* nobody goes on with it */
-	unsigned n_resumed;   /* times that the answer was gone on with */
+	unsigned n_resumed;   /* times that the answer was to be gone on with */
+	bool resume_asked;    /* somebody was asked to, the last time */
 	size_t i_served;      /* the candidate that said something last, before it broke off */
 	uint64_t seam_at;     /* bytes of text that are of attempts before */
 	struct slice prefill; /* the text so far, as it is given to the next model */

@@ -122,8 +122,16 @@ bool resume_begin(struct exchange *e, int rc)
 	s->seam_at = s->channel[0].fed;
 	s->same_protocol = false;
 	s->n_resumed++;
-	counter_add(&e->g->stats.resumes, 1);
+	s->resume_asked = false;
 	return true;
+}
+
+void resume_note_attempt(struct exchange *e)
+{
+	if (!resume_is_on(e) || e->stream->resume_asked)
+		return;
+	e->stream->resume_asked = true;
+	counter_add(&e->g->stats.resumes, 1);
 }
 
 bool resume_accepts(const struct exchange *e, const struct target *t)
@@ -215,7 +223,7 @@ void resume_tell(struct exchange *e)
 		return;
 	lines = arena_printf(&e->http->arena,
 			     "x-muster-attempts: %u\r\nx-muster-model: " SLICE_FMT "\r\nx-muster-resumed: %u\r\n",
-			     e->n_attempts, SLICE_ARG(c->full_name), e->stream->n_resumed);
+			     e->n_attempts, SLICE_ARG(c->full_name), e->stream->n_resumed - !e->stream->resume_asked);
 	if (lines)
 		http_stream_trailers(e->http, slice_from(lines));
 }

@@ -13,6 +13,8 @@
 bool resume_is_possible(const struct exchange *e);
 /* The call broke off: from now on the answer is gone on with.  False: it cannot be. */
 bool resume_begin(struct exchange *e, int rc);
+/* Somebody is about to be asked. */
+void resume_note_attempt(struct exchange *e);
 /* A model serves that was given the beginning, or is about to be asked. */
 bool resume_is_on(const struct exchange *e);
 /* Whether it can go on with what has been said; true when nothing is to be gone on with. */
