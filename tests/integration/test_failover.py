@@ -78,6 +78,20 @@ def test_what_would_fail_again_is_not_repeated(daemon, make_upstream, status):
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("status, said", [(500, "out of memory"), (404, "no such model"), (401, None)])
+def test_the_log_has_what_the_model_said_of_its_failure(daemon, make_upstream, status, said):
+    """Not where it refuses a key: it may quote it."""
+    words = said or "bad key sk-123"
+    name, _ = case(daemon, [make_upstream(m.answer_with(status, {"error": {"message": words}})), make_upstream()])
+    answer = daemon.chat(name)
+    log = daemon.log_of(answer)
+    first, second = log["attempts"]
+    assert answer.status == 200 and log["error"] is None, log
+    assert (first["result"], first.get("said"), second.get("said")) == ("http %d" % status, said, None), log
+    daemon.use_case(name, policy="none", log="metadata", fallback=[second["model"]])
+    assert "said" not in daemon.log_of(daemon.chat(name))["attempts"][0]
+
+
 def test_a_silent_upstream_is_asked_once(daemon, make_upstream):
     upstream = make_upstream(m.silent)
     name, _ = case(daemon, [upstream], retries=5, timeouts={"first_byte_ms": 100})

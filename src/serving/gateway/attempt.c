@@ -10,9 +10,11 @@
 
 #include <sys/uio.h>
 
+#include "core/base/utf8.h"
 #include "serving/gateway/resume.h"
 
 #define REQUEST_MAX ((size_t)64 * 1024 * 1024)
+#define SAID_MAX 200
 
 static int64_t first_set(int64_t a, int64_t b, int64_t c)
 {
@@ -110,6 +112,9 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result)
 	if (c->arm != ARM_NONE)
 		jw_kcstr(w, "arm", c->arm == ARM_CANDIDATE ? "candidate" : "current");
 	jw_kcstr(w, "result", result);
+	if (e->upstream_said.n && e->attempt_at < ATTEMPTS_JSON_MAX / 2) /* attempts are worth more than words */
+		jw_kstr(w, "said", e->upstream_said);
+	e->upstream_said = (struct slice){NULL, 0};
 	jw_ki64(w, "ms", loop_now_ms(e->g->loop) - e->attempt_ms);
 	if (resume_is_on(e))
 		jw_kbool(w, "resumed", true);
@@ -309,6 +314,19 @@ static void withhold_error(struct exchange *e)
 	exchange_say(e, "the model's error was withheld by a guardrail");
 }
 
+/* What it says of its failure, for the log: it may quote the prompt, and where keys are refused the key. */
+static void keep_its_words(struct exchange *e)
+{
+	const struct protocol *p = e->back;
+	int status = e->upstream_status;
+	struct slice said;
+
+	if (e->log != LOG_FULL || !p->decode_error || status == 401 || status == 403 || status == 407)
+		return;
+	said = p->decode_error(&e->http->arena, e->g->json, buf_slice(&e->body));
+	e->upstream_said = utf8_truncate(said, SAID_MAX);
+}
+
 /* The upstream's refusal, in the caller's protocol. Same protocol: its own bytes. */
 static enum next pass_refusal(struct exchange *e)
 {
@@ -358,6 +376,7 @@ static enum next answer_arrived(struct exchange *e)
 		return NEXT;
 	}
 	snprintf(why, sizeof(why), "http %d", e->upstream_status);
+	keep_its_words(e);
 	mend_status(e);
 	outcome = says_own_fault(e) ? OUTCOME_BROKEN : outcome_of(e->upstream_status);
 	if (outcome == OUTCOME_BUSY || outcome == OUTCOME_FAULT)

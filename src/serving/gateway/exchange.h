@@ -216,6 +216,7 @@ struct exchange {
 	struct iovec *request_iov;
 	int64_t attempt_ms;
 	int upstream_status;
+	struct slice upstream_said;	   /* of why it failed; the attempt at hand; absent: nothing for the log */
 	struct slice upstream_retry_after; /* as it goes to the caller */
 	int64_t retry_after_ms;		   /* what it says; -1: nothing */
 	bool upstream_is_stream;

@@ -138,7 +138,8 @@ static void fill(struct exchange *e, struct log_record *r)
 	r->use_case = e->use_case_name;
 	r->caller = e->caller.name;
 	r->stream = e->request.stream;
-	r->error = slice_from(e->error_text);
+	r->error = r->status == RECORD_OK ? (struct slice){NULL, 0}
+					  : slice_from(e->error_text); /* of it, not of attempts */
 	r->guard_action = e->action;
 	r->guard_skipped = !e->policy;
 	if (c) {
