@@ -524,11 +524,12 @@ TEST(each_byte_is_looked_at_wherever_it_stands_in_a_header)
 	fd = ht_connect(h.port);
 	for (unsigned byte = 1; byte < 256; byte++) {
 		bool in_value = (byte >= 0x20 && byte != 0x7f) || byte == '\t';
-		bool in_name = byte > 0x20 && byte < 0x7f && byte != ':';
+		bool in_name = strchr("!#$%&'*+-.^_`|~", (int)byte) || (byte >= '0' && byte <= '9') ||
+			       ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
 
 		snprintf(request, sizeof(request), "GET /byte?%u HTTP/1.1\r\nHost: h\r\n\r\n", byte);
 		CHECK(ht_says(fd, request));
-		(void)ht_read(fd, &a, true); /* our own reader takes names of fewer bytes yet */
+		CHECK(ht_read(fd, &a, true));
 		CHECK_INT((long long)count_lines(a.head, "\r\nx-"), in_value ? HT_BYTE_PLACES : 0);
 		CHECK_INT((long long)count_lines(a.head, ": one\r\n"), in_name ? HT_BYTE_PLACES : 0);
 	}

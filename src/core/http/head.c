@@ -101,6 +101,44 @@ static inline const char *scan_value(const char *p, const char *end)
 	return scan_class(p, end, VALUE);
 }
 
+/* The first byte that no name may hold. */
+static inline const char *scan_token(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	const __m128i bit = _mm_set1_epi8(0x20), a = _mm_set1_epi8('a'), last = _mm_set1_epi8('z' - 'a');
+	const __m128i dash = _mm_set1_epi8('-');
+
+	for (; end - p >= 16; p += 16) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i letter = _mm_sub_epi8(_mm_or_si128(x, bit), a);
+		unsigned usual; /* letters and dashes: mostly that is all of a name */
+
+		letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, last), letter);
+		usual = (unsigned)_mm_movemask_epi8(_mm_or_si128(letter, _mm_cmpeq_epi8(x, dash)));
+		if (usual != 0xffff)
+			return scan_class(p + __builtin_ctz(~usual), end, TOKEN);
+	}
+#endif
+	return scan_class(p, end, TOKEN);
+}
+
+bool http_is_name(struct slice s)
+{
+	return s.n && scan_token(s.p, s.p + s.n) == s.p + s.n;
+}
+
+bool http_is_value(struct slice s)
+{
+	const char *end = s.p + s.n, *p = s.p;
+
+	if (s.n >= 16) { /* the last sixteen first: nothing is left to look at byte by byte */
+		if (scan_value(end - 16, end) != end)
+			return false;
+		end = p + (s.n - 1) / 16 * 16;
+	}
+	return scan_value(p, end) == end;
+}
+
 __attribute__((cold)) static int refuse_line_end(struct cursor *c, const char *p, const char *what)
 {
 	if (p == c->end)
@@ -276,7 +314,7 @@ __attribute__((cold)) static int refuse_name(struct cursor *c, const char *name,
 static inline int parse_header(struct cursor *c)
 {
 	struct http_header *h = &c->head->header[c->head->n_headers];
-	const char *name = c->p, *p = scan_class(name, c->end, TOKEN), *value;
+	const char *name = c->p, *p = scan_token(name, c->end), *value;
 	int rc;
 
 	if (UNLIKELY(p == c->end || *p != ':' || p == name))

@@ -70,5 +70,7 @@ int http_parse_response(struct slice in, size_t seen, struct http_head *ret, str
 void http_head_move(struct http_head *h, const char *from, const char *to);
 /* Value of the first header of that name (lower case literal), or absent. */
 struct slice http_header(const struct http_head *h, const char *name);
+bool http_is_name(struct slice s);		  /* what a header may be called: a token */
+bool http_is_value(struct slice s);		  /* what it may say: no control characters but tabs */
 const char *http_reason(int status);		  /* "Not Found"; "" when unknown */
 const char *http_method_name(enum http_method m); /* "GET"; "" for HTTP_OTHER */

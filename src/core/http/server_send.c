@@ -210,67 +210,11 @@ static struct slice date_header(struct http_server *s)
 	return (struct slice){s->date, s->n_date};
 }
 
-#define ONES UINT64_C(0x0101010101010101)
-
-/* Which of eight bytes are below n (their high bits; n at most 0x80), or equal to it. */
-static inline uint64_t below(uint64_t word, uint8_t n)
-{
-	return (word - ONES * n) & ~word & (ONES << 7);
-}
-
-static inline uint64_t equal(uint64_t word, uint8_t n)
-{
-	return below(word ^ (ONES * n), 1);
-}
-
-static inline uint64_t no_value(uint64_t word)
-{
-	return below(word, 0x20) | equal(word, 0x7f);
-}
-
-static inline uint64_t no_name(uint64_t word)
-{
-	return below(word, 0x21) | equal(word, 0x7f) | equal(word, ':') | (word & (ONES << 7));
-}
-
-/* Whether wrong() finds anything; it may find too much. */
-static inline bool any_byte(struct slice s, uint64_t (*wrong)(uint64_t word))
-{
-	uint64_t found = 0, word = ONES * 'x'; /* which stands in for what is not there */
-
-	if (s.n < sizeof(word)) {
-		for (size_t i = 0; i < s.n; i++)
-			word = word << 8 | (unsigned char)s.p[i];
-		return wrong(word);
-	}
-	for (size_t i = 0; i + sizeof(word) < s.n; i += sizeof(word)) {
-		memcpy(&word, s.p + i, sizeof(word));
-		found |= wrong(word);
-	}
-	memcpy(&word, s.p + s.n - sizeof(word), sizeof(word));
-	return found | wrong(word);
-}
-
-static bool value_allowed(struct slice v)
-{
-	if (LIKELY(!any_byte(v, no_value)))
-		return true;
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char ch = (unsigned char)v.p[i];
-
-		if ((ch < 0x20 && ch != '\t') || ch == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static bool name_allowed(struct slice name)
 {
-	if (any_byte(name, no_name))
+	if (!http_is_name(name))
 		return false;
 	switch (name.n) { /* what the server writes itself */
-	case 0:
-		return false;
 	case 4:
 		return !slice_eq_nocase(name, SLICE_LIT("date"));
 	case 10:
@@ -315,7 +259,7 @@ static char *head_write(struct conn *c, const struct answer *a, char *p)
 	for (size_t i = 0; i < a->n_headers; i++) {
 		const struct http_header *h = &a->headers[i];
 
-		if (!name_allowed(h->name) || !value_allowed(h->value))
+		if (!name_allowed(h->name) || !http_is_value(h->value))
 			continue;
 		p = put_slice(p, h->name);
 		p = PUT(p, ": ");

@@ -83,6 +83,8 @@ extern "C" enum json_index_result json_index_run(struct json_index *x, const cha
 		return JSON_INDEX_EMPTY;
 	if (error != simdjson::SUCCESS)
 		return JSON_INDEX_BAD;
+	/* Each parser has room for some more than one index a byte. */
+	x->impl->structural_indexes[x->impl->n_structural_indexes] = static_cast<uint32_t>(n);
 	*ret_at = x->impl->structural_indexes.get();
 	*ret_n = x->impl->n_structural_indexes;
 	return JSON_INDEX_OK;

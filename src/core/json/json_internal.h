@@ -25,7 +25,8 @@ struct json_index *json_index_new(void);
 void json_index_free(struct json_index *x);
 /*
  * The offsets of every token's first byte, rising, valid until the next call: brackets, commas, colons, opening quotes,
- * and the first byte of each other run of characters.  Between two offsets stands one token and white space behind it.
+ * and the first byte of each other run of characters.  Between two offsets stands one token and white space behind it;
+ * behind the last one stands the length of the text.
  */
 enum json_index_result json_index_run(struct json_index *x, const char *p, size_t n, const uint32_t **ret_at,
 				      size_t *ret_n);

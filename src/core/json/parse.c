@@ -60,10 +60,10 @@ void json_parser_free(struct json_parser *p)
 	free(p);
 }
 
-/* Where token i begins; the end of the text when there is none. */
-static size_t token_start(const struct walk *w, size_t i)
+/* Where token i begins; the end of the text for the one behind the last. */
+static inline size_t token_start(const struct walk *w, size_t i)
 {
-	return i < w->n ? w->at[i] : w->text.n;
+	return w->at[i];
 }
 
 static char peek(const struct walk *w)
@@ -90,13 +90,13 @@ static int full_at(const struct walk *w, size_t offset)
 	return err_set(w->err, E_TOOBIG, "at byte %zu: no room left for the parsed text", offset);
 }
 
-static bool is_space(char c)
+static inline bool is_space(char c)
 {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 
-/* The bytes of the token at w->i. */
-static struct slice token(const struct walk *w)
+/* The bytes of the token at w->i, which is there. */
+static inline struct slice token(const struct walk *w)
 {
 	size_t start = token_start(w, w->i), end = token_start(w, w->i + 1);
 
@@ -127,7 +127,7 @@ static struct json *new_node(struct walk *w)
 	w->n_slab--;
 	w->n_nodes++;
 	node = w->slab++;
-	memset(node, 0, sizeof(*node));
+	*node = (struct json){.type = JSON_NULL};
 	return node;
 }
 
@@ -216,15 +216,11 @@ static int decode_escape(struct walk *w, const char **p, const char *end, char *
 }
 
 /* The text between the quotes, decoded.  An escape is never shorter than what it stands for. */
-static int decode_string(struct walk *w, struct slice body, struct slice *ret)
+static int decode_string(struct walk *w, struct slice body, const char *slash, struct slice *ret)
 {
-	const char *p = body.p, *end = body.p + body.n, *slash = memchr(p, '\\', body.n);
+	const char *p = body.p, *end = body.p + body.n;
 	char *start, *to;
 
-	if (LIKELY(!slash)) {
-		*ret = body;
-		return 0;
-	}
 	start = to = arena_alloc(w->arena, body.n);
 	if (!start)
 		return full_at(w, (size_t)(p - w->text.p));
@@ -245,15 +241,35 @@ static int decode_string(struct walk *w, struct slice body, struct slice *ret)
 	return 0;
 }
 
-static int read_string(struct walk *w, struct slice *ret_raw, struct slice *ret_text)
+/* Names are short: where there is no backslash among so few bytes, looking for one costs more than looking at them. */
+static inline const char *find_slash(struct slice s)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t word;
+
+	if (s.n > 2 * sizeof(word))
+		return memchr(s.p, '\\', s.n);
+	for (size_t i = 0; i < s.n; i += sizeof(word)) {
+		memcpy(&word, s.p + i, sizeof(word)); /* the text has padding behind it */
+		word ^= ones * '\\';
+		if ((word - ones) & ~word & (ones << 7))
+			return memchr(s.p, '\\', s.n);
+	}
+	return NULL;
+}
+
+static inline int read_string(struct walk *w, struct slice *ret_raw, struct slice *ret_text)
 {
 	struct slice raw = token(w);
+	const char *slash;
 
-	if (raw.n < 2 || raw.p[raw.n - 1] != '"')
+	if (UNLIKELY(raw.n < 2 || raw.p[raw.n - 1] != '"'))
 		return bad_at(w, token_start(w, w->i), "a string without end");
 	*ret_raw = raw;
+	*ret_text = (struct slice){raw.p + 1, raw.n - 2};
 	w->i++;
-	return decode_string(w, (struct slice){raw.p + 1, raw.n - 2}, ret_text);
+	slash = find_slash(*ret_text);
+	return LIKELY(!slash) ? 0 : decode_string(w, *ret_text, slash, ret_text);
 }
 
 /* ---- numbers and names ---- */
