@@ -112,17 +112,17 @@ TEST(a_batch_is_full_at_its_bytes_too)
 
 	memset(text, 'x', sizeof(text));
 	ship_init(&s, "", true);
-	for (uint64_t i = 0; i < 7; i++) {
+	for (uint64_t i = 0; i < 23; i++) {
 		struct log_record r = fixture_record(0, i);
 
-		r.output = (struct slice){text, i < 6 ? sizeof(text) : 1};
+		r.output = (struct slice){text, i < 22 ? sizeof(text) : 1};
 		CHECK_INT(spool_append(s.f.spool, 0, &r), 0);
 		CHECK_INT(spool_prepare(s.f.spool, &s.f.err), 0);
 	}
 	ship_start(&s, &large);
 	CHECK_INT(shipper_flush(s.shipper, LIMIT_MS), 0);
-	CHECK_INT(row_count(&s), 7);
-	CHECK_INT(counter_get(&shipper_stats(s.shipper)->batches), 3); /* of 3, 3 and 1 */
+	CHECK_INT(row_count(&s), 23);
+	CHECK_INT(counter_get(&shipper_stats(s.shipper)->batches), 3); /* of 10, 10 and 3 */
 	ship_release(&s);
 }
 

@@ -28,7 +28,7 @@
 #define RECORD_BYTES 256u /* of a record in the spool, without its texts: at least */
 #define CHUNK 32u	  /* records for one call of the store */
 /* A batch is full then too: what it has read stays resident until it is committed. */
-#define BATCH_BYTES ((size_t)2 << 20)
+#define BATCH_BYTES ((size_t)8 << 20)
 #define ERROR_SIZE sizeof(((struct err *)NULL)->text)
 
 struct shipper {
@@ -181,13 +181,13 @@ static void acknowledge(struct shipper *s, const struct batch *b)
 /* Does the database work at all?  A wrong schema must not look like wrong records. */
 static bool database_answers(struct db *db)
 {
-	static const struct log_filter newest = {.limit = 1};
+	static const struct log_filter newest = {.limit = 1, .with_text = true}; /* all columns */
 	struct log_record *found;
 	struct arena a;
 	size_t n;
 	int rc;
 
-	arena_init(&a, 4096, (size_t)1 << 20);
+	arena_init(&a, 4096, (size_t)64 << 20);
 	rc = store_log_list(db, &a, &newest, &found, &n, NULL);
 	arena_release(&a);
 	return rc == 0;
@@ -300,7 +300,10 @@ static void sleep_until_woken(struct shipper *s)
 {
 	struct pollfd p[] = {{.fd = s->control_fd, .events = POLLIN},
 			     {.fd = spool_wake_fd(s->spool), .events = POLLIN}};
-	int n = poll(p, COUNT_OF(p), somebody_waits(s) ? RECHECK_MS : -1);
+	int n;
+
+	log_writer_rest(s->writer);
+	n = poll(p, COUNT_OF(p), somebody_waits(s) ? RECHECK_MS : -1);
 
 	spool_wake_hush(s->spool);
 	if (p[0].revents)

@@ -156,6 +156,7 @@ int store_log_insert(struct db *db, const struct log_record *r, bool *ret_insert
 struct log_writer; /* statements and parameters between calls; one thread's */
 struct log_writer *log_writer_new(void);
 void log_writer_free(struct log_writer *w);
+void log_writer_rest(struct log_writer *w); /* nothing is to be written for a while: gives back memory */
 int store_log_insert_many(struct db *db, struct log_writer *w, const struct log_record *list, size_t n,
 			  size_t *ret_inserted, struct err *err);
 /* A transaction of many such calls, cheaper than one of db_begin_append.  It ends with either of these, whatever rc. */

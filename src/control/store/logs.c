@@ -72,6 +72,11 @@ void log_writer_free(struct log_writer *w)
 	free(w);
 }
 
+void log_writer_rest(struct log_writer *w)
+{
+	texts_writer_rest(&w->texts);
+}
+
 /* ref: to the texts, which stand elsewhere then; "": they go into the row. */
 static void fill_args(const struct log_record *r, const char *ref, char id[UUID_STR_SIZE],
 		      struct db_value args[N_COLUMNS])

@@ -27,13 +27,16 @@ struct texts_writer {
 	int fd;
 	char *block; /* what goes to the file at once; NULL: nothing was written yet */
 	size_t n;
-	uint64_t at; /* where it goes */
+	uint64_t at;  /* where it goes */
+	bool is_huge; /* the block is one page */
 	/* of the transaction that texts_hold began */
 	bool held;
 	bool placed;  /* it has written some */
 	uint64_t end; /* of them */
 };
 void texts_writer_release(struct texts_writer *w);
+/* Between transactions: gives back what memory it can. */
+void texts_writer_rest(struct texts_writer *w);
 /* Until texts_settle, which goes before the commit, or texts_drop, what is written may stay in memory. */
 void texts_hold(struct texts_writer *w);
 int texts_settle(const struct db *db, struct texts_writer *w, struct err *err);

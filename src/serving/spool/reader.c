@@ -13,6 +13,7 @@
 
 #define GIVE_BACK_BYTES ((size_t)256 << 10)
 #define BUSY_BYTES_PER_MS 4096 /* of a writer that is busy, so much is acknowledged */
+#define BUSY_MS 1000	       /* one that was acknowledged so lately is */
 #define PAGE 4096u
 
 static void unlock(struct spool **s)
@@ -287,6 +288,7 @@ static void give_back(struct track *t, bool settle)
 
 int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, struct err *err)
 {
+	int64_t now_ms = clock_mono_ms();
 	int rc;
 
 	LOCK(s);
@@ -297,6 +299,7 @@ int spool_ack(struct spool *s, const struct spool_cursor *cursors, size_t n, str
 			continue;
 		count_shipped(s, t, &cursors[i]);
 		t->ack = (struct position){cursors[i].sequence, cursors[i].offset};
+		t->acked_ms = now_ms;
 	}
 	/* When this fails, a restart may ship a part again: no reason to keep segments. */
 	rc = ack_write(s, err);
@@ -429,7 +432,14 @@ static void touch_ahead(const struct spool *s, struct writer *w)
 			      SPOOL_WINDOW_BYTES / 4);
 }
 
-/* Sealed segments that wait for their turn (the database is away) need not be resident. */
+/* How many sealed segments may stay resident: to give back what is read soon, and have it again, costs the most when
+ * there is no time for it. */
+static unsigned backlog_of(const struct track *t, int64_t now_ms)
+{
+	return t->acked_ms && now_ms - t->acked_ms < BUSY_MS ? SPOOL_BACKLOG_BUSY : SPOOL_BACKLOG;
+}
+
+/* Those that wait for their turn (the database is away) need not be resident. */
 static void drop_waiting(const struct track *t, unsigned n_stay)
 {
 	for (struct segment *g = t->reading ? t->reading->next : NULL; g; g = g->next) {
@@ -484,6 +494,7 @@ void spool_settle(struct spool *s)
 
 int spool_prepare(struct spool *s, struct err *err)
 {
+	int64_t now_ms = clock_mono_ms();
 	uint64_t n;
 	int rc;
 
@@ -491,7 +502,7 @@ int spool_prepare(struct spool *s, struct err *err)
 	reap_all(s);
 	(void)!read(s->room_fd, &n, sizeof(n)); /* EAGAIN: it was clear */
 	for (unsigned i = 0; i < s->n_tracks; i++)
-		drop_waiting(&s->tracks[i], SPOOL_BACKLOG);
+		drop_waiting(&s->tracks[i], backlog_of(&s->tracks[i], now_ms));
 	rc = spool_supply(s, err);
 	for (unsigned i = 0; i < s->n_writers; i++)
 		touch_ahead(s, &s->writers[i]);

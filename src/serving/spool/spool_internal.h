@@ -22,10 +22,11 @@
 #include "serving/spool/spool.h"
 
 #define SEGMENT_MAGIC "MUSTRSEG"
-#define SEGMENT_VERSION 2u /* 1: no number in the checksums */
-#define SPOOL_AHEAD 4u	   /* segments that may be ready for one writer */
-#define SPOOL_SPARE 4u	   /* segments that wait to be used again */
-#define SPOOL_BACKLOG 2u   /* sealed segments that stay resident until they are read */
+#define SEGMENT_VERSION 2u    /* 1: no number in the checksums */
+#define SPOOL_AHEAD 4u	      /* segments that may be ready for one writer */
+#define SPOOL_SPARE 4u	      /* segments that wait to be used again */
+#define SPOOL_BACKLOG 2u      /* sealed segments that stay resident until they are read */
+#define SPOOL_BACKLOG_BUSY 8u /* the same, while some are acknowledged: they are about to be read */
 #define SPOOL_MIN_SEGMENT ((size_t)1 << 20)
 #define SPOOL_MAX_SEGMENT ((size_t)1 << 30)
 #define SPOOL_DEFAULT_MAX_BYTES (4ull * 1024 * 1024 * 1024)
@@ -64,6 +65,7 @@ struct track {
 	/* how fast it is acknowledged */
 	uint64_t lately_bytes; /* since looked_ms */
 	int64_t looked_ms;
+	int64_t acked_ms; /* when last; 0: never */
 };
 
 struct writer {
