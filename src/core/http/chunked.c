@@ -9,6 +9,10 @@
  */
 #include "core/http/chunked.h"
 
+#include "core/base/util.h"
+
+#define PLAIN_DIGITS 8 /* of a size that no limit refuses */
+
 enum chunked_state {
 	CHUNKED_SIZE_FIRST, /* the first digit of a size */
 	CHUNKED_SIZE,
@@ -181,6 +185,32 @@ static struct slice take(struct slice *in, size_t n)
 	return ret;
 }
 
+/*
+ * What mostly stands between two payloads, when all of it is there: the line end of one chunk and the plain size of the
+ * next.  Anything else is left to the states, which begin where this stops.
+ */
+static void skip_plain(struct chunked *c, struct slice *in)
+{
+	uint64_t size = 0;
+	size_t i = 0;
+	int digit;
+
+	if (c->state == CHUNKED_DATA_CR && in->n >= 2 && in->p[0] == '\r' && in->p[1] == '\n') {
+		(void)take(in, 2);
+		c->state = CHUNKED_SIZE_FIRST;
+		c->line_bytes = 0;
+	}
+	if (c->state != CHUNKED_SIZE_FIRST || c->line_bytes)
+		return;
+	for (; i < min_size(in->n, PLAIN_DIGITS) && (digit = hex_digit((unsigned char)in->p[i])) >= 0; i++)
+		size = size * 16 + (unsigned)digit;
+	if (!size || in->n - i < 2 || in->p[i] != '\r' || in->p[i + 1] != '\n')
+		return;
+	(void)take(in, i + 2);
+	c->left = size;
+	c->state = CHUNKED_DATA;
+}
+
 int chunked_next(struct chunked *c, struct slice *in, struct slice *ret_data, struct err *err)
 {
 	*ret_data = (struct slice){in->p, 0};
@@ -188,6 +218,7 @@ int chunked_next(struct chunked *c, struct slice *in, struct slice *ret_data, st
 		return err_set(err, E_INVALID, "chunked body: it was refused before");
 	if (c->state == CHUNKED_TOOBIG)
 		return err_set(err, E_TOOBIG, "chunked body: it was refused before");
+	skip_plain(c, in);
 	while (in->n > 0 && c->state != CHUNKED_DATA && c->state != CHUNKED_DONE) {
 		int rc = step(c, (unsigned char)take(in, 1).p[0], err);
 
