@@ -213,7 +213,7 @@ TALK = {
     "generationConfig": {"maxOutputTokens": 9, "topP": 0.5, "topK": 3, "stopSequences": ["END"], "temperature": 1,
                          "responseMimeType": "application/json", "responseSchema": {"type": "OBJECT"},
                          "thinkingConfig": {"thinkingLevel": "LOW"}, "mediaResolution": "HIGH"},
-    "safetySettings": []}
+    "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ GEMINI = [
                                                "responseSchema": {"type": "OBJECT"}}}),
     ("thinking", {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"thinkingBudget": 2000}}}),
     ("several candidates", {"generationConfig": {"candidateCount": 2}}),
-    ("safety settings", {"safetySettings": []}),
+    ("safety settings", {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]}),
 ]
 TOOL = {"type": "function", "function": FUNCTION}
 OLLAMA = [

@@ -214,7 +214,7 @@ BAD = [
     ("/api/chat", {"messages": []}, 400, "model is missing"),
     ("/api/chat", b"{", 400, "not valid JSON"),
     ("/api/chat", {"model": "ofront", "messages": [{"role": "judge", "content": ""}]}, 400, "messages[0].role"),
-    ("/api/chat", {"model": "ofront", "messages": GO["messages"], "options": {"temperature": 9}}, 400, "temperature"),
+    ("/api/chat", {"model": "ofront", "messages": GO["messages"], "options": {"temperature": -1}}, 400, "temperature"),
     ("/api/chat", dict(GO, model="ofron"), 404, "Did you mean 'ofront'"),
     ("/api/generate", {"model": "ofront", "prompt": 7}, 400, "prompt must be a string"),
     ("/api/generate", {"model": "nobody-knows-it"}, 404, "nobody-knows-it"),
@@ -234,7 +234,7 @@ def test_a_refusal_is_a_sentence(daemon, front, path, body, status, word):
 
 
 def test_other_methods_are_refused_in_its_shape(daemon):
-    for method, path, status in (("GET", "/api/chat", 405), ("POST", "/api/tags", 404), ("DELETE", "/api/delete", 404)):
+    for method, path, status in (("GET", "/api/chat", 405), ("POST", "/api/tags", 405), ("DELETE", "/api/delete", 404)):
         answer = daemon.request(method, path)
         assert answer.status == status, (method, path, answer)
         g.ERRORS["ollama"](answer.json())

@@ -177,3 +177,89 @@ def test_results_of_tools_are_told_once_and_their_images_shown_behind_them(daemo
         {"role": "tool", "content": "one", "tool_name": "f", "images": [PNG.partition(",")[2]]},
         {"role": "tool", "content": "two", "tool_name": "f"}]})
     assert [x["role"] for x in upstream.last().json()["messages"]] == ["user", "assistant", "tool", "tool", "user"]
+
+
+# --- requests that a protocol has and another has not ---
+
+USER = [{"role": "user", "content": "hi"}]
+TOOL = {"type": "function", "function": {"name": "f", "strict": True}}
+CARRIED = {  # what is asked in OpenAI's form: what a model of this protocol gets of it, and what is named as lost
+    "only a system prompt, anthropic": ("anthropic", {"messages": [{"role": "system", "content": "a"},
+                                                                   {"role": "system", "content": "b"}]},
+                                        {"system": [{"type": "text", "text": "a"}], "messages": [
+                                            {"role": "user", "content": [{"type": "text", "text": "b"}]}]}, ""),
+    "only a system prompt, gemini": ("gemini", {"messages": [{"role": "system", "content": "a"}]},
+                                     {"systemInstruction": None, "contents": [{"role": "user", "parts": [{"text": "a"}]}]},
+                                     ""),
+    "blank stop sequences": ("anthropic", {"messages": USER, "stop": ["END", "\n", " "]}, {"stop_sequences": ["END"]},
+                             "stop"),
+    "nothing but blank ones": ("anthropic", {"messages": USER, "stop": "\n"}, {"stop_sequences": None}, "stop"),
+    "a top_p that cuts nothing": ("anthropic", {"messages": USER, "temperature": 0.5, "top_p": 1}, {"top_p": None}, ""),
+    "what is usual": ("anthropic", {"messages": USER, "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False,
+                                    "service_tier": "auto", "modalities": ["text"], "metadata": {}, "n": 1,
+                                    "frequency_penalty": 0, "presence_penalty": 0.0, "parallel_tool_calls": True}, {}, ""),
+    "what is not": ("anthropic", {"messages": USER, "logprobs": True, "top_logprobs": 1, "store": True, "n": 2,
+                                  "service_tier": "flex"}, {}, "logprobs, n, service_tier, store, top_logprobs"),
+    "members of messages": ("anthropic", {"messages": [{"role": "user", "name": "bob", "content": [
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]}]}, {},
+        "messages[].content[].cache_control, messages[].name"),
+    "strict tools": ("gemini", {"messages": USER, "tools": [TOOL]}, {}, "tools[].strict"),
+    "whole numbers": ("gemini", {"messages": USER, "max_tokens": 10.0, "seed": 3e0},
+                      {"generationConfig": {"maxOutputTokens": 10, "seed": 3}}, ""),
+}
+
+
+@pytest.mark.parametrize("what", sorted(CARRIED))
+def test_what_a_model_of_another_protocol_gets(daemon, upstream, what):
+    protocol, asked_for, wanted, lost = CARRIED[what]
+    name = served(daemon, upstream, protocol)
+    upstream.default = m.answer_with(200, message({"type": "text", "text": "hi"}) | {
+        "candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}]})
+    answer = daemon.post("/v1/chat/completions", dict(asked_for, model=name))
+    assert answer.status == 200, answer
+    got = upstream.last().json()
+    assert {k: got.get(k) for k in wanted} == wanted
+    assert sorted(p.strip() for p in answer.headers.get("x-muster-dropped-params", "").split(",")) == lost.split(", ")
+
+
+def test_ollamas_temperature_knows_no_limit(daemon, upstream):
+    name = served(daemon, upstream, "ollama")
+    body = {"model": name, "stream": False, "messages": USER, "options": {"temperature": 3, "num_predict": 5.0}}
+    assert daemon.post("/api/chat", body).status == 200
+    assert upstream.last().json()["options"] == body["options"]
+    assert daemon.post("/api/chat", dict(body, options={"temperature": -1})).status == 400
+
+
+# --- paths ---
+
+
+@pytest.mark.parametrize("method,path,headers,status,allow,shape", [
+    ("GET", "/v1beta/models/x:generateContent", {}, 405, "POST", "gemini"),
+    ("OPTIONS", "/v1beta/models/x", {}, 405, "GET, HEAD", "gemini"),
+    ("PUT", "/v1beta/cachedContents", {}, 404, None, "gemini"),
+    ("POST", "/v1/models", {}, 405, "GET, HEAD", "openai"),
+    ("DELETE", "/v1/models/a/b", {}, 405, "GET, HEAD", "openai"),
+    ("GET", "/v1/moderations", {}, 405, "POST", "openai"),
+    ("GET", "/v1/files", {}, 404, None, "openai"),
+    ("GET", "/v1/files", {"anthropic-version": "2023-06-01"}, 404, None, "anthropic"),
+    ("GET", "/v1/models/nobody", {"anthropic-version": "2023-06-01"}, 404, None, "anthropic"),
+    ("GET", "/v1/models/nobody", {"x-goog-api-key": "k"}, 404, None, "gemini"),
+    ("GET", "/v1/messages/batches", {}, 404, None, "anthropic"),
+    ("GET", "/api/show", {}, 405, "POST", "ollama"),
+])
+def test_a_path_refuses_in_its_own_protocol(daemon, method, path, headers, status, allow, shape):
+    answer = daemon.request(method, path, headers=headers)
+    assert (answer.status, answer.headers.get("allow")) == (status, allow), answer
+    g.ERRORS[shape](answer.json())
+
+
+def test_a_model_may_have_slashes_in_its_name_and_paths_escapes(daemon, upstream):
+    name = served(daemon, upstream, "openai")
+    full = daemon.register(name, upstream, name="org/big-model:7b", promote=False)
+    for path in ("/v1/models/" + full, "/v1/models/" + full.replace("/", "%2F").replace("@", "%40")):
+        assert daemon.get(path).json()["id"] == full
+    assert daemon.get("/v1beta/models/" + full).json()["name"] == "models/" + full
+    for call in (":generateContent", "%3AgenerateContent", "%3agenerateContent"):
+        for model in (full, full.replace("/", "%2F").replace(":", "%3A")):
+            answer = daemon.post("/v1beta/models/" + model + call, {"contents": [{"parts": [{"text": "hi"}]}]})
+            assert answer.status == 200, answer

@@ -47,7 +47,7 @@ static const struct {
 	{OPENAI(",\"reasoning_effort\":\"low\""), NULL,
 	 CONFIG("\"thinkingConfig\":{\"thinkingBudget\":1024,\"includeThoughts\":true}"), ""},
 	{OPENAI(",\"reasoning_effort\":\"none\""), NULL, CONFIG("\"thinkingConfig\":{\"thinkingBudget\":0}"), ""},
-	{OPENAI(",\"logit_bias\":{},\"parallel_tool_calls\":false,\"user\":\"u\",\"odd\":1"), NULL, CONFIG(""),
+	{OPENAI(",\"logit_bias\":{\"1\":2},\"parallel_tool_calls\":false,\"user\":\"u\",\"odd\":1"), NULL, CONFIG(""),
 	 "odd parallel_tool_calls user logit_bias"},
 	{OPENAI(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":"
 		"{\"type\":\"object\"}}}],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"),

@@ -163,7 +163,7 @@ TEST(what_no_other_protocol_knows_is_named)
 	buf_init_arena(&names, &b.a, 4096);
 	CHECK_INT(
 		bench_complete(&b, &protocol_responses,
-			       "{\"model\":\"m\",\"store\":true,\"metadata\":{},\"service_tier\":\"auto\","
+			       "{\"model\":\"m\",\"store\":true,\"metadata\":{},\"service_tier\":\"flex\","
 			       "\"tools\":[{\"type\":\"web_search\"},{\"type\":\"a b\"}],\"truncation\":\"auto\","
 			       "\"include\":[\"x.y\",\"reasoning.encrypted_content\"],\"text\":{\"verbosity\":\"low\"},"
 			       "\"tool_choice\":{\"type\":\"mcp\",\"name\":\"n\"},\"reasoning\":{\"summary\":\"auto\"},"

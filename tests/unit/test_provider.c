@@ -98,6 +98,9 @@ TEST(keys_are_sent_where_they_are_wanted)
 	CHECK_INT(provider_resolve(SLICE_LIT("openai"), &config, &t, NULL), 0);
 	CHECK_INT(t.auth, PROVIDER_AUTH_BEARER);
 	CHECK_STR(t.api_key_env, "OPENAI_API_KEY");
+	CHECK(!t.newer_limit); /* somebody else's server */
+	CHECK_INT(provider_resolve(SLICE_LIT("openai"), &(struct model_config){.prefill = false}, &t, NULL), 0);
+	CHECK(t.newer_limit);
 	CHECK_INT(provider_resolve(SLICE_LIT("ollama"), &config, &t, NULL), 0);
 	CHECK_INT(t.auth, PROVIDER_AUTH_NONE);
 	CHECK(!t.api_key_env && !t.usage_unasked);

@@ -555,6 +555,7 @@ static int encode_body(struct exchange *e, const struct target *t, struct iovec 
 		.model = t->upstream_model,
 		.stream = e->request.stream && back->framing != FRAMING_NONE,
 		.parameters = e->counts || back->embeds ? NULL : t->parameters,
+		.newer_limit = t->newer_limit,
 		.leave_usage = t->usage_unasked || (e->log == LOG_NONE && !e->n_holds && !e->request.include_usage)};
 	struct chat_request space;
 	const struct chat_request *r = resume_request(e, t, &params, &space);

@@ -5,6 +5,7 @@
  * our own.
  */
 #include "serving/gateway/exchange.h"
+#include "serving/gateway/models.h"
 
 #include "core/base/clock.h"
 #include "core/http/router.h"
@@ -676,8 +677,23 @@ bool direct_handle(struct gateway *g, struct http_exchange *x, const struct gate
 {
 	struct route_match m;
 	const struct direct *d;
+	int rc = route_find(routes, COUNT_OF(routes), &x->head, &m);
 
-	if (route_find(routes, COUNT_OF(routes), &x->head, &m))
+	if (rc && models_named_by(x->head.path, &m.param[0])) {
+		if (x->head.method == HTTP_POST && slice_chr(m.param[0], ':') >= 0)
+			return false; /* a call of Gemini's that there is not */
+		m.allowed = 1U << HTTP_GET | 1U << HTTP_HEAD;
+		rc = E_DENIED;
+		if (x->head.method == HTTP_GET || x->head.method == HTTP_HEAD) {
+			models_show(g, x, &m, caller);
+			return true;
+		}
+	}
+	if (rc == E_DENIED && !slice_starts(x->head.path, SLICE_LIT("/api/"))) { /* there the control plane has more */
+		respond_method_refused(x, m.allowed);
+		return true;
+	}
+	if (rc)
 		return false;
 	d = m.route->target;
 	if (d->fn == show_current && query_get(&x->arena, x->head.query, "at").p)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/utf8.h"
 #include "serving/gateway/gemini_path.h"
 
 #define TURN_BYTES ((size_t)64 * 1024)
@@ -270,14 +271,6 @@ const struct protocol *gateway_front_of(struct slice path)
 	return slice_starts(path, SLICE_LIT("/v1/messages/")) ? &protocol_anthropic : NULL;
 }
 
-static void refuse_method(struct http_exchange *x)
-{
-	respond_plain_error(x, &(struct api_error){.status = 405,
-						   .message = SLICE_LIT("This endpoint takes POST with a JSON body."),
-						   .type = "invalid_request_error",
-						   .code = "method_not_allowed"});
-}
-
 /* What of a request its path says. */
 struct asked {
 	const struct protocol *front;
@@ -311,7 +304,7 @@ static void refuse_call(struct http_exchange *x, int status, const char *text)
 	respond_plain_error(x, &(struct api_error){.status = status,
 						   .message = slice_from(text),
 						   .type = "invalid_request_error",
-						   .code = status == 404 ? "not_found" : NULL});
+						   .code = status == 404 ? "no_such_path" : NULL});
 }
 
 /* /v1/responses/ID, with whatever method and whatever behind it */
@@ -373,6 +366,12 @@ static bool unpack(struct http_exchange *x)
 	return !rc;
 }
 
+/* What stands below these is the protocols', and none of the control plane's. */
+static bool is_of_protocols(struct slice path)
+{
+	return slice_starts(path, SLICE_LIT("/v1/")) || slice_starts(path, SLICE_LIT("/v1beta/"));
+}
+
 void gateway_on_request(struct http_exchange *x, void *gateway)
 {
 	struct gateway *g = gateway;
@@ -385,21 +384,30 @@ void gateway_on_request(struct http_exchange *x, void *gateway)
 		if (!slice_eq(x->head.path, fronts[i].path))
 			continue;
 		if (x->head.method != HTTP_POST)
-			refuse_method(x);
+			respond_method_refused(x, 1U << HTTP_POST);
 		else
 			start_exchange(g, x, &(struct asked){.front = fronts[i].protocol, .counts = fronts[i].counts},
 				       &caller);
 		return;
 	}
-	if (x->head.method == HTTP_POST && gemini_path_read(x->head.path, &path)) {
-		start_gemini(g, x, &path, &caller);
+	if (gemini_path_read(x->head.path, &path) && (x->head.method == HTTP_POST || gemini_path_is_call(&path))) {
+		if (x->head.method == HTTP_POST)
+			start_gemini(g, x, &path, &caller);
+		else
+			respond_method_refused(x, 1U << HTTP_POST);
 		return;
 	}
 	if (slice_starts(x->head.path, SLICE_LIT("/v1/responses/"))) {
 		refuse_kept_response(x);
 		return;
 	}
-	if (!direct_handle(g, x, &caller) && !ollama_handle(g, x, &caller))
+	if (direct_handle(g, x, &caller) || ollama_handle(g, x, &caller))
+		return;
+	if (is_of_protocols(x->head.path))
+		refuse_call(x, 404,
+			    arena_printf(&x->arena, "nothing is at '" SLICE_FMT "': GET / says what there is",
+					 SLICE_ARG(utf8_truncate(x->head.path, 200))));
+	else
 		g->control(x, &caller, g->control_arg);
 }
 

@@ -394,6 +394,7 @@ struct slice respond_callers_request_id(const struct http_head *head);
 struct slice respond_request_id(struct http_exchange *x);
 /* An error outside of an exchange, in the shape that the path asks for. */
 void respond_plain_error(struct http_exchange *x, const struct api_error *error);
+void respond_method_refused(struct http_exchange *x, unsigned allowed); /* 405; a bit per enum http_method */
 /* The same with more headers: at most RESPOND_MAX_HEADERS - 4. */
 void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
 			      size_t n_more);

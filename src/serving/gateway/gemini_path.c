@@ -8,14 +8,22 @@
 static const char *const calls[] = {"generateContent", "streamGenerateContent", "countTokens", "embedContent",
 				    "batchEmbedContents"};
 
+/* How long the colon is that ends there: some clients escape it. */
+static size_t colon_before(struct slice s, size_t at)
+{
+	if (s.p[at - 1] == ':')
+		return 1;
+	return at >= 3 && slice_eq_nocase(slice_sub(s, at - 3, 3), SLICE_LIT("%3A")) ? 3 : 0;
+}
+
 static struct gemini_path split(struct slice rest)
 {
 	struct gemini_path p;
-	size_t at = rest.n;
+	size_t at = rest.n, colon = 0;
 
-	while (at && rest.p[at - 1] != ':')
+	while (at && !(colon = colon_before(rest, at)))
 		at--;
-	p.model = slice_sub(rest, 0, at ? at - 1 : 0);
+	p.model = slice_sub(rest, 0, at - colon);
 	p.call = slice_sub(rest, at, rest.n);
 	return p;
 }
@@ -26,6 +34,11 @@ static bool is_call(struct slice s)
 		if (slice_eq_str(s, calls[i]))
 			return true;
 	return false;
+}
+
+bool gemini_path_is_call(const struct gemini_path *p)
+{
+	return p->model.n && is_call(p->call);
 }
 
 bool gemini_path_read(struct slice path, struct gemini_path *ret)
@@ -41,7 +54,7 @@ bool gemini_path_read(struct slice path, struct gemini_path *ret)
 		p = split(slice_sub(rest, models.n, rest.n));
 	if (ret)
 		*ret = p;
-	return is_beta || (p.model.n && is_call(p.call));
+	return is_beta || gemini_path_is_call(&p);
 }
 
 enum gemini_alt gemini_path_alt(const struct http_head *head, struct arena *a)

@@ -15,6 +15,9 @@ struct gemini_path {
 /* Whether the path is one of Gemini's; *ret (or NULL) is what it says, if it has a model and a call. */
 bool gemini_path_read(struct slice path, struct gemini_path *ret);
 
+/* Whether it is a call that there is, of a model. */
+bool gemini_path_is_call(const struct gemini_path *p);
+
 enum gemini_alt { GEMINI_ARRAY, GEMINI_SSE, GEMINI_NEITHER };
 /* How a stream is wanted: ?alt=sse, or as one JSON array, which is what ?alt=json and no word of it mean. */
 enum gemini_alt gemini_path_alt(const struct http_head *head, struct arena *a);

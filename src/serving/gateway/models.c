@@ -251,6 +251,19 @@ bool models_find(const struct snapshot *s, struct slice name, struct models_entr
 	return true;
 }
 
+bool models_named_by(struct slice path, struct slice *ret)
+{
+	static const struct slice below[] = {{"/v1/models/", 11}, {"/v1beta/models/", 15}};
+
+	for (size_t i = 0; i < COUNT_OF(below); i++) {
+		if (path.n <= below[i].n || !slice_starts(path, below[i]))
+			continue;
+		*ret = slice_sub(path, below[i].n, path.n);
+		return true;
+	}
+	return false;
+}
+
 void models_show(struct gateway *g, struct http_exchange *x, const struct route_match *m,
 		 const struct gateway_caller *caller)
 {

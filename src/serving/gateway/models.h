@@ -18,3 +18,5 @@ struct protocol;
 bool models_answers(const struct models_entry *e, const struct protocol *front);
 /* False: there is none of that name. */
 bool models_find(const struct snapshot *s, struct slice name, struct models_entry *ret);
+/* The name behind /v1/models/ or /v1beta/models/, which may have slashes; as it stands in the path. */
+bool models_named_by(struct slice path, struct slice *ret);

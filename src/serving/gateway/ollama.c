@@ -309,13 +309,17 @@ static const struct route routes[] = {
 bool ollama_handle(struct gateway *g, struct http_exchange *x, const struct gateway_caller *caller)
 {
 	struct route_match m;
+	int rc;
 
 	if (!ollama_is_path(x->head.path))
 		return false;
-	if (!route_find(routes, COUNT_OF(routes), &x->head, &m)) {
+	rc = route_find(routes, COUNT_OF(routes), &x->head, &m);
+	if (!rc)
 		((const struct call *)m.route->target)->fn(g, x, caller);
+	else if (rc == E_DENIED)
+		respond_method_refused(x, m.allowed);
+	if (rc != E_NOTFOUND)
 		return true;
-	}
 	direct_refuse(x, 404, NULL, "not_found",
 		      "There is no such call here: Muster answers /api/chat, /api/generate, /api/embed, /api/tags, "
 		      "/api/show, /api/ps and /api/version. Models are registered: muster model register --help.");

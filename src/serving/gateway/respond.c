@@ -2,6 +2,8 @@
 /* Answers and errors in the caller's protocol, with the headers that say what happened. */
 #include "serving/gateway/exchange.h"
 
+#include <stdio.h>
+
 #include "core/base/utf8.h"
 #include "serving/gateway/gemini_path.h"
 #include "serving/gateway/limits.h"
@@ -253,10 +255,39 @@ void respond_plain_error(struct http_exchange *x, const struct api_error *error)
 	respond_plain_error_with(x, error, NULL, 0);
 }
 
+void respond_method_refused(struct http_exchange *x, unsigned allowed)
+{
+	struct http_header allow = {SLICE_LIT("Allow"), {NULL, 0}};
+	struct api_error error = {.status = 405, .type = "invalid_request_error", .code = "method_not_allowed"};
+	char list[64] = "";
+	size_t n = 0;
+
+	for (unsigned m = HTTP_GET; m < HTTP_OTHER; m++)
+		if (allowed & 1U << m)
+			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
+					      http_method_name((enum http_method)m));
+	allow.value = arena_slice(&x->arena, slice_from(list));
+	error.message = slice_from(arena_printf(&x->arena, "This endpoint takes %s%s.", list,
+						allowed == 1U << HTTP_POST ? " with a JSON body" : ""));
+	respond_plain_error_with(x, &error, &allow, 1);
+}
+
+/* The path says it; where several protocols have the same, a header that only the clients of one send. */
+static const struct protocol *front_of_head(const struct http_head *head)
+{
+	const struct protocol *p = gateway_front_of(head->path);
+
+	if (p || !slice_starts(head->path, SLICE_LIT("/v1/")))
+		return p;
+	if (http_header(head, "x-goog-api-key").n)
+		return &protocol_gemini;
+	return http_header(head, "anthropic-version").n ? &protocol_anthropic : NULL;
+}
+
 void respond_plain_error_with(struct http_exchange *x, const struct api_error *error, const struct http_header *more,
 			      size_t n_more)
 {
-	const struct protocol *p = gateway_front_of(x->head.path);
+	const struct protocol *p = front_of_head(&x->head);
 	struct http_header h[RESPOND_MAX_HEADERS] = {{SLICE_LIT("Content-Type"), SLICE_LIT("application/json")},
 						     {SLICE_LIT("x-request-id"), respond_request_id(x)}};
 	size_t n = h[1].value.n ? 2 : 1;
@@ -264,8 +295,6 @@ void respond_plain_error_with(struct http_exchange *x, const struct api_error *e
 	struct buf body;
 
 	told.request_id = h[1].value;
-	if (error->status == 405)
-		h[n++] = (struct http_header){SLICE_LIT("Allow"), SLICE_LIT("POST")};
 	if (error->status == 401)
 		h[n++] = (struct http_header){SLICE_LIT("WWW-Authenticate"), SLICE_LIT("Bearer")};
 	for (size_t i = 0; i < n_more && n < RESPOND_MAX_HEADERS; i++)

@@ -298,6 +298,7 @@ int target_init(struct arena *a, struct target *ret, const struct target_source 
 		ret->missing = SLICE_LIT("its key holds a control character");
 	ret->protocol = pt.protocol;
 	ret->usage_unasked = pt.usage_unasked;
+	ret->newer_limit = pt.newer_limit;
 	ret->chat_only = pt.chat_only;
 	ret->prefill = config->prefill;
 	ret->prefill_style = pt.prefill;

@@ -18,6 +18,7 @@ struct target {
 	bool prefill;		       /* it goes on from the beginning of an answer */
 	enum prefill_style prefill_style;
 	bool usage_unasked;	      /* its streams tell usage by themselves, and it refuses to be asked */
+	bool newer_limit;	      /* upstream_params.newer_limit */
 	unsigned slot;		      /* in the counters: series.h */
 	struct target_series *series; /* slots of its other calls, or NULL */
 	bool chat_only;		      /* completions of texts are asked of it as chats */

@@ -165,7 +165,7 @@ static void write_messages(struct json_writer *w, const struct chat_request *r, 
 	for (size_t i = 0; i < r->n_messages; i++) {
 		const struct chat_message *m = &r->messages[i];
 
-		if (m->role == CHAT_SYSTEM || !says_something(m))
+		if (request_role(r, i) == CHAT_SYSTEM || !says_something(m))
 			continue;
 		if (open && side_of(open) != side_of(m)) {
 			jw_array_end(w);
@@ -193,7 +193,7 @@ static void write_system(struct json_writer *w, const struct chat_request *r)
 	bool any = false;
 
 	for (size_t i = 0; i < r->n_messages; i++) {
-		if (r->messages[i].role != CHAT_SYSTEM || !r->messages[i].text.n)
+		if (request_role(r, i) != CHAT_SYSTEM || !r->messages[i].text.n)
 			continue;
 		if (!any) {
 			jw_key(w, "system");
@@ -308,17 +308,39 @@ static void write_sampling(struct json_writer *w, const struct chat_request *r, 
 			jw_kdouble(w, "temperature", r->temperature > 1 ? 1 : r->temperature);
 		if (r->has_temperature && r->temperature > 1)
 			dropped_param(dropped, r, CHAT_PARAM_TEMPERATURE);
-		if (r->has_top_p)
+		if (r->has_top_p && !(r->has_temperature && r->top_p >= 1)) /* newer models take one of them alone */
 			jw_kdouble(w, "top_p", r->top_p);
 		request_write_said(w, r, CHAT_PARAM_TOP_K, "top_k");
 	}
-	if (!r->n_stop)
-		return;
-	jw_key(w, "stop_sequences");
-	jw_array(w);
-	for (size_t i = 0; i < r->n_stop; i++)
+}
+
+static bool is_blank(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!strchr(" \t\r\n", s.p[i]))
+			return false;
+	return true;
+}
+
+/* What is nothing but white space is refused there. */
+static void write_stop(struct json_writer *w, const struct chat_request *r, struct dropped_params *dropped)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->n_stop; i++) {
+		if (is_blank(r->stop[i])) {
+			dropped_param(dropped, r, CHAT_PARAM_STOP);
+			continue;
+		}
+		if (!any) {
+			jw_key(w, "stop_sequences");
+			jw_array(w);
+		}
+		any = true;
 		jw_str(w, r->stop[i]);
-	jw_array_end(w);
+	}
+	if (any)
+		jw_array_end(w);
 }
 
 static void write_format(struct json_writer *w, const struct chat_request *r, struct dropped_params *dropped)
@@ -370,6 +392,7 @@ int anthropic_encode_request(struct buf *out, const struct chat_request *r, cons
 	if (p->stream)
 		jw_kbool(&w, "stream", true);
 	write_sampling(&w, r, thinks, dropped);
+	write_stop(&w, r, dropped);
 	write_tools(&w, request_details(r));
 	write_tool_choice(&w, r, thinks, dropped);
 	write_format(&w, r, dropped);

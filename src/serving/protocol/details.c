@@ -29,6 +29,16 @@ const struct chat_details *request_details(const struct chat_request *r)
 	return r->details ? r->details : &none;
 }
 
+enum chat_role request_role(const struct chat_request *r, size_t i)
+{
+	if (i + 1 != r->n_messages || r->messages[i].role != CHAT_SYSTEM)
+		return r->messages[i].role;
+	for (size_t k = 0; k < i; k++)
+		if (r->messages[k].role != CHAT_SYSTEM)
+			return CHAT_SYSTEM;
+	return CHAT_USER;
+}
+
 bool request_says(const struct chat_request *r, enum chat_param param)
 {
 	return request_details(r)->said[param].name.n > 0;
@@ -64,6 +74,23 @@ static const struct detail_member *find_detail(const struct detail_member *table
 	return NULL;
 }
 
+/* Members with the value that they have unsaid: leaving them out changes nothing. */
+static bool asks_for_nothing(const struct json *v)
+{
+	static const struct {
+		const char *name, *value;
+	} usual[] = {
+		{"store", "false"},	    {"background", "false"},	     {"service_tier", "\"auto\""},
+		{"modalities", "\"text\""}, {"service_tier", "\"default\""}, {"responseModalities", "\"TEXT\""},
+	};
+	const struct json *only = v->type == JSON_ARRAY && v->first && !v->first->next ? v->first : v;
+
+	for (size_t i = 0; i < COUNT_OF(usual); i++)
+		if (slice_eq_str(v->key, usual[i].name) && slice_eq_str(only->raw, usual[i].value))
+			return true;
+	return (v->type == JSON_ARRAY || v->type == JSON_OBJECT) && !v->first;
+}
+
 int details_walk(struct front *f, const struct detail_member *table, size_t n)
 {
 	int rc = 0;
@@ -77,7 +104,7 @@ int details_walk(struct front *f, const struct detail_member *table, size_t n)
 		if (v->type == JSON_NULL)
 			continue;
 		if (!m) {
-			rc = add_unknown(f, v->key);
+			rc = asks_for_nothing(v) ? 0 : add_unknown(f, v->key);
 			continue;
 		}
 		*f->ret_param = m->name;
@@ -267,10 +294,28 @@ void dropped_part(struct dropped_params *d, const struct chat_part *p)
 	dropped_add(d, p->label.n ? p->label : names[p->kind]);
 }
 
-/* One choice is what everyone gives. */
-static bool asks_for_one(const struct chat_request *r)
+/* Whether a parameter says what happens without it: one choice is what everyone gives. */
+static bool is_usual(const struct chat_request *r, enum chat_param param)
 {
-	return r->n_choices <= 1;
+	const struct json *v = request_details(r)->said[param].value;
+
+	switch ((int)param) {
+	case CHAT_PARAM_CHOICES:
+		return r->n_choices <= 1;
+	case CHAT_PARAM_PARALLEL:
+		return request_details(r)->parallel;
+	case CHAT_PARAM_LOGPROBS:
+		return v && v->type == JSON_BOOL && !v->boolean;
+	case CHAT_PARAM_TOP_LOGPROBS:
+	case CHAT_PARAM_FREQUENCY_PENALTY:
+	case CHAT_PARAM_PRESENCE_PENALTY:
+		return v && v->type == JSON_NUMBER && !(v->number > 0 || v->number < 0);
+	case CHAT_PARAM_LOGIT_BIAS:
+	case CHAT_PARAM_TOOLS:
+		return v && !v->first;
+	default:
+		return false;
+	}
 }
 
 void dropped_of_request(const struct chat_request *r, unsigned carries, unsigned parts, struct dropped_params *d)
@@ -280,7 +325,7 @@ void dropped_of_request(const struct chat_request *r, unsigned carries, unsigned
 	for (size_t i = 0; i < more->n_unknown; i++)
 		dropped_add(d, more->unknown[i]);
 	for (unsigned i = 0; i < CHAT_PARAMS; i++) {
-		if (!(carries & CHAT_CARRIES(i)) && !(i == CHAT_PARAM_CHOICES && asks_for_one(r)))
+		if (!(carries & CHAT_CARRIES(i)) && !is_usual(r, (enum chat_param)i))
 			dropped_param(d, r, (enum chat_param)i);
 	}
 	for (size_t i = 0; i < r->n_messages; i++) {

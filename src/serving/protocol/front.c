@@ -19,7 +19,10 @@ int front_walk(struct front *f, const struct json *root, const struct front_memb
 	uint32_t seen = 0;
 
 	if (!root || root->type != JSON_OBJECT)
-		return err_set(f->err, E_INVALID, "the body must be a JSON object, not a %s",
+		return err_set(f->err, E_INVALID, "the body must be a JSON object, not %s%s",
+			       !root			  ? ""
+			       : root->type == JSON_ARRAY ? "an "
+							  : "a ",
 			       root ? json_type_name(root->type) : "nothing");
 	for (const struct json *v = root->first; v; v = v->next) {
 		const struct front_member *m = find_member(table, n, v->key);
@@ -89,17 +92,30 @@ int front_stream(struct front *f, const struct json *v)
 	return 0;
 }
 
+bool front_whole(const struct json *v, int64_t *ret)
+{
+	if (v->is_integer) {
+		*ret = v->integer;
+		return true;
+	}
+	if (v->type != JSON_NUMBER || !(v->number >= -9e15 && v->number <= 9e15))
+		return false;
+	*ret = (int64_t)v->number;
+	return !(v->number < (double)*ret || v->number > (double)*ret);
+}
+
 int front_max_tokens(struct front *f, const struct json *v)
 {
+	int64_t n = 0;
 	bool newer = !strcmp(*f->ret_param, "max_completion_tokens");
 
 	if (v->type != JSON_NUMBER)
 		return front_wrong_type(f, v, "a whole number");
-	if (!v->is_integer || v->integer < 1)
+	if (!front_whole(v, &n) || n < 1)
 		return err_set(f->err, E_INVALID, "%s must be a whole number above 0", *f->ret_param);
 	/* max_tokens is the old name: the new one wins, whatever their order */
 	if (newer || !f->has_max_completion_tokens)
-		f->r->max_tokens = v->integer;
+		f->r->max_tokens = n;
 	f->has_max_completion_tokens |= newer;
 	f->r->has_max_tokens = true;
 	return 0;
@@ -129,9 +145,10 @@ int front_top_p(struct front *f, const struct json *v)
 
 int front_seed(struct front *f, const struct json *v)
 {
-	if (v->type != JSON_NUMBER || !v->is_integer)
+	if (v->type != JSON_NUMBER)
 		return front_wrong_type(f, v, "a whole number");
-	f->r->seed = v->integer;
+	if (!front_whole(v, &f->r->seed))
+		return front_bad(f, "must be a whole number of at most 64 bits");
 	f->r->has_seed = true;
 	return 0;
 }

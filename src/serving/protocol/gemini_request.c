@@ -193,7 +193,7 @@ static void write_contents(struct writer *w)
 	for (size_t i = 0; i < w->r->n_messages; i++) {
 		const struct chat_message *m = &w->r->messages[i];
 
-		if (m->role == CHAT_SYSTEM)
+		if (request_role(w->r, i) == CHAT_SYSTEM)
 			continue;
 		if (!says_something(m)) {
 			for (size_t k = 0; k < m->n_parts; k++)
@@ -227,7 +227,7 @@ static void write_system(struct writer *w)
 	bool any = false;
 
 	for (size_t i = 0; i < w->r->n_messages; i++) {
-		if (w->r->messages[i].role != CHAT_SYSTEM || !w->r->messages[i].text.n)
+		if (request_role(w->r, i) != CHAT_SYSTEM || !w->r->messages[i].text.n)
 			continue;
 		if (!any) {
 			jw_key(&w->w, "systemInstruction");
@@ -246,7 +246,7 @@ static void write_system(struct writer *w)
 
 /* --- tools --- */
 
-static void write_tools(struct json_writer *w, const struct chat_details *d)
+static void write_tools(struct json_writer *w, const struct chat_details *d, struct dropped_params *dropped)
 {
 	if (!d->n_tools)
 		return;
@@ -264,6 +264,8 @@ static void write_tools(struct json_writer *w, const struct chat_details *d)
 			jw_kstr(w, "description", t->description);
 		if (t->schema.n)
 			jw_kraw(w, "parametersJsonSchema", t->schema);
+		if (t->strict)
+			dropped_add(dropped, SLICE_LIT("tools[].strict"));
 		jw_object_end(w);
 	}
 	jw_array_end(w);
@@ -446,7 +448,7 @@ int gemini_encode_request(struct buf *out, const struct chat_request *r, const s
 	jw_object(&w.w);
 	write_system(&w);
 	write_contents(&w);
-	write_tools(&w.w, request_details(r));
+	write_tools(&w.w, request_details(r), dropped);
 	write_tool_choice(&w.w, request_details(r));
 	write_generation(&w.w, r, p->parameters);
 	write_defaults(&w.w, r, p->parameters, true);

@@ -172,7 +172,8 @@ static int read_member(struct front *f, size_t i, const struct json *v, struct c
 	}
 	if (KEY_IS(v, "audio") || KEY_IS(v, "images"))
 		m->has_other = true;
-	else if (KEY_IS(v, "refusal") || KEY_IS(v, "reasoning_content") || KEY_IS(v, "thinking"))
+	else if (KEY_IS(v, "refusal") || KEY_IS(v, "reasoning_content") || KEY_IS(v, "reasoning") ||
+		 KEY_IS(v, "thinking"))
 		return front_judge(f, v);
 	return 0;
 }

@@ -11,16 +11,30 @@
 /* A limit that is none (-1, -2) is as good as unsaid. */
 static int read_num_predict(struct front *f, const struct json *v)
 {
-	if (v->type != JSON_NUMBER || !v->is_integer)
+	int64_t n = 0;
+
+	if (v->type != JSON_NUMBER || !front_whole(v, &n))
 		return front_wrong_type(f, v, "a whole number");
-	f->r->has_max_tokens = v->integer > 0;
-	f->r->max_tokens = v->integer > 0 ? v->integer : 0;
+	f->r->has_max_tokens = n > 0;
+	f->r->max_tokens = n > 0 ? n : 0;
+	return 0;
+}
+
+/* No limit is known there. */
+static int read_temperature(struct front *f, const struct json *v)
+{
+	if (v->type != JSON_NUMBER)
+		return front_wrong_type(f, v, "a number");
+	if (!(v->number >= 0))
+		return front_bad(f, "must not be negative");
+	f->r->temperature = v->number;
+	f->r->has_temperature = true;
 	return 0;
 }
 
 static const struct front_member options[] = {
 	{"num_predict", read_num_predict},
-	{"temperature", front_temperature},
+	{"temperature", read_temperature},
 	{"top_p", front_top_p},
 	{"seed", front_seed},
 	{"stop", front_stop},

@@ -183,6 +183,45 @@ static int read_message(struct front *f, struct chat_message *m)
 	return 0;
 }
 
+static bool is_known(struct slice key, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (slice_eq_str(key, names[i]))
+			return true;
+	return false;
+}
+
+static int name_unknown(struct front *f, const struct json *obj, const char *const *known, size_t n, const char *where)
+{
+	int rc = 0;
+
+	for (const struct json *v = obj->first; v && rc == 0; v = v->next)
+		if (v->type != JSON_NULL && !is_known(v->key, known, n))
+			rc = details_unknown(f, slice_from(arena_printf(f->a, "%s" SLICE_FMT, where,
+									SLICE_ARG(slice_sub(v->key, 0, 40)))));
+	return rc;
+}
+
+/* Members of messages and their parts that nobody else has a place for: who of several users speaks, and the like. */
+static int name_unknown_members(struct front *f, const struct chat_message *m)
+{
+	static const char *const of_message[] = {"role",	  "content", "tool_calls",	  "tool_call_id",
+						 "function_call", "refusal", "reasoning",	  "thinking",
+						 "audio",	  "images",  "reasoning_content", "name"};
+	static const char *const of_part[] = {"type",	     "text", "refusal", "image_url",
+					      "input_audio", "file", "thinking"};
+	const struct json *content = json_get(m->node, "content");
+	size_t n = COUNT_OF(of_message) - (m->role != CHAT_TOOL); /* a name is a function's there */
+	int rc = name_unknown(f, m->node, of_message, n, "messages[].");
+
+	if (!content || content->type != JSON_ARRAY)
+		return rc;
+	for (const struct json *part = content->first; part && rc == 0; part = part->next)
+		if (part->type == JSON_OBJECT)
+			rc = name_unknown(f, part, of_part, COUNT_OF(of_part), "messages[].content[].");
+	return rc;
+}
+
 int openai_message_parts(struct front *f, struct chat_message *messages, size_t n)
 {
 	int rc = 0;
@@ -192,6 +231,8 @@ int openai_message_parts(struct front *f, struct chat_message *messages, size_t 
 		if (messages[i].node &&
 		    (messages[i].has_other || messages[i].role == CHAT_TOOL || messages[i].role == CHAT_ASSISTANT))
 			rc = read_message(f, &messages[i]);
+		if (rc == 0 && messages[i].node)
+			rc = name_unknown_members(f, &messages[i]);
 	}
 	return rc;
 }

@@ -358,7 +358,7 @@ int openai_encode_request(struct buf *out, const struct chat_request *r, const s
 	jw_kstr(&w, "model", p->model);
 	write_messages(&w, r, p, dropped);
 	openai_write_stream(&w, p);
-	request_write_parameters(&w, r, "max_tokens");
+	request_write_parameters(&w, r, p->newer_limit ? "max_completion_tokens" : "max_tokens");
 	request_write_said(&w, r, CHAT_PARAM_FREQUENCY_PENALTY, "frequency_penalty");
 	request_write_said(&w, r, CHAT_PARAM_PRESENCE_PENALTY, "presence_penalty");
 	openai_write_tools(&w, d);

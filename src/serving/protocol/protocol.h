@@ -28,6 +28,7 @@ struct upstream_params {
 	const struct json *parameters; /* the model's defaults for what the caller left out, or NULL */
 	bool leave_usage; /* a stream's usage is not asked for when the caller did not: this upstream refuses or needs
 			     no asking */
+	bool newer_limit; /* what limits an answer is called max_completion_tokens there */
 	struct slice prefill; /* the answer's beginning, without white space at its end; absent: none.  It is the last
 				 message: encode_request finds it among the request's */
 	enum prefill_style prefill_style;

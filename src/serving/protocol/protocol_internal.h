@@ -44,6 +44,8 @@ int front_max_tokens(struct front *f, const struct json *v);
 int front_temperature(struct front *f, const struct json *v);
 int front_top_p(struct front *f, const struct json *v);
 int front_seed(struct front *f, const struct json *v);
+/* Whether a number is a whole one, also as 10.0 or 1e1: which, in *ret. */
+bool front_whole(const struct json *v, int64_t *ret);
 int front_make_stop(struct front *f, size_t n); /* room for n stop sequences; 0 or E_TOOBIG */
 int front_stop(struct front *f, const struct json *v);
 int front_too_big(struct front *f);		  /* E_TOOBIG */
@@ -135,6 +137,9 @@ static inline bool wire_has_text(const struct json *v)
 bool request_names(const struct chat_request *r, struct slice parameter);
 /* Its details; empty ones when there are none. */
 const struct chat_details *request_details(const struct chat_request *r);
+/* Whose the i-th message is where a system prompt stands beside the messages: the last of nothing but system prompts is
+ * the user's, for a conversation has to begin with something. */
+enum chat_role request_role(const struct chat_request *r, size_t i);
 bool request_says(const struct chat_request *r, enum chat_param param);
 /* The function of a call that a result may name by the call's id alone. */
 struct slice request_name_of_call(const struct chat_request *r, const struct chat_part *result);

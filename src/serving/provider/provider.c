@@ -34,8 +34,8 @@ ROW lmstudio = {"lmstudio",
 		PROVIDER_AUTH_NONE,
 		NULL,
 		.doc = "LM Studio's local server"};
-ROW openai = {"openai",		&protocol_openai,  "https://api.openai.com", PROVIDER_AUTH_BEARER,
-	      "OPENAI_API_KEY", .chat_only = true, .doc = "OpenAI"};
+ROW openai = {"openai",		&protocol_openai,    "https://api.openai.com", PROVIDER_AUTH_BEARER,
+	      "OPENAI_API_KEY", .newer_limit = true, .chat_only = true,	       .doc = "OpenAI"};
 ROW openrouter = {"openrouter",		&protocol_openai,     "https://openrouter.ai/api/v1",
 		  PROVIDER_AUTH_BEARER, "OPENROUTER_API_KEY", .doc = "OpenRouter"};
 ROW groq = {"groq",
@@ -315,6 +315,9 @@ int provider_resolve(struct slice provider, const struct model_config *config, s
 			"an answer: leave it out",
 			ret->protocol->name);
 	ret->usage_unasked = known && known->usage_unasked;
+	/* what else is registered as it need not know the newer name */
+	ret->newer_limit = known && known->newer_limit &&
+			   (!config->endpoint.n || slice_starts(config->endpoint, slice_from(known->default_endpoint)));
 	ret->chat_only = (known && known->chat_only) || (config->endpoint.n && names_chats(path));
 	ret->prefill = known ? known->prefill : PREFILL_CONTINUE;
 	return set_path(ret, path, err);

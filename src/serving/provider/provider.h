@@ -18,6 +18,7 @@ struct provider {
 	enum provider_auth auth;
 	const char *api_key_env; /* where its key is looked for when the configuration names none; or NULL */
 	bool simulated;
+	bool newer_limit;	    /* its newer models refuse max_tokens: upstream_params.newer_limit */
 	bool usage_unasked;	    /* its streams tell usage by themselves, and it refuses to be asked:
 				       upstream_params.leave_usage */
 	bool chat_only;		    /* its models take chats: /v1/completions is not there, or only for a few of them */
@@ -43,7 +44,7 @@ struct provider_target {
 	struct slice path;     /* of requests; what stands before the model, where the protocol has a model_path */
 	enum provider_auth auth;
 	const char *api_key_env;	    /* default; or NULL */
-	bool usage_unasked;		    /* see struct provider */
+	bool usage_unasked, newer_limit;    /* see struct provider */
 	bool chat_only;			    /* the same, or its endpoint names the call for chats */
 	enum prefill_style prefill;	    /* the same */
 	char path_space[PROVIDER_PATH_MAX]; /* path may point in here: copy the slice's bytes, not the struct */
