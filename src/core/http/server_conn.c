@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define EXCHANGE_ARENA_BYTES ((size_t)16 * 1024 - 64)
-#define FREE_EXCHANGES 128
+#define FREE_EXCHANGES (ADDRESS_SANITIZED ? 0u : 128u)
 
 void conn_link(struct conn *c, struct conn **list)
 {
@@ -127,7 +127,7 @@ void conn_open_exchange(struct conn *c)
 /* For the next request, unless enough wait for one. */
 static void keep_exchange(struct http_server *s, struct exchange *x)
 {
-	if (s->n_free_x < FREE_EXCHANGES) {
+	if (s->n_free_x + 1 <= FREE_EXCHANGES) {
 		arena_reset(&x->pub.arena);
 		x->next = s->free_x;
 		s->free_x = x;
@@ -160,7 +160,7 @@ void http_forget_request(struct http_exchange *pub, struct arena *old)
 	drop_body(c);
 	pub->head = (struct http_head){.minor = pub->head.minor};
 	pub->body = (struct slice){NULL, 0};
-	if (c->server->n_free_x == FREE_EXCHANGES) {
+	if (c->server->n_free_x + 1 > FREE_EXCHANGES) {
 		arena_release(old);
 		return;
 	}

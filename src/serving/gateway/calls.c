@@ -17,8 +17,8 @@
 
 struct call {
 	unsigned channel;
-	struct slice id, name; /* in the exchange's arena */
-	struct buf arguments;
+	struct slice id, name; /* in names: the arena goes when a stream settles */
+	struct buf names, arguments;
 	size_t omitted; /* bytes */
 };
 
@@ -86,8 +86,13 @@ void calls_begin(struct exchange *e, unsigned channel, struct slice id, struct s
 		return;
 	}
 	call = add_call(c);
-	*call = (struct call){
-		.channel = channel, .id = arena_slice(&e->http->arena, id), .name = arena_slice(&e->http->arena, name)};
+	*call = (struct call){.channel = channel};
+	buf_init(&call->names, LOG_TEXT_MAX);
+	buf_reserve(&call->names, id.n + name.n);
+	(void)buf_add(&call->names, id); /* there is room */
+	(void)buf_add(&call->names, name);
+	call->id = slice_sub(buf_slice(&call->names), 0, id.n);
+	call->name = slice_sub(buf_slice(&call->names), id.n, name.n);
 	buf_init(&call->arguments, LOG_TEXT_MAX);
 	c->n_bytes += AROUND + id.n + name.n;
 }
@@ -118,8 +123,10 @@ void calls_omit(struct exchange *e, unsigned channel, size_t n)
 
 void calls_release(struct calls *c)
 {
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n; i++) {
+		buf_release(&c->call[i].names);
 		buf_release(&c->call[i].arguments);
+	}
 	free(c->call);
 	*c = (struct calls){.n = 0};
 }

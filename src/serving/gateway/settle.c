@@ -10,7 +10,7 @@
  */
 #include "serving/gateway/exchange.h"
 
-#define SETTLE_MS 200
+#define SETTLE_MS (ADDRESS_SANITIZED ? 0 : 200)
 #define TEXTS_MAX 16
 
 /* What moves: texts, and how much memory all of it takes. */
@@ -30,8 +30,8 @@ static bool is_on_its_way(const struct exchange *e)
 {
 	const struct stream *s = e->stream;
 
-	return e->call_active && s && s->begun && !s->ended && !e->array && !e->front->repeats && !e->request.embed &&
-	       !may_be_resumed(e) && exchange_served_by(e);
+	return e->call_active && !e->attempt_open && s && s->begun && !s->ended && !e->array && !e->front->repeats &&
+	       !e->request.embed && !may_be_resumed(e) && exchange_served_by(e);
 }
 
 static void *copy(struct arena *a, const void *from, size_t n)
@@ -171,7 +171,7 @@ static void move_rest(struct exchange *e, struct arena *a, const struct exchange
 	e->output_hits = moved_list(e->output_hits, a);
 	e->dropped = NULL; /* the head of the answer has said it */
 	e->root = NULL;
-	e->path_model = e->upstream_retry_after = (struct slice){0};
+	e->path_model = e->upstream_retry_after = e->upstream_said = (struct slice){0};
 	buf_init_arena(&e->body, a, e->body.max);
 	move_attempts(e, a);
 	move_stream(e, a);
