@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls of tools in the historical log: as the caller got them, from every protocol to every other, whole and streamed."""
 import json
+import time
 
 import pytest
 
@@ -163,6 +164,35 @@ def test_a_call_is_cut_where_the_room_of_the_output_ends(daemon, upstream, strea
     left = sum(len(c["arguments"]) for c in log["tool_calls"])
     assert 3000000 < left < 4 << 20 and set(long["arguments"]) == {"x"}
     assert sum(c.get("omitted_bytes", 0) for c in log["tool_calls"]) >= 4500000 + 2 - left
+
+
+@pytest.mark.parametrize("front", ["openai", "anthropic", "ollama"])
+def test_a_call_that_takes_long_is_told_whole(daemon, make_upstream, front):
+    """A while after its answer has begun an exchange forgets what only that needed; and it has a model that is not asked."""
+    def slowly(c, r):
+        c.begin_stream()
+        c.event(m.chunk(tool_calls=[{"index": 0, "id": "call_slow", "type": "function",
+                                     "function": {"name": "f", "arguments": ""}}]))
+        for piece in PIECES:
+            time.sleep(0.2)
+            c.event(m.chunk(tool_calls=[{"index": 0, "function": {"arguments": piece}}]))
+        c.event(m.chunk(finish="tool_calls"))
+        c.event(m.usage_chunk())
+        c.event("[DONE]")
+        c.end_stream()
+
+    name = case(daemon, make_upstream(m.answer_with(500, {"error": {"message": "no"}})))
+    good = make_upstream()
+    daemon.register(name, good, name="next_" + name, promote=False, price={"input": 1, "output": 1})
+    daemon.use_case(name, policy="none", fallback_content="", fallback=["next_%s@1.0" % name])
+    m.eventually(lambda: "not asked" in json.dumps(daemon.log_of(daemon.chat(name))["attempts"]), "a breaker that is open")
+    good.default = slowly
+    answer = matrix.send(daemon, front, name, {}, stream=True)
+    log = daemon.log_of(answer)
+    assert told(log) == [("f", ARGS)] and log["status"] == "ok", log
+    assert log["tool_calls"][0]["id"] == "call_slow" and b"call_slow" in answer.body
+    assert log["attempts"][-1]["result"] == "ok" and log["attempts"][-1]["cost"] > 0
+    assert all("cost" not in a for a in log["attempts"][:-1]), log["attempts"]
 
 
 def test_long_calls_stand_beside_the_rows_and_go_with_the_texts(start_daemon, upstream):

@@ -660,6 +660,7 @@ static void begin_attempt(struct exchange *e, const struct target *t)
 	if (e->front->of == t->protocol && (hides_words(e) || (resume_is_on(e) && !e->front->encode_request)))
 		e->back = t->protocol; /* a call that has no place for the beginning of an answer */
 	resume_note_attempt(e);
+	attempt_close(e); /* what was not asked has no part in what comes */
 	e->attempt_ms = loop_now_ms(e->g->loop);
 	e->retry_after_ms = -1;
 	e->upstream_status = 0;
