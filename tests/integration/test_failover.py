@@ -359,18 +359,18 @@ def test_load_goes_to_the_endpoint_that_has_less_of_it(daemon, make_upstream):
     busy, free = make_upstream(stuck), make_upstream()
     name, _ = case(daemon, [busy], [{"endpoints": [free.url]}])
     threads = []
-    while len(busy.requests) < 2:  # two are under way there, and none here
+    while not busy.requests:  # one is under way there, and none here
         threads.append(threading.Thread(target=daemon.chat, args=(name,)))
         threads[-1].start()
         m.eventually(lambda: len(busy.requests) + len(free.requests) == len(threads), "a request")
-    before = len(busy.requests), len(free.requests)
+    stuck_there = len(busy.requests)
+    m.eventually(lambda: sum(t.is_alive() for t in threads) == stuck_there, "the others' answers")
     for _ in range(20):
         t = threading.Thread(target=daemon.chat, args=(name,))
         t.start()
         threads.append(t)
-        m.eventually(lambda: len(busy.requests) + len(free.requests) == len(threads), "a request")
-    # Of two random choices both may be the busy one: a quarter of the time.
-    assert len(free.requests) - before[1] > len(busy.requests) - before[0]
+        m.eventually(lambda: not t.is_alive() or len(busy.requests) > stuck_there, "an answer")
+        assert len(busy.requests) == stuck_there, "of two, the one that has less to do"
     gate.set()
     for t in threads:
         t.join()

@@ -82,10 +82,12 @@ static uint32_t in_flight(const struct target *t)
 	return t->memory ? atomic_load_explicit(&t->memory->in_flight, memory_order_relaxed) : 0;
 }
 
-/* The power of two choices (Mitzenmacher, 2001): nearly as even as looking at all of them. */
+/* The power of two choices (Mitzenmacher, 2001), of two or more: nearly as even as looking at all of them.  Never one
+ * twice, or of two endpoints the one that is stuck would be chosen a quarter of the time. */
 static size_t less_busy(struct exchange *e, const struct targets *t, const size_t *open, size_t n)
 {
-	size_t a = open[rng_below(&e->g->rng, n)], b = open[rng_below(&e->g->rng, n)];
+	size_t i = rng_below(&e->g->rng, n), k = rng_below(&e->g->rng, n - 1);
+	size_t a = open[i], b = open[k < i ? k : k + 1];
 
 	return in_flight(&t->list[b]) < in_flight(&t->list[a]) ? b : a;
 }
