@@ -283,6 +283,32 @@ def test_an_endpoints_own_fault_is_routed_around_whatever_its_status(daemon, mak
     assert breaker(daemon, name, names[0]) == routed and len(other.requests) == 6 * routed
 
 
+INSIDE = {  # errors in a 200: what they come to, whether another is asked, and whether the breaker minds
+    "length": ({"message": "This endpoint's maximum context length is 8192 tokens.", "code": 400}, 400, True, 0),
+    "length, in words": ({"message": "too long", "code": "context_length_exceeded"}, 400, True, 0),
+    "safety": ({"message": "Input flagged", "code": 403, "metadata": {"reasons": ["x"]}}, 403, False, 0),
+    "a filter": ({"message": "no", "code": "content_filter"}, 400, False, 0),
+    "busy": ({"message": "Rate limited", "code": 429}, 429, True, 0),
+    "a fault": ({"message": "Provider returned error", "code": 502}, 502, True, 1),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("what", INSIDE)
+def test_an_error_in_a_200_is_taken_for_what_it_says(daemon, make_upstream, what, stream):
+    error, status, routed, opens = INSIDE[what]
+    upstream = make_upstream(m.events({"error": error}) if stream else m.answer_with(200, {"error": error}))
+    alone, names = case(daemon, [upstream], [{"context_tokens": 8192}], retries=0)
+    for _ in range(5):
+        a = daemon.chat(alone, stream=stream)
+        assert a.status == status, a
+    assert breaker(daemon, alone, names[0]) == opens and results(daemon, a)[0].endswith(error["message"])
+    other = make_upstream(m.ok("From another."))
+    name, _ = case(daemon, [upstream, other], [{"context_tokens": 8192}, {"context_tokens": 100000}])
+    a = daemon.chat(name, stream=stream)
+    assert (a.status, len(other.requests)) == ((200, 1) if routed else (status, 0)), a
+
+
 def test_without_a_larger_model_the_caller_hears_why(daemon, make_upstream):
     small, same = make_upstream(m.answer_with(400, TOO_LONG["openai"])), make_upstream()
     name, _ = case(daemon, [small, same], [{"context_tokens": 8192}, {"context_tokens": 8192}])

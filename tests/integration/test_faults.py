@@ -71,7 +71,8 @@ NO_BODY = {"length": False, "kind": None}
 
 # --- rows ---
 
-Row = namedtuple("Row", "kind send then status result keeps pace log")
+# held: the status of a stream that is cut while all of it is held
+Row = namedtuple("Row", "kind send then status result keeps pace log held", defaults=(502,))
 
 
 def good(send, then="keep", keeps=True):
@@ -509,7 +510,7 @@ def run(bench, row, stream, chain, front="chat", mode="error", protocol="openai"
     elif row.kind == "refused":
         check_error(s, front, row.status, None)
     else:
-        status = row.status if row.kind == "fault" else 504 if row.log == "timeout" else 502
+        status = row.status if row.kind == "fault" else 504 if row.log == "timeout" else row.held
         check_error(s, front, status, "no_model_available")
         row = row._replace(log="timeout" if status == 504 else "error")
     assert len(bench.next.requests) == moves_on

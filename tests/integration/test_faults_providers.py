@@ -183,7 +183,7 @@ GEMINI_EVENTS = dict({
 GEMINI_CUTS = dict({
     "error": cut("boom", lines(UNAVAILABLE)),
     "error, and more": cut("boom", lines(UNAVAILABLE, reply(WORDS))),
-    "quota in the middle": cut("boom", lines(google_error(429, "RESOURCE_EXHAUSTED"))),
+    "quota in the middle": cut("boom", lines(google_error(429, "RESOURCE_EXHAUSTED")))._replace(held=429),
     "no reason": cut("before its end", lines(reply(WORDS, finish=None))),
     "no reason, closed": cut("closed", lines(reply(WORDS, finish=None), end=False), "close"),
     "usage in place of a reason": cut("before its end", lines(USAGE)),

@@ -162,6 +162,10 @@ static enum next answer_withheld(struct exchange *e)
 
 static enum next next_candidate(struct exchange *e, const char *why)
 {
+	enum next next;
+
+	if (attempt_error_inside(e, why, &next))
+		return next;
 	e->error_status = 502;
 	attempt_failed(e, OUTCOME_FAULT, why);
 	return NEXT;

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "core/base/utf8.h"
+#include "serving/gateway/refusal.h"
 #include "serving/gateway/resume.h"
 
 #define REQUEST_MAX ((size_t)64 * 1024 * 1024)
@@ -192,94 +193,10 @@ static bool is_answer(int status)
 	return status >= 200 && status <= 203;
 }
 
-/* What a status that is no success says.  OUTCOME_GOOD: the request itself is the matter (400, 413, 415, 422), which no
- * other model would see otherwise. */
-static enum outcome outcome_of(int status)
-{
-	switch (status) {
-	case 429:
-		return OUTCOME_BUSY;
-	case 408:
-	case 424: /* a part of it failed */
-	case 425:
-	case 499: /* it believes that we left */
-		return OUTCOME_FAULT;
-	case 401:
-	case 402:
-	case 403:
-	case 404:
-	case 405:
-	case 407:
-	case 410:
-	case 423:
-		return OUTCOME_BROKEN;
-	case 409:
-		return OUTCOME_REFUSED;
-	default:
-		return status >= 500 ? OUTCOME_FAULT : status < 400 ? OUTCOME_BROKEN : OUTCOME_GOOD;
-	}
-}
-
-/* Words by which providers say that a request is longer than the model takes. */
-static bool says_too_long(struct slice body)
-{
-	static const char *const words[] = {
-		"context_length_exceeded",
-		"context length",
-		"context limit",
-		"context window",
-		"available context size",
-		"exceed_context_size",
-		"prompt is too long",
-		"maximum number of tokens",
-		"input is too long",
-		"maximum prompt length",
-		"too many tokens",
-		"`inputs` must have less than", /* Text Generation Inference */
-		"`inputs` tokens + `max_new_tokens`",
-	};
-
-	for (size_t i = 0; i < COUNT_OF(words); i++)
-		if (slice_has_nocase(body, slice_from(words[i])))
-			return true;
-	return false;
-}
-
-/* A provider that will not answer for what is asked, and says so with a status that others use for a bad key. */
-static bool says_unsafe(struct slice body)
-{
-	static const char *const words[] = {"content_filter", "content_policy", "moderation", "flagged"};
-
-	for (size_t i = 0; i < COUNT_OF(words); i++)
-		if (slice_has_nocase(body, slice_from(words[i])))
-			return true;
-	return false;
-}
-
-/* Its own fault (a key, an account), with a status that others use for what is asked.  The words have to begin the
- * message, or be a whole string: what a caller wrote, and an upstream quotes, is to open no breaker. */
-static bool says_own_fault(struct exchange *e)
-{
-	static const char *const words[] = {"API key ", "Your credit balance is too low",
-					    "This organization has been disabled", "User location is not supported"};
-	struct slice body = buf_slice(&e->body), message = {NULL, 0};
-
-	if (e->upstream_status != 400)
-		return false;
-	if (slice_find(body, SLICE_LIT("\"API_KEY_INVALID\"")) >= 0)
-		return true;
-	if (e->back->decode_error)
-		message = e->back->decode_error(&e->http->arena, e->g->json, body);
-	for (size_t i = 0; i < COUNT_OF(words); i++)
-		if (slice_starts(message, slice_from(words[i])))
-			return true;
-	return false;
-}
-
 /* Some servers tell with a 500 that a request is too long: what they mean is 400. */
 static void mend_status(struct exchange *e)
 {
-	if (e->upstream_status == 500 && says_too_long(buf_slice(&e->body)))
+	if (e->upstream_status == 500 && refusal_is_too_long(buf_slice(&e->body)))
 		e->upstream_status = 400;
 }
 
@@ -358,7 +275,7 @@ static enum next pass_refusal(struct exchange *e)
 /* A model that takes longer requests may take this one; whatever else it was refused for is passed to the caller. */
 static enum next refused(struct exchange *e)
 {
-	bool too_long = e->upstream_status == 413 || says_too_long(buf_slice(&e->body));
+	bool too_long = e->upstream_status == 413 || refusal_is_too_long(buf_slice(&e->body));
 	if (too_long && !e->pinned && failover_to_larger(e)) {
 		forget_attempt(e);
 		return NEXT;
@@ -366,22 +283,25 @@ static enum next refused(struct exchange *e)
 	return pass_refusal(e);
 }
 
-static enum next answer_arrived(struct exchange *e)
+static bool is_own_fault(struct exchange *e)
+{
+	struct slice body = buf_slice(&e->body), message = {NULL, 0};
+
+	if (e->upstream_status == 400 && e->back->decode_error)
+		message = e->back->decode_error(&e->http->arena, e->g->json, body);
+	return e->upstream_status == 400 && refusal_is_own_fault(body, message);
+}
+
+/* e->upstream_status and e->body say why not. */
+static enum next not_answered(struct exchange *e, const char *why)
 {
 	enum outcome outcome;
-	char why[64];
 
-	if (is_answer(e->upstream_status)) {
-		e->step = STEP_ANSWER;
-		return NEXT;
-	}
-	snprintf(why, sizeof(why), "http %d", e->upstream_status);
-	keep_its_words(e);
 	mend_status(e);
-	outcome = says_own_fault(e) ? OUTCOME_BROKEN : outcome_of(e->upstream_status);
+	outcome = is_own_fault(e) ? OUTCOME_BROKEN : refusal_outcome(e->upstream_status);
 	if (outcome == OUTCOME_BUSY || outcome == OUTCOME_FAULT)
 		read_retry_after(e);
-	if (e->upstream_status == 403 && says_unsafe(buf_slice(&e->body)))
+	if (e->upstream_status == 403 && refusal_is_unsafe(buf_slice(&e->body)))
 		outcome = OUTCOME_GOOD;
 	if (outcome == OUTCOME_GOOD && !e->stream) {
 		failover_settle(e, outcome);
@@ -393,6 +313,35 @@ static enum next answer_arrived(struct exchange *e)
 	e->error_status = e->upstream_status == 429 ? 429 : 502;
 	attempt_failed(e, outcome, why);
 	return NEXT;
+}
+
+bool attempt_error_inside(struct exchange *e, const char *why, enum next *ret)
+{
+	char copy[sizeof(((struct err *)0)->text)];
+	int status = refusal_status_inside(e->g->json, &e->http->arena, buf_slice(&e->body));
+
+	if (!status)
+		return false;
+	(void)snprintf(copy, sizeof(copy), "%s", why); /* the call's, as that of an error is */
+	e->upstream_status = status;
+	if (e->stream && !e->stream->begun)
+		stream_release(e);
+	e->upstream_is_stream = false;
+	*ret = not_answered(e, copy);
+	return true;
+}
+
+static enum next answer_arrived(struct exchange *e)
+{
+	char why[64];
+
+	if (is_answer(e->upstream_status)) {
+		e->step = STEP_ANSWER;
+		return NEXT;
+	}
+	snprintf(why, sizeof(why), "http %d", e->upstream_status);
+	keep_its_words(e);
+	return not_answered(e, why);
 }
 
 /* --- callbacks of the call --- */

@@ -301,6 +301,9 @@ void attempt_note(struct exchange *e, enum call_end end, const char *result);
 void attempt_close(struct exchange *e);
 /* The call failed or its answer is no good: goes on as failover.c says. */
 void attempt_failed(struct exchange *e, enum outcome outcome, const char *why);
+/* The answer, of which nothing has left, is an error: e->body.  True: it says which, and was taken for an answer of
+ * that status; the exchange may be gone. */
+bool attempt_error_inside(struct exchange *e, const char *why, enum next *ret);
 /* once.c: whether it is the first with its Idempotency-Key */
 enum next exchange_once(struct exchange *e);
 /* shed.c: whether there is room for one more; NEXT, or it has been refused */

@@ -262,6 +262,14 @@ static bool must_stop(const struct exchange *e)
 	return r->action >= GUARD_FALLBACK;
 }
 
+/* Of an event that ends it, perhaps an error: where a whole answer would be. */
+static void keep_payload(struct exchange *e, struct slice payload)
+{
+	buf_clear(&e->body);
+	if (payload.n <= ERROR_BODY_MAX)
+		buf_append(&e->body, payload.p, payload.n);
+}
+
 static int decode_block(struct exchange *e, struct slice payload, struct slice raw)
 {
 	const struct protocol *back = e->back;
@@ -279,8 +287,10 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 			return err.text[0] ? err_set(http_call_err(&e->call), rc, "%s", err.text) : rc;
 	}
 	rc = take_events(e, &events, raw);
-	if (rc)
+	if (rc) {
+		keep_payload(e, payload);
 		return rc;
+	}
 	if (must_stop(e)) {
 		stop_stream(e);
 		return 0;
@@ -527,6 +537,7 @@ static void break_off(struct exchange *e, int rc)
 void stream_finish(struct exchange *e, int rc)
 {
 	struct stream *s = e->stream;
+	enum next next;
 
 	if (s->ended) {
 		end_answer(e);
@@ -542,6 +553,11 @@ void stream_finish(struct exchange *e, int rc)
 	}
 	if (s->begun) {
 		break_off(e, rc);
+		return;
+	}
+	if (rc && attempt_error_inside(e, http_call_why(&e->call), &next)) {
+		if (next == NEXT)
+			exchange_run(e);
 		return;
 	}
 	e->error_status = rc == E_TIMEOUT ? 504 : 502;
