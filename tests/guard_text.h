@@ -3,7 +3,7 @@
 #pragma once
 #include "core/base/buf.h"
 #include "core/json/json.h"
-#include "serving/guardrail/guard.h"
+#include "serving/guardrail/guard_internal.h"
 
 static inline int guard_from_json(const char *text, struct guard_policy **ret, struct err *err)
 {
@@ -22,6 +22,19 @@ static inline int guard_from_json(const char *text, struct guard_policy **ret, s
 	arena_release(&a);
 	json_parser_free(parser);
 	return rc;
+}
+
+/* Makes a policy ask its parts at every place: what it finds then is what the scan must not lose. */
+static inline void guard_ask_everywhere(struct guard_policy *p)
+{
+	for (size_t i = 0; i < COUNT_OF(p->side); i++) {
+		struct scan *s = &p->side[i].scan;
+
+		s->way = SCAN_BY_BYTE;
+		memset(s->byte, 0xff, sizeof(s->byte));
+		memset(s->before, 0xff, sizeof(s->before));
+		s->share[SCAN_LITERAL] = 1000; /* literals then skip nothing */
+	}
 }
 
 /* "0-4 a, 7-9 b": every hit of the result, by start and then by rule. */

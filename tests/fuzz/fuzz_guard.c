@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A text gives the same hits whole and in pieces, and a stream lets nothing go
- * that a later hit of an intervening rule needs.  The first byte of the input
+ * A text gives the same hits whole and in pieces, and when its policy is asked at
+ * every place, and a stream lets nothing go that a later hit of an intervening rule needs.  The first byte of the input
  * picks the policy, the second seeds the cuts, the rest is the text.
  */
 #include "guard_text.h"
@@ -29,7 +29,7 @@ static const char *const policies[] = {
 	"{\"id\":\"num\",\"kind\":\"pii\",\"action\":\"flag\",\"values\":[\"ssn\",\"phone\",\"card\"]}]}",
 };
 
-static struct guard_policy *compiled[4];
+static struct guard_policy *compiled[4], *everywhere[4];
 static struct guard_scratch *scratch;
 
 static void prepare(void)
@@ -42,17 +42,21 @@ static void prepare(void)
 		return;
 	scratch = guard_scratch_new();
 	for (size_t i = 0; i < COUNT_OF(policies); i++) {
-		if (guard_from_json(policies[i], &compiled[i], &err)) {
+		if (guard_from_json(policies[i], &compiled[i], &err) ||
+		    guard_from_json(policies[i], &everywhere[i], &err)) {
 			fprintf(stderr, "%s\n", err.text);
 			abort();
 		}
 	}
 	arena_init(&a, 4096, 1u << 20);
-	if (guard_default_policy(&a, &policy, &err) || guard_policy_compile(&policy, &compiled[3], &err)) {
+	if (guard_default_policy(&a, &policy, &err) || guard_policy_compile(&policy, &compiled[3], &err) ||
+	    guard_policy_compile(&policy, &everywhere[3], &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}
 	arena_release(&a);
+	for (size_t i = 0; i < COUNT_OF(everywhere); i++)
+		guard_ask_everywhere(everywhere[i]);
 }
 
 static void die(const char *why, const struct guard_policy *p, struct slice text)
@@ -69,6 +73,22 @@ static void feed(struct guard_stream *g, struct slice piece, struct guard_result
 	memcpy(own, piece.p, piece.n);
 	guard_stream_feed(g, (struct slice){own, piece.n}, r, safe);
 	free(own);
+}
+
+/* The scan loses nothing. */
+static void compare_places(size_t policy, enum guard_side side, struct slice text)
+{
+	struct guard_result named, all;
+	char want[8192];
+
+	guard_result_init(&named);
+	guard_result_init(&all);
+	guard_check(compiled[policy], scratch, side, text, &named);
+	guard_check(everywhere[policy], scratch, side, text, &all);
+	snprintf(want, sizeof(want), "%s", hits_text(everywhere[policy], &all));
+	if (named.action != all.action || named.failed != all.failed ||
+	    strcmp(want, hits_text(compiled[policy], &named)) != 0)
+		die("a place was missed", compiled[policy], text);
 }
 
 static void compare(const struct guard_policy *p, enum guard_side side, struct slice text, uint32_t seed)
@@ -132,6 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2 || size > 20000)
 		return 0;
 	text = (struct slice){(const char *)data + 2, size - 2};
+	compare_places(data[0] % 4, data[0] & 4 ? GUARD_INPUT : GUARD_OUTPUT, text);
 	compare(compiled[data[0] % 4], data[0] & 4 ? GUARD_INPUT : GUARD_OUTPUT, text, data[1]);
 	return 0;
 }

@@ -8,6 +8,7 @@
 struct guard_scratch {
 	struct pattern_scratch *patterns;
 	struct run run;
+	struct scan_map map;
 	uint64_t *memory; /* of the run */
 	size_t memory_bytes;
 	unsigned char window[GUARD_WINDOW]; /* of streams */
@@ -43,6 +44,11 @@ size_t guard_scratch_bytes(const struct guard_scratch *s)
 struct pattern_scratch *scratch_patterns(struct guard_scratch *s)
 {
 	return s->patterns;
+}
+
+struct scan_map *scratch_map(struct guard_scratch *s)
+{
+	return &s->map;
 }
 
 struct workplace scratch_workplace(struct guard_scratch *s)

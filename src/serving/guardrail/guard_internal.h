@@ -69,7 +69,7 @@ struct engine {
 	struct pattern_set *patterns;
 	struct pii_rule *pii;
 	size_t n_pii;
-	struct scan pii_scan;
+	struct scan scan; /* where each of them may begin */
 };
 
 struct guard_policy {
@@ -127,6 +127,9 @@ struct run {
 #define GUARD_PIECE 8192 /* bytes of a stream judged at once: what bounds the window */
 #define GUARD_WINDOW (GUARD_MAX_SPAN + GUARD_LOOK_BEHIND + GUARD_PIECE)
 
+/* policy_compile.c: guard_policy_compile() for one way of looking, which the processor must have. */
+int policy_compile_for(const struct policy *source, enum scan_way way, struct guard_policy **ret, struct err *err);
+
 /* run.c */
 size_t run_memory(const struct engine *e, size_t n_rules); /* bytes behind the arrays of a run */
 void run_place(struct run *r, void *memory);		   /* of the run's policy and engine: where its arrays are */
@@ -141,14 +144,24 @@ void run_match(struct run *r, uint16_t rule, uint64_t start, uint64_t end);
 /* Every match of rules of that kind that begins before the live candidates is final. */
 void run_settle(struct run *r, enum guard_kind kind, struct live live);
 
+/* check.c: where the window that is stepped over names places. */
+struct scan_map *scratch_map(struct guard_scratch *s);
+static inline struct scan_cursor run_places(const struct run *r, const struct window *w, enum scan_part part)
+{
+	return (struct scan_cursor){&r->engine->scan, scratch_map(r->scratch), w->p, w->n, part};
+}
+
 /* literal.c */
-int literal_set_new(const struct literal_source *src, size_t n, struct literal_set **ret, struct err *err);
+/* Adds to `items` where its literals may begin. */
+int literal_set_new(const struct literal_source *src, size_t n, struct scan_items *items, struct literal_set **ret,
+		    struct err *err);
 void literal_set_free(struct literal_set *s);
 struct live literal_step(const struct literal_set *s, struct run *r, const struct window *w);
 size_t literal_set_bytes(const struct literal_set *s);
 
 /* pattern.c */
-int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_set **ret, struct err *err);
+int pattern_set_new(const struct pattern_source *src, size_t n, struct scan_items *items, struct pattern_set **ret,
+		    struct err *err);
 void pattern_set_free(struct pattern_set *s);
 size_t pattern_set_count(const struct pattern_set *s); /* expressions: entries of run.pattern_live */
 struct live pattern_step(const struct pattern_set *s, struct run *r, const struct window *w);
@@ -173,7 +186,7 @@ int scratch_fit(struct guard_scratch *s, const struct guard_policy *p, const str
 
 /* pii.c */
 unsigned pii_kind_from_name(struct slice name); /* 0: unknown */
-int pii_scan_build(struct scan *s, unsigned kinds);
+int pii_items(unsigned kinds, struct scan_items *items);
 struct live pii_step(struct run *r, const struct window *w);
 
 /* Bytes that the policy and a scratch keep: for tests and figures. */

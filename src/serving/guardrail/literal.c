@@ -15,9 +15,10 @@
  * state for every input; the others follow goto and fail links.  A column of a
  * row stands for a byte class and what stood before it, so borders cost no step.
  *
- * Most text begins no literal.  From the root a scan (scan.h) names the places where one may
- * begin, and hashes of the first bytes there say whether one does; the automaton
- * runs from such a place until it is back at the root.
+ * Most text begins no literal.  From the root a scan (scan.h) names the places
+ * where one may begin, and hashes of the first 3, 8 and 16 bytes there say
+ * whether one does; the automaton runs from such a place until it is back at
+ * the root.
  */
 #include <stdlib.h>
 
@@ -27,9 +28,9 @@
 #define DENSE_BYTES (8u << 20)
 #define MAX_STATES (2u << 20)
 #define OUTPUT 0x80000000u /* on an entry of a row: some literal ends on the way */
-#define DEEP 8		   /* folded bytes of a literal's beginning that are hashed */
-#define MAX_SHARE 150	   /* places per thousand that the scan may name; above that it saves nothing */
+#define DEEP ((size_t)8)   /* folded bytes of a literal's beginning that are hashed, and as many behind them */
 #define MAX_ITEMS 4096	   /* of the scan */
+#define MAX_SHARE 150	   /* places per thousand that the scan may name; above that it saves nothing */
 
 enum byte_kind { KIND_OTHER, KIND_SPACE, KIND_WORD, N_KINDS };
 enum { WORD_START, WORD_END, FIRST_CLASS };
@@ -52,6 +53,12 @@ struct output {
 	bool intervenes;
 };
 
+/* A bit per hash. */
+struct beginnings {
+	uint64_t some[1024];	/* a literal begins so */
+	uint64_t shorter[1024]; /* one that ends before the next hash */
+};
+
 struct literal_set {
 	struct state *state;
 	uint32_t n_states, n_dense;
@@ -63,11 +70,9 @@ struct literal_set {
 	uint32_t n_columns;
 	uint16_t column[N_KINDS][256]; /* by kind of the byte before; N_COLUMNS holds the run of white space */
 	uint8_t folded[256];
-	struct scan scan;
-	bool skips;		 /* from the root, text is skipped up to the places of the scan */
-	uint64_t begins[1024];	 /* bit per hash of three bytes that a literal may begin with */
-	uint64_t shorter[1024];	 /* of these, those that a literal below DEEP bytes may begin with */
-	uint64_t deep[1024];	 /* bit per hash of the DEEP folded bytes that the others begin with */
+	bool skips; /* from the root, text may be skipped up to the places of the scan */
+	/* By their first three bytes, DEEP folded bytes, and twice as many: what literals begin with. */
+	struct beginnings begins[3];
 	uint8_t one_letter[256]; /* whether a literal's first byte, folded, stands alone */
 	uint32_t *row;		 /* n_dense * n_columns; an entry is the next state times n_columns, and OUTPUT */
 };
@@ -359,6 +364,12 @@ static uint32_t hash_deep(uint64_t folded)
 	return (uint32_t)(folded * 0x9e3779b97f4a7c15u >> 48);
 }
 
+/* Of DEEP bytes and DEEP behind them. */
+static uint32_t hash_deeper(uint64_t first, uint64_t behind)
+{
+	return hash_deep((first ^ first >> 31) * 0xd6e8feb86659fd93u + behind);
+}
+
 static void set_bit(uint64_t bits[1024], uint32_t h)
 {
 	bits[h / 64] |= 1ull << (h % 64);
@@ -369,14 +380,21 @@ static bool has_bit(const uint64_t bits[1024], uint32_t h)
 	return bits[h / 64] >> (h % 64) & 1;
 }
 
-/* The folded bytes that a literal begins with, at most DEEP; returns how many. */
-static size_t first_bytes(struct slice t, unsigned char folded[DEEP])
+static void note_hash(struct beginnings *b, uint32_t hash, bool shorter)
+{
+	set_bit(b->some, hash);
+	if (shorter)
+		set_bit(b->shorter, hash);
+}
+
+/* The folded bytes that a literal begins with, at most 2 * DEEP; returns how many. */
+static size_t first_bytes(struct slice t, unsigned char folded[2 * DEEP])
 {
 	size_t n = 0;
 
 	while (t.n && guard_is_space((unsigned char)t.p[t.n - 1]))
 		t.n--;
-	for (size_t i = 0; i < t.n && n < DEEP; i++) {
+	for (size_t i = 0; i < t.n && n < 2 * DEEP; i++) {
 		unsigned char c = fold((unsigned char)t.p[i]);
 
 		if (c != ' ' || (n && folded[n - 1] != ' '))
@@ -385,43 +403,57 @@ static size_t first_bytes(struct slice t, unsigned char folded[DEEP])
 	return n;
 }
 
-/* What a literal can begin with, by its first three bytes; what stands behind a space, or the end, is anything. */
+static uint64_t key_of(const unsigned char folded[DEEP])
+{
+	uint64_t key;
+
+	memcpy(&key, folded, DEEP);
+	return key;
+}
+
+/* What a literal can begin with; of the first three bytes, what stands behind a space, or the end, is anything. */
 static void note_begin(struct literal_set *s, const unsigned char *folded, size_t n)
 {
-	uint64_t key = 0;
 	size_t k = 0;
 
 	while (k < n && k < 3 && folded[k] != ' ')
 		k++;
 	if (k == 1)
 		s->one_letter[folded[0] | 0x20] = 1;
-	for (unsigned c = 0; k > 1 && c < 256; c++) {
-		uint32_t h = hash3(folded[0] | 0x20, folded[1] | 0x20, (k == 2 ? c : folded[2]) | 0x20);
-
-		set_bit(s->begins, h);
-		if (n < DEEP)
-			set_bit(s->shorter, h);
-	}
-	for (size_t i = 0; i < n; i++)
-		key = key << 8 | folded[i];
-	if (n == DEEP)
-		set_bit(s->deep, hash_deep(key));
+	for (unsigned c = 0; k > 1 && c < 256; c++)
+		note_hash(&s->begins[0], hash3(folded[0] | 0x20, folded[1] | 0x20, (k == 2 ? c : folded[2]) | 0x20),
+			  n < DEEP);
+	if (n >= DEEP)
+		note_hash(&s->begins[1], hash_deep(key_of(folded)), n < 2 * DEEP);
+	if (n == 2 * DEEP)
+		note_hash(&s->begins[2], hash_deeper(key_of(folded), key_of(folded + DEEP)), true);
 }
 
-/* The bytes that fold to `folded`; any byte behind the first space or the end. */
+/* The bytes that fold to c. */
+static void add_folded(struct byte_set *set, unsigned char c)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		if (fold((unsigned char)i) == c)
+			byte_set_add(set, i, i);
+	}
+}
+
+/* What may stand where, by the first bytes of a literal; behind these, any. A run of spaces stands for one. */
 static struct scan_item begin_item(const unsigned char *folded, size_t n, bool inside)
 {
-	struct scan_item item = {.inside = inside};
+	struct scan_item item = {.part = SCAN_LITERAL, .inside = inside};
+	unsigned at = 1, spaces = 0; /* bit: that folded byte */
 
+	for (size_t i = 0; i < n; i++)
+		spaces |= (unsigned)(folded[i] == ' ') << i;
 	for (size_t k = 0; k < SCAN_BYTES; k++) {
-		bool any = n <= k;
-
-		for (unsigned c = 0; c < 256; c++) {
-			if (any || fold((unsigned char)c) == folded[k])
-				byte_set_add(&item.byte[k], c, c);
+		for (size_t i = 0; i < n; i++) {
+			if (at >> i & 1)
+				add_folded(&item.byte[k], folded[i]);
 		}
-		if (!any && folded[k] == ' ')
-			n = k; /* a run of them stands for one */
+		if (at >> n)
+			byte_set_add(&item.byte[k], 0, 255);
+		at = at << 1 | (at & spaces);
 	}
 	return item;
 }
@@ -431,39 +463,38 @@ static bool same_item(const struct scan_item *a, const struct scan_item *b)
 	return !memcmp(a->byte, b->byte, sizeof(a->byte)) && a->inside == b->inside;
 }
 
-/* Where literals begin: for the scan and the hashes. */
-static int build_begins(struct literal_set *s, const struct literal_source *src, size_t n)
+/* Where literals begin: for the scan and the hashes. Too many of them are not for a scan. */
+static int build_begins(struct literal_set *s, const struct literal_source *src, size_t n, struct scan_items *items)
 {
-	struct scan_item *item = calloc(MAX_ITEMS + 1, sizeof(*item));
-	size_t n_items = 0;
-	int rc;
+	size_t first = items->n;
 
-	if (!item)
-		return E_TOOBIG;
-	for (size_t i = 0; i < n && n_items <= MAX_ITEMS; i++) {
-		unsigned char folded[DEEP];
-		size_t length = first_bytes(src[i].text, folded), k = 0;
+	for (size_t i = 0; i < n && items->n - first <= MAX_ITEMS; i++) {
+		unsigned char folded[2 * DEEP];
+		size_t length = first_bytes(src[i].text, folded), k = first;
+		struct scan_item item;
 
 		if (!length)
 			continue;
 		note_begin(s, folded, length);
-		item[n_items] = begin_item(folded, length, src[i].anywhere || !guard_is_word(folded[0]));
-		while (!same_item(&item[k], &item[n_items]))
+		item = begin_item(folded, length, src[i].anywhere || !guard_is_word(folded[0]));
+		while (k < items->n && !same_item(&items->item[k], &item))
 			k++;
-		n_items += k == n_items;
+		if (k == items->n && scan_items_add(items, &item))
+			return E_TOOBIG;
 	}
-	rc = scan_build(&s->scan, item, n_items <= MAX_ITEMS ? n_items : 0, false);
-	s->skips = n_items <= MAX_ITEMS && s->scan.share <= MAX_SHARE;
-	free(item);
-	return rc;
+	s->skips = items->n - first <= MAX_ITEMS;
+	if (!s->skips)
+		items->n = first;
+	return 0;
 }
 
-static int build(struct literal_set *s, struct builder *b, const struct literal_source *src, size_t n)
+static int build(struct literal_set *s, struct builder *b, const struct literal_source *src, size_t n,
+		 struct scan_items *items)
 {
 	int rc;
 
 	number_classes(s, src, n);
-	rc = build_begins(s, src, n);
+	rc = build_begins(s, src, n, items);
 	if (rc)
 		return rc;
 	b->cap = 1024;
@@ -483,11 +514,12 @@ static int build(struct literal_set *s, struct builder *b, const struct literal_
 	return rc ? rc : build_rows(s);
 }
 
-int literal_set_new(const struct literal_source *src, size_t n, struct literal_set **ret, struct err *err)
+int literal_set_new(const struct literal_source *src, size_t n, struct scan_items *items, struct literal_set **ret,
+		    struct err *err)
 {
 	struct literal_set *s = calloc(1, sizeof(*s));
 	struct builder b = {0};
-	int rc = s ? build(s, &b, src, n) : E_TOOBIG;
+	int rc = s ? build(s, &b, src, n, items) : E_TOOBIG;
 
 	free(b.node);
 	if (rc) {
@@ -585,48 +617,75 @@ static void slow_byte(const struct literal_set *s, struct run *r, const struct w
 	cur->pos++;
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* Folds eight bytes at once; false when there are control characters, or two spaces beside each other. */
+static bool fold_eight(const unsigned char *p, uint64_t *ret)
+{
+	uint64_t bytes, seven, upper, space;
+
+	memcpy(&bytes, p, sizeof(bytes));
+	seven = bytes & EACH(0x7f);
+	upper = ((seven + EACH(0x80 - 'A')) ^ (seven + EACH(0x7f - 'Z'))) & ~bytes & EACH(0x80);
+	space = ~(((bytes ^ EACH(' ')) & EACH(0x7f)) + EACH(0x7f)) & ~bytes & EACH(0x80);
+	if (((seven + EACH(0x60)) & EACH(0x80)) != EACH(0x80) || space & space >> 8)
+		return false;
+	*ret = bytes | upper >> 2;
+	return true;
+}
+
+/* The next DEEP bytes of p, folded, behind a byte `before`; false when there are fewer. */
+static bool next_key(const struct literal_set *s, const unsigned char **p, const unsigned char *end,
+		     unsigned char before, uint64_t *ret)
+{
+	unsigned char folded[DEEP];
+
+	if ((size_t)(end - *p) >= DEEP && !(guard_is_space(before) && **p == ' ') && fold_eight(*p, ret)) {
+		*p += DEEP;
+		return true;
+	}
+	for (unsigned k = 0; k < DEEP; ++*p) {
+		if (*p == end)
+			return false;
+		if (s->folded[**p] == ' ' && guard_is_space(before))
+			continue;
+		before = folded[k++] = s->folded[**p];
+	}
+	*ret = key_of(folded);
+	return true;
+}
+
 /* Whether some literal begins with the first bytes of p, as far as these tell. */
 static bool may_begin(const struct literal_set *s, const unsigned char *p, size_t n)
 {
-	unsigned char before = 0;
-	uint64_t key = 0;
+	const unsigned char *end = p + n;
+	uint64_t key, behind;
 	uint32_t h;
 
 	if (n < 3 || s->one_letter[p[0] | 0x20])
 		return true;
 	h = hash3(p[0] | 0x20, p[1] | 0x20, p[2] | 0x20);
-	if (!has_bit(s->begins, h))
-		return false;
-	if (has_bit(s->shorter, h))
+	if (!has_bit(s->begins[0].some, h) || has_bit(s->begins[0].shorter, h))
+		return has_bit(s->begins[0].some, h);
+	if (!next_key(s, &p, end, 0, &key))
 		return true;
-	for (unsigned k = 0; k < DEEP; p++) {
-		unsigned char c;
-
-		if (n-- == 0)
-			return true;
-		c = s->folded[*p];
-		if (c == ' ' && before == ' ')
-			continue;
-		key = key << 8 | c;
-		before = c;
-		k++;
-	}
-	return has_bit(s->deep, hash_deep(key));
+	h = hash_deep(key);
+	if (!has_bit(s->begins[1].some, h) || has_bit(s->begins[1].shorter, h))
+		return has_bit(s->begins[1].some, h);
+	return !next_key(s, &p, end, p[-1], &behind) || has_bit(s->begins[2].some, hash_deeper(key, behind));
 }
 
 /* From the root at byte i, over text that begins no literal: most of it. Returns where one may begin, or n. */
-static size_t skip(const struct literal_set *s, const struct window *w, struct scan_cursor *cursor, size_t i)
+static size_t skip(const struct literal_set *s, const struct window *w, const struct scan_cursor *places, size_t i)
 {
-	scan_seek(cursor, i);
-	do
-		i = scan_next(cursor);
-	while (i < w->n && !may_begin(s, w->p + i, w->n - i));
+	for (i = scan_next(places, i); i < w->n && !may_begin(s, w->p + i, w->n - i);)
+		i = scan_next(places, i + 1);
 	return i;
 }
 
 /* Rows as far as they go: until the root (when it is worth while to skip from there), an output, a deep state or a run
  * of spaces. */
-static void fast_bytes(const struct literal_set *s, const struct window *w, struct literal_cursor *cur)
+static void fast_bytes(const struct literal_set *s, const struct window *w, struct literal_cursor *cur, bool skips)
 {
 	const unsigned char *p = w->p;
 	size_t i = (size_t)(cur->pos - w->base), n = w->n;
@@ -640,7 +699,7 @@ static void fast_bytes(const struct literal_set *s, const struct window *w, stru
 			break;
 		at = entry;
 		kind = s->kind[p[i++]];
-		if (at == 0 && s->skips)
+		if (at == 0 && skips)
 			break;
 	}
 	if (i > (size_t)(cur->pos - w->base))
@@ -670,13 +729,14 @@ struct live literal_step(const struct literal_set *s, struct run *r, const struc
 {
 	struct live none = {GUARD_NONE, GUARD_NONE};
 	struct literal_cursor *cur = &r->literal;
-	struct scan_cursor places = scan_start(&s->scan, w->p, w->n, (size_t)(cur->pos - w->base));
+	struct scan_cursor places = run_places(r, w, SCAN_LITERAL);
+	bool skips = s->skips && r->engine->scan.share[SCAN_LITERAL] <= MAX_SHARE;
 	uint64_t end = window_end(w);
 
 	while (cur->pos < end) {
 		uint64_t from;
 
-		if (cur->state == 0 && s->skips) {
+		if (cur->state == 0 && skips) {
 			size_t i = skip(s, w, &places, (size_t)(cur->pos - w->base));
 
 			if (i > (size_t)(cur->pos - w->base))
@@ -686,7 +746,7 @@ struct live literal_step(const struct literal_set *s, struct run *r, const struc
 				break;
 		}
 		from = cur->pos;
-		fast_bytes(s, w, cur);
+		fast_bytes(s, w, cur, skips);
 		if (cur->pos == from) {
 			if (UNLIKELY(r->n_picks > GUARD_MAX_PICKS / 2))
 				run_settle(r, GUARD_LITERAL, live_of(s, w, cur->state, cur->pos));

@@ -261,7 +261,7 @@ static int streams_compile(struct group *g, const struct plan *plan, struct err 
 	return rc;
 }
 
-static int build_automata(struct pattern_set *set)
+static int build_automata(struct pattern_set *set, struct scan_items *items)
 {
 	struct group *g = &set->bounded;
 	struct nfa **nfa = calloc(g->n + 1, sizeof(struct nfa *));
@@ -280,12 +280,12 @@ static int build_automata(struct pattern_set *set)
 			set->nfa_size = nfa_size(x->nfa);
 	}
 	if (!rc)
-		rc = prefixes_new(nfa, g->n, &set->prefixes);
+		rc = prefixes_new(nfa, g->n, items, &set->prefixes);
 	free(nfa);
 	return rc;
 }
 
-static int build(struct pattern_set *set, struct plan *plan, struct err *err)
+static int build(struct pattern_set *set, struct plan *plan, struct scan_items *items, struct err *err)
 {
 	int rc;
 
@@ -294,12 +294,14 @@ static int build(struct pattern_set *set, struct plan *plan, struct err *err)
 	rc = plan_sources(set, plan, err);
 	if (rc)
 		return rc;
-	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) || build_automata(set))
+	if (group_fill(&set->bounded, plan, false) || group_fill(&set->unbounded, plan, true) ||
+	    build_automata(set, items))
 		return err_set(err, E_TOOBIG, "out of memory for the patterns");
 	return streams_compile(&set->unbounded, plan, err);
 }
 
-int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_set **ret, struct err *err)
+int pattern_set_new(const struct pattern_source *src, size_t n, struct scan_items *items, struct pattern_set **ret,
+		    struct err *err)
 {
 	struct pattern_set *set = calloc(1, sizeof(*set));
 	struct plan plan = {.src = src, .n = n};
@@ -314,7 +316,7 @@ int pattern_set_new(const struct pattern_source *src, size_t n, struct pattern_s
 	plan.text = calloc(n + 1, sizeof(*plan.text));
 	plan.min_width = calloc(n + 1, sizeof(*plan.min_width));
 	plan.unbounded = calloc(n + 1, sizeof(*plan.unbounded));
-	rc = build(set, &plan, err);
+	rc = build(set, &plan, items, err);
 	free(plan.text);
 	free(plan.min_width);
 	free(plan.unbounded);
@@ -543,10 +545,12 @@ static void search_new(struct search *k)
 {
 	const struct prefixes *x = k->set->prefixes;
 	const struct window *w = k->window;
-	struct scan_cursor cursor = scan_start(&x->scan, w->p, w->n, (size_t)(k->run->pattern_pos - w->base));
+	struct scan_cursor places = run_places(k->run, w, SCAN_PATTERN);
 
-	for (size_t i = scan_next(&cursor); i < w->n; i = scan_next(&cursor)) {
-		const uint64_t *alive = prefixes_ask(x, w, i, i > 0 && x->scan.word[w->p[i - 1]]);
+	for (size_t i = scan_next(&places, (size_t)(k->run->pattern_pos - w->base)); i < w->n;
+	     i = scan_next(&places, i + 1)) {
+		int before = i > 0 ? w->p[i - 1] : ' ';
+		const uint64_t *alive = prefixes_ask(x, w, i, before < 0x80 && guard_is_word(before));
 
 		if (LIKELY(!alive))
 			continue;

@@ -17,6 +17,7 @@
 #define MAX_BYTES (1u << 20)
 #define MAX_WORK (8u << 20) /* instructions followed while it is built */
 #define MAX_ITEMS 768	    /* of the scan */
+#define LEVELS 4	    /* bytes by which these differ */
 
 enum { START_ALL, START_INSIDE, START_BORDER, N_STARTS };
 
@@ -206,15 +207,39 @@ static void number_classes(struct prefixes *x, struct nfa *const *nfa, size_t n)
 
 /* ---- the scan ---- */
 
-/* Every byte that leads from `from` to `to`; with to 0: every byte that goes on. */
+/* By state: the bytes that may stand there, behind these, and so on. Behind a stop stands any. */
+struct rest {
+	struct byte_set byte[SCAN_BYTES];
+};
+
+static void rest_fill(const struct prefixes *x, struct rest *rest)
+{
+	for (unsigned k = 0; k < SCAN_BYTES; k++) {
+		for (uint32_t at = 0; at < x->n_states; at++) {
+			const uint16_t *next = &x->next[(size_t)at * x->n_classes];
+			struct byte_set *set = &rest[at].byte[k];
+
+			if (x->stop[at])
+				memset(set, 0xff, sizeof(*set));
+			for (unsigned c = 0; c < 256 && k == 0 && !x->stop[at]; c++) {
+				if (next[x->class_of[c]])
+					byte_set_add(set, c, c);
+			}
+			for (unsigned c = 0; c < x->n_classes && k > 0 && !x->stop[at]; c++) {
+				if (next[c])
+					byte_set_union(set, &rest[next[c]].byte[k - 1]);
+			}
+		}
+	}
+}
+
+/* Every byte that leads from `from` to `to`. */
 static struct byte_set bytes_to(const struct prefixes *x, uint32_t from, uint32_t to)
 {
 	struct byte_set set = {{0}};
 
 	for (unsigned c = 0; c < 256; c++) {
-		uint32_t next = x->stop[from] ? 1 : x->next[from * x->n_classes + x->class_of[c]];
-
-		if (x->stop[from] || (to ? next == to : next != 0))
+		if (x->next[from * x->n_classes + x->class_of[c]] == to)
 			byte_set_add(&set, c, c);
 	}
 	return set;
@@ -237,70 +262,65 @@ static size_t targets(const struct prefixes *x, uint32_t from, uint16_t ret[256]
 	return n;
 }
 
-/* One more item, or a wider last one when there are too many. */
-static size_t item_add(struct scan_item *item, size_t n, struct scan_item add)
-{
-	if (n < MAX_ITEMS) {
-		item[n] = add;
-		return n + 1;
-	}
-	for (unsigned k = 0; k < SCAN_BYTES; k++)
-		byte_set_union(&item[n - 1].byte[k], &add.byte[k]);
-	item[n - 1].inside |= add.inside;
-	return n;
-}
+/* Ways through the first bytes: an item for each. */
+struct ways {
+	const struct prefixes *x;
+	const struct rest *rest;
+	struct scan_items *items;
+	struct scan_item item; /* being made */
+	unsigned levels;       /* bytes that are told apart */
+};
 
-/* What may stand second behind `from`. */
-static struct byte_set second_of(const struct prefixes *x, uint32_t from)
+/* Those from a state on; above MAX_ITEMS the count goes no further. */
+static size_t count_ways(const struct ways *o, uint32_t from, unsigned k)
 {
-	struct byte_set set = {{0}};
 	uint16_t to[256];
-	size_t n = targets(x, from, to);
+	size_t n, sum = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		struct byte_set behind = bytes_to(x, to[i], 0);
-
-		byte_set_union(&set, &behind);
-	}
-	return n ? set : bytes_to(x, from, 0);
+	if (k == o->levels || o->x->stop[from])
+		return 1;
+	n = targets(o->x, from, to);
+	for (size_t i = 0; i < n && sum <= MAX_ITEMS; i++)
+		sum += count_ways(o, to[i], k + 1);
+	return sum;
 }
 
-static size_t items_from(const struct prefixes *x, uint32_t start, bool inside, struct scan_item *item, size_t n)
+static int add_ways(struct ways *o, uint32_t from, unsigned k)
 {
-	uint16_t one[256], two[256];
-	struct byte_set all;
-	size_t n_one = targets(x, start, one);
-
-	memset(&all, 0xff, sizeof(all));
-	if (start && x->stop[start])
-		return item_add(item, n, (struct scan_item){{all, all, all, all}, inside});
-	for (size_t i = 0; i < n_one; i++) {
-		struct byte_set first = bytes_to(x, start, one[i]);
-		size_t n_two = targets(x, one[i], two);
-
-		if (x->stop[one[i]])
-			n = item_add(item, n, (struct scan_item){{first, all, all, all}, inside});
-		for (size_t k = 0; k < n_two; k++)
-			n = item_add(item, n,
-				     (struct scan_item){{first, bytes_to(x, one[i], two[k]), bytes_to(x, two[k], 0),
-							 second_of(x, two[k])},
-							inside});
-	}
-	return n;
-}
-
-static int build_scan(struct prefixes *x, const uint32_t start[N_STARTS])
-{
-	struct scan_item *item = calloc(MAX_ITEMS, sizeof(*item));
+	uint16_t to[256];
 	size_t n;
-	int rc;
+	int rc = 0;
 
-	if (!item)
-		return E_TOOBIG;
-	n = items_from(x, start[START_INSIDE], true, item, 0);
-	n = items_from(x, start[START_BORDER], false, item, n);
-	rc = scan_build(&x->scan, item, n, true);
-	free(item);
+	if (k == o->levels || o->x->stop[from]) {
+		memcpy(&o->item.byte[k], o->rest[from].byte, (SCAN_BYTES - k) * sizeof(o->item.byte[0]));
+		return scan_items_add(o->items, &o->item);
+	}
+	n = targets(o->x, from, to);
+	for (size_t i = 0; i < n && !rc; i++) {
+		o->item.byte[k] = bytes_to(o->x, from, to[i]);
+		rc = add_ways(o, to[i], k + 1);
+	}
+	return rc;
+}
+
+/* As many bytes told apart as there may be items. */
+static int build_items(const struct prefixes *x, const uint32_t start[N_STARTS], struct scan_items *items)
+{
+	struct rest *rest = calloc((size_t)x->n_states + 1, sizeof(*rest));
+	struct ways o = {.x = x, .rest = rest, .items = items, .item.part = SCAN_PATTERN, .levels = LEVELS};
+	int rc = rest ? 0 : E_TOOBIG;
+
+	if (rest)
+		rest_fill(x, rest);
+	while (o.levels > 0 &&
+	       count_ways(&o, start[START_INSIDE], 0) + count_ways(&o, start[START_BORDER], 0) > MAX_ITEMS)
+		o.levels--;
+	for (unsigned k = START_INSIDE; k <= START_BORDER && !rc; k++) {
+		o.item.inside = k == START_INSIDE;
+		if (start[k])
+			rc = add_ways(&o, start[k], 0);
+	}
+	free(rest);
 	return rc;
 }
 
@@ -370,14 +390,15 @@ static void builder_release(struct builder *b)
 /* Gives back what the limits had reserved. */
 static void shrink(struct prefixes *x)
 {
-	uint16_t *next = realloc(x->next, (size_t)x->n_states * x->n_classes * sizeof(*next));
-	uint64_t *alive = realloc(x->alive, x->n_states * x->n_words * sizeof(*alive));
+	size_t n = x->n_states > 1 ? x->n_states : 1;
+	uint16_t *next = realloc(x->next, n * x->n_classes * sizeof(*next));
+	uint64_t *alive = realloc(x->alive, n * x->n_words * sizeof(*alive));
 
 	x->next = next ? next : x->next;
 	x->alive = alive ? alive : x->alive;
 }
 
-int prefixes_new(struct nfa *const *nfa, size_t n, struct prefixes **ret)
+int prefixes_new(struct nfa *const *nfa, size_t n, struct scan_items *items, struct prefixes **ret)
 {
 	struct prefixes *x = calloc(1, sizeof(*x));
 	struct builder b = {.x = x, .nfa = nfa, .n_nfa = n};
@@ -395,7 +416,7 @@ int prefixes_new(struct nfa *const *nfa, size_t n, struct prefixes **ret)
 	for (uint32_t i = 0; !rc && i < x->n_states; i++)
 		expand(&b, i);
 	if (!rc)
-		rc = build_scan(x, start);
+		rc = build_items(x, start, items);
 	builder_release(&b);
 	if (rc) {
 		prefixes_free(x);

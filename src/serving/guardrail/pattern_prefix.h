@@ -9,10 +9,9 @@
 #include "serving/guardrail/scan.h"
 
 struct prefixes {
-	struct scan scan; /* where to ask */
-	uint16_t *next;	  /* by state and class; 0: nothing goes on */
-	uint8_t *stop;	  /* by state: more bytes tell no more */
-	uint64_t *alive;  /* by state: n_words, a bit per expression */
+	uint16_t *next;	 /* by state and class; 0: nothing goes on */
+	uint8_t *stop;	 /* by state: more bytes tell no more */
+	uint64_t *alive; /* by state: n_words, a bit per expression */
 	uint8_t class_of[256];
 	unsigned n_classes;
 	uint32_t n_states;
@@ -20,8 +19,8 @@ struct prefixes {
 	uint16_t start[2]; /* outside and inside a word */
 };
 
-/* nfa[i] is expression i. */
-int prefixes_new(struct nfa *const *nfa, size_t n, struct prefixes **ret);
+/* nfa[i] is expression i. Adds to `items` where to ask. */
+int prefixes_new(struct nfa *const *nfa, size_t n, struct scan_items *items, struct prefixes **ret);
 void prefixes_free(struct prefixes *x);
 size_t prefixes_bytes(const struct prefixes *x);
 

@@ -663,44 +663,61 @@ static bool is_start(const struct window *w, size_t i)
 	return !(triggers[w->p[i]] & PII_IBAN) || i + 1 == w->n || (triggers[w->p[i + 1]] & PII_IBAN);
 }
 
-/* The places where a recogniser wakes; addresses have their own way. */
-int pii_scan_build(struct scan *s, unsigned kinds)
-{
-	struct scan_item item[3] = {{{{{0}}}, false}};
-	size_t n = 0;
+/* What a recogniser wakes at, by its first bytes: sets with ranges, where a '-' at the end is one. Addresses have their
+ * own way. */
+static const struct beginning {
+	enum pii_kind kind;
+	const char *byte[SCAN_BYTES];
+} beginnings[] = {
+	{PII_CARD, {"2-6", "0-9", "0-9", "0-9", "0-9 -", "0-9"}},
+	{PII_SSN, {"0-8", "0-9", "0-9", " -", "0-9", "0-9"}},
+	{PII_IBAN, {"A-Z", "A-Z", "0-9", "0-9", "0-9A-Z ", "0-9A-Z"}},
+	{PII_PHONE, {"+", "1-9", "0-9 ()./-", "0-9 ()./-", "0-9 ()./-", "0-9 ()./-"}},
+	{PII_PHONE, {"(", "2-9", "0-9", "0-9", ")", "0-9 -"}},
+	{PII_PHONE, {"2-9", "0-9", "0-9", " .-", "0-9", "0-9"}},
+	{PII_PHONE, {"1", " .-", "2-9", "0-9", "0-9", " .-"}},
+	{PII_PHONE, {"1", " .-", "(", "2-9", "0-9", "0-9"}},
+	{PII_PHONE, {"0", "0", "1", "-", "2-9(", "0-9"}},
+};
 
-	for (unsigned c = 0; c < 256; c++) {
-		byte_set_add(&item[0].byte[1], c, c);
-		byte_set_add(&item[0].byte[2], c, c);
-		byte_set_add(&item[0].byte[3], c, c);
+static struct byte_set set_of(const char *bytes)
+{
+	struct byte_set set = {{0}};
+
+	while (*bytes) {
+		bool range = bytes[1] == '-' && bytes[2];
+
+		byte_set_add(&set, (unsigned char)bytes[0], (unsigned char)bytes[range ? 2 : 0]);
+		bytes += range ? 3 : 1;
 	}
-	item[1] = item[2] = item[0];
-	if (kinds & (PII_CARD | PII_SSN | PII_PHONE))
-		byte_set_add(&item[n++].byte[0], '0', '9');
-	if (kinds & PII_PHONE) {
-		byte_set_add(&item[n].byte[0], '+', '+');
-		byte_set_add(&item[n++].byte[0], '(', '(');
+	return set;
+}
+
+int pii_items(unsigned kinds, struct scan_items *items)
+{
+	for (size_t i = 0; i < COUNT_OF(beginnings); i++) {
+		struct scan_item item = {.part = SCAN_PII};
+
+		for (size_t k = 0; k < SCAN_BYTES; k++)
+			item.byte[k] = set_of(beginnings[i].byte[k]);
+		if (kinds & beginnings[i].kind && scan_items_add(items, &item))
+			return E_TOOBIG;
 	}
-	if (kinds & PII_IBAN) {
-		byte_set_add(&item[n].byte[0], 'A', 'Z');
-		memset(&item[n].byte[1], 0, sizeof(item[n].byte[1]));
-		byte_set_add(&item[n++].byte[1], 'A', 'Z');
-	}
-	return scan_build(s, item, n, false);
+	return 0;
 }
 
 static void pass(struct run *r, const struct window *w, size_t from, unsigned kinds, uint64_t stopped[4])
 {
 	size_t at_sign = from, email = kinds & PII_EMAIL ? next_email(w, &at_sign, from) : w->n;
-	struct scan_cursor cursor = scan_start(&r->engine->pii_scan, w->p, w->n, from);
-	size_t place = scan_next(&cursor);
+	struct scan_cursor places = run_places(r, w, SCAN_PII);
+	size_t place = scan_next(&places, from);
 
 	while (place < w->n || email < w->n) {
 		size_t i = place < email ? place : email;
 		unsigned wake = triggers[w->p[i]] & kinds;
 
 		if (i == place)
-			place = scan_next(&cursor);
+			place = scan_next(&places, i + 1);
 		if (wake && !is_start(w, i))
 			wake = 0;
 		if (i == email) {

@@ -47,7 +47,8 @@ static size_t count_values(const struct policy *source, enum guard_kind kind, en
 	return n;
 }
 
-static int compile_literals(struct engine *e, const struct policy *source, enum guard_side side, struct err *err)
+static int compile_literals(struct engine *e, const struct policy *source, enum guard_side side,
+			    struct scan_items *items, struct err *err)
 {
 	size_t n = count_values(source, GUARD_LITERAL, side), k = 0;
 	struct literal_source *list;
@@ -65,13 +66,13 @@ static int compile_literals(struct engine *e, const struct policy *source, enum 
 			list[k++] =
 				(struct literal_source){r->values[v], (uint16_t)i, r->anywhere, r->action > GUARD_FLAG};
 	}
-	rc = literal_set_new(list, n, &e->literals, err);
+	rc = literal_set_new(list, n, items, &e->literals, err);
 	free(list);
 	return rc;
 }
 
 static int compile_patterns(struct engine *e, const struct guard_policy *p, const struct policy *source,
-			    enum guard_side side, struct err *err)
+			    enum guard_side side, struct scan_items *items, struct err *err)
 {
 	size_t n = count_values(source, GUARD_PATTERN, side), k = 0;
 	struct pattern_source *list;
@@ -89,13 +90,13 @@ static int compile_patterns(struct engine *e, const struct guard_policy *p, cons
 			list[k++] = (struct pattern_source){r->values[v], p->rules[i].id.p, (uint16_t)i,
 							    r->action > GUARD_FLAG};
 	}
-	rc = pattern_set_new(list, n, &e->patterns, err);
+	rc = pattern_set_new(list, n, items, &e->patterns, err);
 	free(list);
 	return rc;
 }
 
 static int compile_pii(struct guard_policy *p, struct engine *e, const struct policy *source, enum guard_side side,
-		       struct err *err)
+		       struct scan_items *items, struct err *err)
 {
 	unsigned kinds = 0;
 
@@ -122,14 +123,16 @@ static int compile_pii(struct guard_policy *p, struct engine *e, const struct po
 		kinds |= to->kinds;
 		e->n_pii++;
 	}
-	if (pii_scan_build(&e->pii_scan, kinds))
+	if (pii_items(kinds, items))
 		return err_set(err, E_TOOBIG, "out of memory for the recognisers");
 	return 0;
 }
 
-static int compile_side(struct guard_policy *p, const struct policy *source, enum guard_side side, struct err *err)
+static int compile_side(struct guard_policy *p, const struct policy *source, enum guard_side side, enum scan_way way,
+			struct err *err)
 {
 	struct engine *e = &p->side[side == GUARD_OUTPUT];
+	struct scan_items items = {0};
 	int rc;
 
 	for (size_t i = 0; i < source->n_rules; i++) {
@@ -138,10 +141,15 @@ static int compile_side(struct guard_policy *p, const struct policy *source, enu
 			e->intervenes |= source->rules[i].n_values > 0 && source->rules[i].action > GUARD_FLAG;
 		}
 	}
-	rc = compile_literals(e, source, side, err);
+	rc = compile_literals(e, source, side, &items, err);
 	if (!rc)
-		rc = compile_patterns(e, p, source, side, err);
-	return rc ? rc : compile_pii(p, e, source, side, err);
+		rc = compile_patterns(e, p, source, side, &items, err);
+	if (!rc)
+		rc = compile_pii(p, e, source, side, &items, err);
+	if (!rc && scan_build(&e->scan, &items, way))
+		rc = err_set(err, E_TOOBIG, "out of memory for what the policy looks for");
+	scan_items_release(&items);
+	return rc;
 }
 
 static int check_limits(const struct policy *source, struct err *err)
@@ -162,7 +170,7 @@ static int check_limits(const struct policy *source, struct err *err)
 	return 0;
 }
 
-int guard_policy_compile(const struct policy *source, struct guard_policy **ret, struct err *err)
+int policy_compile_for(const struct policy *source, enum scan_way way, struct guard_policy **ret, struct err *err)
 {
 	struct guard_policy *p;
 	int rc = check_limits(source, err);
@@ -176,15 +184,20 @@ int guard_policy_compile(const struct policy *source, struct guard_policy **ret,
 	p->block_on_error = source->block_on_error;
 	rc = copy_rules(p, source, err);
 	if (!rc)
-		rc = compile_side(p, source, GUARD_INPUT, err);
+		rc = compile_side(p, source, GUARD_INPUT, way, err);
 	if (!rc)
-		rc = compile_side(p, source, GUARD_OUTPUT, err);
+		rc = compile_side(p, source, GUARD_OUTPUT, way, err);
 	if (rc) {
 		guard_policy_free(p);
 		return rc;
 	}
 	*ret = p;
 	return 0;
+}
+
+int guard_policy_compile(const struct policy *source, struct guard_policy **ret, struct err *err)
+{
+	return policy_compile_for(source, scan_best_way(), ret, err);
 }
 
 void guard_policy_free(struct guard_policy *p)

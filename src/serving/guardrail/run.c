@@ -49,6 +49,7 @@ struct live run_step(struct run *r, const struct window *w)
 	const struct engine *e = r->engine;
 	struct live all = {GUARD_NONE, GUARD_NONE}, live;
 
+	scan_map_reset(scratch_map(r->scratch));
 	if (e->literals) {
 		live = literal_step(e->literals, r, w);
 		run_settle(r, GUARD_LITERAL, live);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where something may begin.  Items are put into eight buckets; a table look-up
- * by each half of a byte says which buckets have such a byte, and four
- * look-ups, of a byte and the three behind it, leave the buckets that may begin
- * there.  AVX2 does 32 places in one such step; without it the same tables are
- * asked by byte, and give the same answer.  A bucket with unlike items names
- * too many places, so an item goes where it adds the fewest in plain text.
+ * Where something may begin: asking.  Items are in sixteen buckets
+ * (scan_build.c), and a table for each of the first bytes says which buckets have
+ * such a byte there; the look-ups of a byte, of those behind it and of the one
+ * before it leave the buckets that may begin at a place.
+ *
+ * AVX-512 VBMI looks up 64 bytes at once in tables of 128: bytes that differ in
+ * the top bit are alike.  AVX2 looks up 32 by the halves of a byte, which takes
+ * other bytes for those of a bucket too, so what it names is asked again by
+ * byte.  Without either all is asked by byte.  What would break it: a way that
+ * names other places than its tables by byte (s->byte, s->before) say.
  */
 #include "serving/guardrail/scan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "serving/guardrail/guard_internal.h"
@@ -17,281 +20,91 @@
 #include <immintrin.h>
 #endif
 
-#define N_BUCKETS 8
-#define BLOCK (64 + SCAN_BYTES - 1)
-#define PASSES 2	/* an item is sorted again, knowing all others */
-#define MAX_WEIGHED 256 /* more items than that are spread by their first byte */
-
-/* ---- building ---- */
-
-/* Which halves of a byte a bucket has: its bytes are the product. */
-struct halves {
-	uint16_t low, high;
-};
-
-/* How often a byte stands in plain text, about per thousand, at least 1. */
-static unsigned frequency(unsigned c)
+enum scan_way scan_best_way(void)
 {
-	static const uint8_t letters[26] = {65, 12, 22, 34, 102, 18, 16, 49, 56, 1,  6, 32, 20,
-					    57, 60, 15, 1,  48,	 51, 73, 23, 8,	 19, 1, 16, 1};
-
-	if (c >= 'a' && c <= 'z')
-		return letters[c - 'a'];
-	if (c >= 'A' && c <= 'Z')
-		return letters[c - 'A'] / 16 + 1;
-	if (c == ' ')
-		return 180;
-	return guard_is_digit((int)c) || c == '.' || c == ',' || c == '\n' ? 4 : c < 0x80;
-}
-
-struct bucket {
-	struct halves byte[SCAN_BYTES];
-	double weight; /* places per place of plain text that it names */
-};
-
-static void weigh(struct bucket *b)
-{
-	b->weight = b->byte[0].low ? 1 : 0;
-	for (unsigned k = 0; k < SCAN_BYTES; k++) {
-		unsigned sum = 0;
-
-		for (unsigned high = 0; high < 16; high++) {
-			for (unsigned low = 0; b->byte[k].high >> high & 1 && low < 16; low++) {
-				if (b->byte[k].low >> low & 1)
-					sum += frequency(high * 16 + low);
-			}
-		}
-		b->weight *= sum < 1000 ? sum / 1000.0 : 1;
-	}
-}
-
-static void bucket_add(struct bucket *b, const struct bucket *with)
-{
-	for (unsigned k = 0; k < SCAN_BYTES; k++) {
-		b->byte[k].low |= with->byte[k].low;
-		b->byte[k].high |= with->byte[k].high;
-	}
-}
-
-/* A bucket of one item. */
-static struct bucket bucket_of(const struct scan_item *item)
-{
-	struct bucket b = {{{0, 0}}, 0};
-
-	for (unsigned k = 0; k < SCAN_BYTES; k++) {
-		for (unsigned c = 0; c < 256; c++) {
-			if (!byte_set_has(&item->byte[k], (unsigned char)c))
-				continue;
-			b.byte[k].low |= (uint16_t)(1u << (c % 16));
-			b.byte[k].high |= (uint16_t)(1u << (c / 16));
-		}
-	}
-	return b;
-}
-
-/* The bucket of [from, to) that the item makes the least worse. */
-static unsigned choose(const struct bucket *bucket, const struct bucket *item, unsigned from, unsigned to)
-{
-	double least = 0;
-	unsigned best = to;
-
-	for (unsigned b = from; b < to; b++) {
-		struct bucket with = bucket[b];
-
-		bucket_add(&with, item);
-		if (memcmp(with.byte, bucket[b].byte, sizeof(with.byte)) == 0)
-			return b;
-		weigh(&with);
-		if (best == to || with.weight - bucket[b].weight < least) {
-			least = with.weight - bucket[b].weight;
-			best = b;
-		}
-	}
-	return best;
-}
-
-static unsigned first_byte(const struct scan_item *item)
-{
-	unsigned c = 0;
-
-	while (c < 255 && !byte_set_has(&item->byte[0], (unsigned char)c))
-		c++;
-	return c;
-}
-
-/* Bytes of words: the high halves that have the same low halves share a bit; there are fewer than eight kinds. */
-static void build_words(struct scan *s, bool ascii)
-{
-	uint16_t row[16] = {0}, seen[8] = {0};
-
-	for (unsigned c = 0; c < 256; c++) {
-		if (guard_is_word((int)c) && !(ascii && c >= 0x80)) {
-			s->word[c] = 1;
-			row[c / 16] |= (uint16_t)(1u << (c % 16));
-		}
-	}
-	for (unsigned high = 0; high < 16; high++) {
-		unsigned bit = 0;
-
-		if (!row[high])
-			continue;
-		while (seen[bit] && seen[bit] != row[high])
-			bit++;
-		seen[bit] = row[high];
-		s->word_high[high] |= (uint8_t)(1u << bit);
-		for (unsigned low = 0; low < 16; low++) {
-			if (row[high] >> low & 1)
-				s->word_low[low] |= (uint8_t)(1u << bit);
-		}
-	}
-}
-
-static void build_tables(struct scan *s, const struct bucket *bucket)
-{
-	for (unsigned k = 0; k < SCAN_BYTES; k++) {
-		for (unsigned b = 0; b < N_BUCKETS; b++) {
-			for (unsigned half = 0; half < 16; half++) {
-				s->low[k][half] |= (uint8_t)((bucket[b].byte[k].low >> half & 1) << b);
-				s->high[k][half] |= (uint8_t)((bucket[b].byte[k].high >> half & 1) << b);
-			}
-			if (bucket[b].byte[k].low && (bucket[b].byte[k].low & bucket[b].byte[k].high) != UINT16_MAX)
-				s->depth = (uint8_t)(k + 1);
-		}
-		for (unsigned c = 0; c < 256; c++)
-			s->byte[k][c] = s->low[k][c % 16] & s->high[k][c / 16];
-	}
-}
-
-/* Items on their way into buckets: those that may begin inside words into the first `border`. */
-struct sorter {
-	const struct scan_item *item;
-	struct bucket *one; /* each item alone */
-	uint8_t *in;	    /* the bucket of each */
-	size_t n;
-	unsigned border;
-	struct bucket bucket[N_BUCKETS];
-};
-
-static void put(struct sorter *o, size_t i)
-{
-	bool inside = o->item[i].inside;
-	unsigned from = inside ? 0 : o->border, to = inside ? o->border : N_BUCKETS;
-	unsigned b = o->n > MAX_WEIGHED ? from + first_byte(&o->item[i]) % (to - from)
-					: choose(o->bucket, &o->one[i], from, to);
-
-	o->in[i] = (uint8_t)b;
-	bucket_add(&o->bucket[b], &o->one[i]);
-	weigh(&o->bucket[b]);
-}
-
-static void take_out(struct sorter *o, size_t i)
-{
-	struct bucket *b = &o->bucket[o->in[i]];
-
-	memset(b, 0, sizeof(*b));
-	for (size_t k = 0; k < o->n; k++) {
-		if (k != i && o->in[k] == o->in[i])
-			bucket_add(b, &o->one[k]);
-	}
-	weigh(b);
-}
-
-/* How many places per place of plain text the buckets name. */
-static double sort_items(struct sorter *o, unsigned border, unsigned passes)
-{
-	double share = 0;
-
-	o->border = border;
-	memset(o->bucket, 0, sizeof(o->bucket));
-	for (size_t i = 0; i < o->n; i++)
-		put(o, i);
-	for (unsigned pass = 0; pass < passes && o->n <= MAX_WEIGHED; pass++) {
-		for (size_t i = 0; i < o->n; i++) {
-			take_out(o, i);
-			put(o, i);
-		}
-	}
-	for (unsigned b = 0; b < N_BUCKETS; b++)
-		share += o->bucket[b].weight / (b < border ? 1 : 5); /* words are about five bytes long */
-	return share;
-}
-
-/* The items in their buckets, with as many for what begins inside words as name the fewest places. */
-static double sort_best(struct sorter *o)
-{
-	unsigned from = 0, to = 0, best;
-	double least = 0;
-
-	for (size_t i = 0; i < o->n; i++) {
-		from |= o->item[i].inside;
-		to |= !o->item[i].inside;
-	}
-	to = to ? N_BUCKETS - 1 : N_BUCKETS;
-	to = from ? to : 0;
-	best = from;
-	for (unsigned border = from; border <= to; border++) {
-		double share = sort_items(o, border, 0);
-
-		if (border == from || share < least) {
-			least = share;
-			best = border;
-		}
-	}
-	return sort_items(o, best, PASSES);
-}
-
-int scan_build(struct scan *s, const struct scan_item *item, size_t n, bool ascii)
-{
-	struct sorter o = {.item = item, .n = n};
-	int rc = E_TOOBIG;
-
-	memset(s, 0, sizeof(*s));
-	o.one = calloc(n + 1, sizeof(*o.one));
-	o.in = calloc(n + 1, 1);
-	if (o.one && o.in) {
-		for (size_t i = 0; i < n; i++)
-			o.one[i] = bucket_of(&item[i]);
-		s->share = (unsigned)(sort_best(&o) * 1000);
-		s->inside = (uint8_t)((1u << o.border) - 1);
-		build_words(s, ascii);
-		build_tables(s, o.bucket);
-		rc = 0;
-	}
-	free(o.one);
-	free(o.in);
 #ifdef __x86_64__
-	s->wide = __builtin_cpu_supports("avx2");
+	if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
+		return SCAN_VBMI;
+	if (__builtin_cpu_supports("avx2"))
+		return SCAN_AVX2;
 #endif
-	return rc;
+	return SCAN_BY_BYTE;
 }
 
-/* ---- asking ---- */
-
-/* Whether place i of p[0..n) is named. */
-static bool is_named(const struct scan *s, const unsigned char *p, size_t n, size_t i, bool in_word)
+/* The buckets that may begin at place i of p[0..n). */
+static unsigned buckets_at(const struct scan *s, const unsigned char *p, size_t n, size_t i)
 {
-	unsigned buckets = s->byte[0][p[i]];
+	unsigned buckets = s->byte[0][p[i]] & (i ? s->before[p[i - 1]] : UINT16_MAX);
 
-	for (unsigned k = 1; buckets && k < s->depth && i + k < n; k++)
+	for (unsigned k = 1; buckets && k < SCAN_BYTES && i + k < n; k++)
 		buckets &= s->byte[k][p[i + k]];
-	return buckets & s->inside || (buckets && !(i ? s->word[p[i - 1]] : in_word));
+	return buckets;
 }
 
-static uint64_t block_by_byte(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
+static void note(const struct scan *s, struct scan_map *m, size_t block, unsigned place, unsigned buckets)
 {
-	size_t places = n < 64 ? n : 64, whole = n < BLOCK ? (n < SCAN_BYTES ? 0 : n - SCAN_BYTES + 1) : 64;
-	uint64_t bits = 0;
+	for (unsigned part = 0; part < SCAN_PARTS; part++) {
+		uint64_t *full = &m->full[part][block / 64], bit = 1ull << (block % 64);
 
-	for (size_t i = 0; i < whole; i++) {
-		if (UNLIKELY(s->byte[0][p[i]] & s->byte[1][p[i + 1]] & s->byte[2][p[i + 2]] & s->byte[3][p[i + 3]]))
-			bits |= (uint64_t)is_named(s, p, n, i, in_word) << i;
+		if (!(buckets & s->part[part]))
+			continue;
+		if (!(*full & bit))
+			m->bits[part][block] = 0;
+		*full |= bit;
+		m->bits[part][block] |= 1ull << place;
 	}
-	for (size_t i = whole; i < places; i++)
-		bits |= (uint64_t)is_named(s, p, n, i, in_word) << i;
-	return bits;
+}
+
+/*
+ * Each way looks at `n` blocks from p on, of which the byte before and those behind are there too.
+ */
+static inline unsigned buckets_amid(const struct scan *s, const unsigned char *p)
+{
+	unsigned buckets = s->byte[0][p[0]] & s->byte[1][p[1]] & s->byte[2][p[2]] & s->before[p[-1]];
+
+	for (unsigned k = 3; buckets && k < SCAN_BYTES; k++)
+		buckets &= s->byte[k][p[k]];
+	return buckets;
+}
+
+static void blocks_by_byte(const struct scan *s, struct scan_map *m, size_t block, size_t n, const unsigned char *p)
+{
+	for (size_t i = 0; i < n * SCAN_BLOCK; i++) {
+		unsigned buckets = buckets_amid(s, p + i);
+
+		if (UNLIKELY(buckets))
+			note(s, m, block + i / SCAN_BLOCK, i % SCAN_BLOCK, buckets);
+	}
 }
 
 #ifdef __x86_64__
+/* Places of a block, by part. */
+struct named {
+	uint64_t part[SCAN_PARTS];
+};
+
+static inline void note_block(struct scan_map *m, size_t block, const struct named *named)
+{
+	for (unsigned part = 0; part < SCAN_PARTS; part++) {
+		if (!named->part[part])
+			continue;
+		m->full[part][block / 64] |= 1ull << (block % 64);
+		m->bits[part][block] = named->part[part];
+	}
+}
+
+/* By halves bytes look alike that are not: places of a block are asked again. */
+static void note_each(const struct scan *s, struct scan_map *m, size_t block, uint64_t places, const unsigned char *p)
+{
+	for (; places; places &= places - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(places);
+
+		note(s, m, block, i, buckets_amid(s, p + i));
+	}
+}
+
+/* The empty assembly in both loops keeps the compiler from loading bytes twice and from mixing the steps: then
+ * registers run out, and every step goes through memory. */
 #define AVX2 __attribute__((target("avx2")))
 
 AVX2 static inline __m256i table(const uint8_t *t)
@@ -299,89 +112,221 @@ AVX2 static inline __m256i table(const uint8_t *t)
 	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)t));
 }
 
+AVX2 static inline __m256i fill(unsigned byte)
+{
+	return _mm256_set1_epi8((char)byte);
+}
+
+AVX2 static inline __m256i load(const unsigned char *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
 /* By the halves of 32 bytes. */
-AVX2 static inline __m256i look_up(const uint8_t *low, const uint8_t *high, __m256i bytes)
+AVX2 static inline __m256i look_up(__m256i low, __m256i high, __m256i bytes)
 {
-	__m256i half = _mm256_set1_epi8(15);
+	__m256i half = fill(15);
 
-	return _mm256_and_si256(_mm256_shuffle_epi8(table(low), _mm256_and_si256(bytes, half)),
-				_mm256_shuffle_epi8(table(high), _mm256_and_si256(_mm256_srli_epi16(bytes, 4), half)));
+	return _mm256_and_si256(_mm256_shuffle_epi8(low, _mm256_and_si256(bytes, half)),
+				_mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), half)));
 }
 
-/* Bit i: byte i is not 0. */
-AVX2 static inline uint32_t non_zero(__m256i bytes)
+/* The buckets that may begin behind the bytes: all behind no word, some behind a byte above ASCII. */
+AVX2 static inline void look_before(const struct scan *s, __m256i bytes, __m256i ret[SCAN_SETS])
 {
-	return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()));
+	__m256i word = look_up(table(s->word_low), table(s->word_high), bytes);
+	__m256i none = _mm256_cmpeq_epi8(word, _mm256_setzero_si256());
+
+	for (unsigned set = 0; set < SCAN_SETS; set++) {
+		__m256i inside = fill(s->inside >> (8 * set)), above = fill((s->inside | s->ascii) >> (8 * set));
+
+		ret[set] = _mm256_blendv_epi8(_mm256_or_si256(inside, none), above, bytes);
+	}
 }
 
-struct places {
-	uint64_t any, inside, words;
+AVX2 static inline uint64_t non_zero(__m256i low, __m256i high)
+{
+	__m256i zero = _mm256_setzero_si256();
+	uint32_t a = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, zero));
+	uint32_t b = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, zero));
+
+	return ~(a | (uint64_t)b << 32);
+}
+
+AVX2 static void blocks_avx2(const struct scan *s, struct scan_map *m, size_t block, size_t n, const unsigned char *p)
+{
+	for (; n; n--, block++, p += SCAN_BLOCK) {
+		__m256i buckets[2][SCAN_SETS], any[2];
+
+		look_before(s, load(p - 1), buckets[0]);
+		look_before(s, load(p + 31), buckets[1]);
+#pragma GCC unroll 8
+		for (unsigned k = 0; k < SCAN_BYTES; k++) {
+			__m256i first = load(p + k), second = load(p + k + 32);
+
+#pragma GCC unroll 2
+			for (unsigned set = 0; set < SCAN_SETS; set++) {
+				__m256i low = table(s->low[set][k]), high = table(s->high[set][k]);
+
+				buckets[0][set] = _mm256_and_si256(buckets[0][set], look_up(low, high, first));
+				buckets[1][set] = _mm256_and_si256(buckets[1][set], look_up(low, high, second));
+				__asm__("" : "+x"(buckets[0][set]), "+x"(buckets[1][set]), "+x"(first), "+x"(second));
+			}
+		}
+		any[0] = _mm256_or_si256(buckets[0][0], buckets[0][1]);
+		any[1] = _mm256_or_si256(buckets[1][0], buckets[1][1]);
+		any[0] = _mm256_or_si256(any[0], any[1]);
+		if (UNLIKELY(!_mm256_testz_si256(any[0], any[0])))
+			note_each(s, m, block, non_zero(_mm256_or_si256(buckets[0][0], buckets[0][1]), any[1]), p);
+	}
+}
+
+#define VBMI __attribute__((target("avx512vbmi,avx512bw")))
+
+/* A table of 128 bytes, in registers. */
+struct seven {
+	__m512i low, high;
 };
 
-static inline uint64_t named(const struct places *x, bool in_word)
+VBMI static inline struct seven seven_load(const uint8_t *t)
 {
-	return x->inside | (x->any & ~(x->words << 1 | in_word));
+	return (struct seven){_mm512_loadu_si512(t), _mm512_loadu_si512(t + 64)};
 }
 
-/* 0xff for the bytes of 32 that are not there when there are `left`. */
-AVX2 static inline __m256i missing(int64_t left)
+VBMI static inline __m512i seven_ask(const struct seven *t, __m512i bytes)
 {
-	static const uint8_t ends[64] = {[32 ... 63] = 0xff};
-
-	left = left < 0 ? 0 : left > 32 ? 32 : left;
-	return _mm256_loadu_si256((const __m256i *)(const void *)(ends + 32 - left));
+	return _mm512_permutex2var_epi8(t->low, bytes, t->high);
 }
 
-/* 32 places of p from i on; a byte behind the n is any. */
-AVX2 static inline void look(const struct scan *s, const unsigned char *p, unsigned i, size_t n, struct places *ret)
+VBMI static inline void note_vbmi(const struct scan *s, struct scan_map *m, size_t block, __m512i a, __m512i b)
 {
-	__m256i first = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
-	__m256i buckets = look_up(s->low[0], s->high[0], first);
+	struct named named;
 
-	for (unsigned k = 1; k < s->depth; k++) {
-		__m256i behind = _mm256_loadu_si256((const __m256i *)(const void *)(p + i + k));
+	for (unsigned part = 0; part < SCAN_PARTS; part++) {
+		__m512i in_a = _mm512_set1_epi8((char)s->part[part]);
+		__m512i in_b = _mm512_set1_epi8((char)(s->part[part] >> 8));
 
-		behind = look_up(s->low[k], s->high[k], behind);
-		if (n < BLOCK)
-			behind = _mm256_or_si256(behind, missing((int64_t)n - i - k));
-		buckets = _mm256_and_si256(buckets, behind);
+		named.part[part] = _mm512_test_epi8_mask(a, in_a) | _mm512_test_epi8_mask(b, in_b);
 	}
-	ret->any |= (uint64_t)non_zero(buckets) << i;
-	ret->inside |= (uint64_t)non_zero(_mm256_and_si256(buckets, _mm256_set1_epi8((char)s->inside))) << i;
-	ret->words |= (uint64_t)non_zero(look_up(s->word_low, s->word_high, first)) << i;
+	note_block(m, block, &named);
 }
 
-/* 64 places of p, which has BLOCK bytes. */
-AVX2 static uint64_t block_avx2(const struct scan *s, const unsigned char *p, bool in_word)
+VBMI static void blocks_vbmi(const struct scan *s, struct scan_map *m, size_t block, size_t n, const unsigned char *p)
 {
-	struct places places = {0};
+	struct seven before[SCAN_SETS], table[SCAN_SETS][SCAN_BYTES];
+	__m512i above[SCAN_SETS];
 
-	look(s, p, 0, BLOCK, &places);
-	look(s, p, 32, BLOCK, &places);
-	return named(&places, in_word);
+#pragma GCC unroll 2
+	for (unsigned set = 0; set < SCAN_SETS; set++) {
+		above[set] = _mm512_set1_epi8((char)((s->inside | s->ascii) >> (8 * set)));
+		before[set] = seven_load(s->seven_before[set]);
+#pragma GCC unroll 8
+		for (unsigned k = 0; k < SCAN_BYTES; k++)
+			table[set][k] = seven_load(s->seven[set][k]);
+	}
+	for (; n; n--, block++, p += SCAN_BLOCK) {
+		__m512i bytes = _mm512_loadu_si512(p - 1), a, b, both;
+		__mmask64 high = _mm512_movepi8_mask(bytes);
+
+		a = _mm512_mask_mov_epi8(seven_ask(&before[0], bytes), high, above[0]);
+		b = _mm512_mask_mov_epi8(seven_ask(&before[1], bytes), high, above[1]);
+#pragma GCC unroll 8
+		for (unsigned k = 0; k < SCAN_BYTES; k++) {
+			bytes = _mm512_loadu_si512(p + k);
+			__asm__("" : "+v"(bytes), "+v"(a), "+v"(b));
+			a = _mm512_and_si512(a, seven_ask(&table[0][k], bytes));
+			b = _mm512_and_si512(b, seven_ask(&table[1][k], bytes));
+		}
+		both = _mm512_or_si512(a, b);
+		if (UNLIKELY(_mm512_test_epi8_mask(both, both)))
+			note_vbmi(s, m, block, a, b);
+	}
 }
 #endif
 
+static void blocks(const struct scan *s, struct scan_map *m, size_t block, size_t n, const unsigned char *p)
+{
 #ifdef __x86_64__
-/* Fewer than BLOCK bytes are left. */
-AVX2 static uint64_t end_avx2(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
-{
-	unsigned char padded[BLOCK] = {0};
-	struct places places = {0};
-
-	memcpy(padded, p, n);
-	look(s, padded, 0, n, &places);
-	if (n > 32)
-		look(s, padded, 32, n, &places);
-	return named(&places, in_word) & (n < 64 ? ~(UINT64_MAX << n) : UINT64_MAX);
+	if (s->way == SCAN_VBMI)
+		blocks_vbmi(s, m, block, n, p);
+	else if (s->way == SCAN_AVX2)
+		blocks_avx2(s, m, block, n, p);
+	else
+#endif
+		blocks_by_byte(s, m, block, n, p);
 }
-#endif
 
-uint64_t scan_block(const struct scan *s, const unsigned char *p, size_t n, bool in_word)
+/* A block at an end of the text, with what is missing around it made up. */
+static void edge(const struct scan *s, struct scan_map *m, const unsigned char *p, size_t n, size_t at)
 {
-#ifdef __x86_64__
-	if (s->wide)
-		return n < BLOCK ? end_avx2(s, p, n, in_word) : block_avx2(s, p, in_word);
-#endif
-	return block_by_byte(s, p, n, in_word);
+	unsigned char padded[1 + SCAN_BLOCK + SCAN_BYTES] = {0};
+	size_t left = n - at, there = left < SCAN_BLOCK + SCAN_BYTES ? left : SCAN_BLOCK + SCAN_BYTES;
+	size_t block = (at - m->from) / SCAN_BLOCK, places = left < SCAN_BLOCK ? left : SCAN_BLOCK;
+	size_t whole = left < SCAN_BYTES ? 0 : left - SCAN_BYTES + 1;
+
+	if (whole > places)
+		whole = places;
+	if (whole > SCAN_BYTES) {
+		memcpy(padded + 1, p + at, there);
+		padded[0] = at ? p[at - 1] : 0;
+		blocks(s, m, block, 1, padded + 1);
+		for (unsigned part = 0; part < SCAN_PARTS && whole < SCAN_BLOCK; part++) {
+			uint64_t *full = &m->full[part][block / 64], bit = 1ull << (block % 64);
+
+			if (*full & bit && !(m->bits[part][block] &= (1ull << whole) - 1))
+				*full &= ~bit;
+		}
+	} else {
+		whole = 0;
+	}
+	for (size_t i = whole; i < places; i++)
+		note(s, m, block, (unsigned)i, buckets_at(s, p, n, at + i));
+}
+
+void scan_fill(const struct scan *s, struct scan_map *m, const unsigned char *p, size_t n, size_t from)
+{
+	size_t at = from, n_blocks;
+
+	m->from = from;
+	m->to = n - from < SCAN_MAP_BLOCKS * SCAN_BLOCK ? n : from + SCAN_MAP_BLOCKS * SCAN_BLOCK;
+	n_blocks = (m->to - from + SCAN_BLOCK - 1) / SCAN_BLOCK;
+	for (unsigned part = 0; part < SCAN_PARTS; part++)
+		memset(m->full[part], 0, (n_blocks + 63) / 64 * sizeof(m->full[part][0]));
+	if (!s->any)
+		return;
+	if (at == 0) {
+		edge(s, m, p, n, at);
+		at = SCAN_BLOCK;
+	}
+	if (at < m->to && n - at >= SCAN_BLOCK + SCAN_BYTES - 1) {
+		n_blocks = (n - at - (SCAN_BYTES - 1)) / SCAN_BLOCK;
+		if (n_blocks > (m->to - at) / SCAN_BLOCK)
+			n_blocks = (m->to - at) / SCAN_BLOCK;
+		blocks(s, m, (at - from) / SCAN_BLOCK, n_blocks, p + at);
+		at += n_blocks * SCAN_BLOCK;
+	}
+	for (; at < m->to; at += SCAN_BLOCK)
+		edge(s, m, p, n, at);
+}
+
+size_t scan_find(const struct scan_map *m, enum scan_part part, size_t i)
+{
+	size_t block = (i - m->from) / SCAN_BLOCK,
+	       n_words = (m->to - m->from + SCAN_BLOCK * 64 - 1) / (SCAN_BLOCK * 64);
+	size_t word = block / 64;
+	uint64_t full = m->full[part][word] >> (block % 64), bits;
+
+	if (full & 1) {
+		bits = m->bits[part][block] >> ((i - m->from) % SCAN_BLOCK);
+		if (bits)
+			return i + (size_t)__builtin_ctzll(bits);
+	}
+	full = full >> 1 << 1 << (block % 64);
+	while (!full) {
+		if (++word >= n_words)
+			return m->to;
+		full = m->full[part][word];
+	}
+	block = word * 64 + (size_t)__builtin_ctzll(full);
+	return m->from + block * SCAN_BLOCK + (size_t)__builtin_ctzll(m->bits[part][block]);
 }
