@@ -100,7 +100,11 @@ def test_a_record_with_any_model_id_is_kept(daemon, model_id):
     ({"model_id": None}, "model_id"), ({"model_id": "x" * 257}, "model_id"), ({"model_id": {}}, "model_id"),
     ({"use_case": None}, "use_case"), ({"use_case": ""}, "use_case"), ({"prompt": 5}, "prompt"),
     ({"context": "x"}, "context"), ({"status": "splendid"}, "status"), ({"created_at": "yesterday-ish"}, "created_at"),
-    ({"parameters": 7}, "parameters"), ({"output": ["x"]}, "output")])
+    ({"parameters": 7}, "parameters"), ({"output": ["x"]}, "output"), ({"tool_calls": {}}, "tool_calls"),
+    ({"tool_calls": ["x"]}, "tool_calls"), ({"tool_calls": [{"id": "c", "name": "f"}]}, "tool_calls"),
+    ({"tool_calls": [{"id": "c", "name": "f", "arguments": {}}]}, "tool_calls"),
+    ({"tool_calls": [{"id": "c", "name": "f", "arguments": "{}", "type": "function"}]}, "tool_calls"),
+    ({"tool_calls": [{"id": "c", "name": "f", "arguments": "{}", "omitted_bytes": 0}]}, "tool_calls")])
 def test_a_record_that_is_wrong_is_refused(daemon, change, param):
     body = dict({"model_id": "m", "use_case": "u", "prompt": "p", "output": "o"}, **change)
     a = daemon.post("/api/v1/logs", {k: v for k, v in body.items() if v is not None})

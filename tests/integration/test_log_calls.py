@@ -217,3 +217,11 @@ def test_log_show_prints_a_line_for_each_call(daemon, upstream):
     log_id = daemon.chat(name).headers["x-muster-log-id"]
     daemon.log(log_id)
     assert 'tool calls\nweather {"city": "Paris"}  call_0\n' in control.works(daemon, "log", "show", log_id)
+
+
+def test_an_application_tells_calls_as_the_log_does(daemon, upstream):
+    name = case(daemon, upstream)
+    calls = [{"id": "c1", "name": "f", "arguments": "{\"a\": 1}"}, {"id": None, "name": "g", "arguments": "no", "omitted_bytes": 7}]
+    said = {"model_id": "m", "use_case": name, "prompt": "p", "tool_calls": calls}
+    assert daemon.log(daemon.api("POST", "/api/v1/logs", said)["log_id"])["tool_calls"] == calls
+    assert daemon.log(daemon.api("POST", "/api/v1/logs", dict(said, tool_calls=[]))["log_id"])["tool_calls"] is None

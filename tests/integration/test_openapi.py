@@ -75,7 +75,7 @@ VECTORS = "/v1beta/models/vectors:"
 CONTENT = {"content": {"parts": [{"text": "hi"}]}}
 LOG = {"model_id": "elsewhere", "use_case": "served", "prompt": "p", "context": {"a": 1}, "generated_output": "o",
        "status": "error", "error": "e", "prompt_tokens": 1, "completion_tokens": 2, "latency_ms": 1.5,
-       "parameters": {"t": 1}, "created_at": "2026-01-31T12:00:00Z"}
+       "parameters": {"t": 1}, "tool_calls": [{"id": None, "name": "f", "arguments": "{}"}], "created_at": "2026-01-31T12:00:00Z"}
 POLICY = {"description": "d", "on_error": "allow", "reason": "r", "rules": [
     {"id": "a", "kind": "literal", "action": "mask", "values": ["x"], "mask": "*", "anywhere": True, "side": "output"},
     {"id": "b", "kind": "pattern", "action": "flag", "values": ["[0-9]{3}"], "category": "c", "severity": "low"},

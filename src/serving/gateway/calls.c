@@ -261,3 +261,26 @@ struct slice calls_json(struct exchange *e, size_t room)
 	jw_array_end(&w);
 	return buf_failed(&b) ? (struct slice){NULL, 0} : buf_slice(&b);
 }
+
+/* --- of applications --- */
+
+static bool is_call(const struct json *call)
+{
+	const struct json *id = json_get(call, "id"), *name = json_get(call, "name"),
+			  *arguments = json_get(call, "arguments"), *omitted = json_get(call, "omitted_bytes");
+
+	return call->type == JSON_OBJECT && id && (id->type == JSON_STRING || id->type == JSON_NULL) && name &&
+	       name->type == JSON_STRING && arguments && arguments->type == JSON_STRING &&
+	       (!omitted || (omitted->type == JSON_NUMBER && omitted->is_integer && omitted->integer > 0)) &&
+	       call->n_items == 3u + (omitted != NULL);
+}
+
+bool calls_are_told(const struct json *calls)
+{
+	if (calls->type != JSON_ARRAY)
+		return false;
+	for (const struct json *v = calls->first; v; v = v->next)
+		if (!is_call(v))
+			return false;
+	return true;
+}

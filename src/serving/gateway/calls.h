@@ -24,3 +24,5 @@ void calls_omit(struct exchange *e, unsigned channel, size_t n);
 void calls_release(struct calls *c);
 /* Those of the exchange's answer, as a JSON array of at most room bytes; absent: there are none. */
 struct slice calls_json(struct exchange *e, size_t room);
+/* Whether an application tells calls as the log does. */
+bool calls_are_told(const struct json *calls);

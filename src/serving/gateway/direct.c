@@ -555,6 +555,24 @@ static bool read_json_member(struct http_exchange *x, const struct json *root, c
 	return true;
 }
 
+static bool read_calls(struct http_exchange *x, const struct json *root, struct slice *ret)
+{
+	const struct json *v = json_get(root, "tool_calls");
+
+	if (!v || v->type == JSON_NULL)
+		return true;
+	if (!calls_are_told(v)) {
+		direct_refuse(
+			x, 400, "tool_calls", NULL,
+			"tool_calls must be an array of objects with id (text or null), name (text) and arguments "
+			"(JSON as text).");
+		return false;
+	}
+	if (v->first)
+		*ret = v->raw;
+	return true;
+}
+
 static bool read_log(struct http_exchange *x, const struct json *root, struct log_record *r, struct log_name *name)
 {
 	struct slice status = {0}, output = {0};
@@ -563,7 +581,7 @@ static bool read_log(struct http_exchange *x, const struct json *root, struct lo
 	    !text_member(x, root, "use_case", &r->use_case) || !text_member(x, root, "prompt", &r->prompt) ||
 	    !text_member(x, root, "output", &output) || !text_member(x, root, "generated_output", &output) ||
 	    !text_member(x, root, "status", &status) || !text_member(x, root, "error", &r->error) ||
-	    !read_json_member(x, root, "context", &r->context) ||
+	    !read_json_member(x, root, "context", &r->context) || !read_calls(x, root, &r->tool_calls) ||
 	    !read_json_member(x, root, "parameters", &r->parameters) || !read_numbers(x, root, r, &name->created_at) ||
 	    !text_member(x, root, "id", &name->id))
 		return false;
