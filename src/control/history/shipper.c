@@ -25,8 +25,9 @@
 #define RECHECK_MS 1000
 #define SETTLE_MS 10000
 #define LOOK_MS 10
-#define RECORD_BYTES 256u /* of a record in the spool, without its texts: at least */
-#define CHUNK 32u	  /* records for one call of the store */
+#define RECORD_BYTES 256u	    /* of a record in the spool, without its texts: at least */
+#define AT_ONCE ((size_t)256 << 10) /* so much is checked before others are let in: some 30 us */
+#define CHUNK 32u		    /* records for one call of the store */
 /* A batch is full then too: what it has read stays resident until it is committed. */
 #define BATCH_BYTES ((size_t)8 << 20)
 #define ERROR_SIZE sizeof(((struct err *)NULL)->text)
@@ -138,8 +139,15 @@ static int read_one(struct shipper *s, struct batch *b, struct log_record *ret)
 /* Reads behind the first n of s->record; returns how many are there then. */
 static size_t read_chunk(struct shipper *s, struct batch *b, size_t n, size_t limit)
 {
-	while (n < CHUNK && !is_full(b, limit) && read_one(s, b, &s->record[n]) == 0)
+	size_t n_bytes = b->n_bytes;
+
+	while (n < CHUNK && !is_full(b, limit) && read_one(s, b, &s->record[n]) == 0) {
 		n++;
+		if (b->n_bytes - n_bytes < AT_ONCE)
+			continue;
+		sched_let_others();
+		n_bytes = b->n_bytes;
+	}
 	return n;
 }
 

@@ -20,9 +20,11 @@
 #include "control/store/store_internal.h"
 #include "core/base/clock.h"
 #include "core/base/digest.h"
+#include "core/base/sched.h"
 
 #define BUSY_TIMEOUT_MS 5000
 #define STATEMENTS_MAX 64
+#define STEPS_AT_ONCE 1000 /* of SQLite's machine: some 40 us */
 
 struct statement {
 	sqlite3_stmt *stmt;
@@ -115,6 +117,14 @@ static int use_wal(struct db_sqlite *d, struct err *err)
 	return 0;
 }
 
+/* A thread that shares its core with a loop would keep it waiting for a whole statement, until the next tick. */
+static int let_others(void *unused)
+{
+	(void)unused;
+	sched_let_others();
+	return 0; /* go on */
+}
+
 static int configure(struct db_sqlite *d, struct err *err)
 {
 	static const char *const pragmas[] = {
@@ -128,6 +138,7 @@ static int configure(struct db_sqlite *d, struct err *err)
 
 	sqlite3_extended_result_codes(d->conn, 1);
 	sqlite3_busy_timeout(d->conn, BUSY_TIMEOUT_MS);
+	sqlite3_progress_handler(d->conn, STEPS_AT_ONCE, let_others, NULL);
 	/* Log rows of a few KiB pack badly into 4 KiB pages: a third less CPU per row, measured. Only a new file takes
 	 * it. */
 	rc = pragma(d, "pragma page_size = 16384", err);

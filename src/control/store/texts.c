@@ -17,6 +17,7 @@
 #include "control/store/store_internal.h"
 #include "core/base/copy.h"
 #include "core/base/digest.h"
+#include "core/base/sched.h"
 
 #define NAME_SIZE 16
 #define PATH_SIZE 4200
@@ -25,6 +26,7 @@
 #define BLOCK_ALIGN 4096u
 #define MANY ((size_t)32 << 10) /* so many bytes begin at a block of their own: that is cheaper than to read one */
 #define BLOCK_BYTES ((size_t)2 << 20) /* one huge page: what is pinned at once for the disk costs a third less */
+#define AT_ONCE ((size_t)256 << 10)   /* that is copied: some 30 us */
 #define MUCH (BLOCK_BYTES / 2)	      /* of a block that holds so much, the next ones do too */
 
 /* In a row: file, place, checksum and the lengths, hexadecimal; so that the order of references is that of bytes.  The
@@ -419,6 +421,11 @@ static int put_texts(const struct db *db, struct texts_writer *w, const struct l
 			continue;
 		ref->crc = crc32c(ref->crc, texts[i].p, texts[i].n);
 		rc = put(db, w, texts[i], err);
+	}
+	w->n_at_once += ref_bytes(ref);
+	if (w->n_at_once >= AT_ONCE) { /* a loop may wait for this core */
+		sched_let_others();
+		w->n_at_once = 0;
 	}
 	return rc;
 }

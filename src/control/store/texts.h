@@ -27,8 +27,9 @@ struct texts_writer {
 	int fd;
 	char *block; /* what goes to the file at once; NULL: nothing was written yet */
 	size_t n;
-	uint64_t at;  /* where it goes */
-	bool is_huge; /* the block is one page */
+	uint64_t at;	  /* where it goes */
+	size_t n_at_once; /* since others were let in */
+	bool is_huge;	  /* the block is one page */
 	/* of the transaction that texts_hold began */
 	bool held;
 	bool placed;  /* it has written some */

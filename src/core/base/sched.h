@@ -10,5 +10,6 @@
 void sched_answers(void);
 /* Nobody waits for what it does: it never takes the processor from another when it wakes (SCHED_BATCH). */
 void sched_works_behind(void);
-/* Between two pieces of long work: a kernel that is in no hurry lets others in only where it is called. */
+/* Between two pieces of long work: a kernel that is in no hurry lets others in only where it is called.  Costs next to
+ * nothing when nobody waits, and no share of the processor when somebody does. */
 void sched_let_others(void);
