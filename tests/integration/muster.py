@@ -525,11 +525,13 @@ class UpstreamConnection:
         method, path, _ = lines[0].split(" ")
         headers = {l.partition(":")[0].lower(): l.partition(":")[2].strip() for l in lines[1:]}
         n = int(headers.get("content-length", 0))
-        while len(self.buf) < n:
-            piece = self.sock.recv(65536)
-            if not piece:
+        pieces, got = [self.buf], len(self.buf)
+        while got < n:
+            pieces.append(self.sock.recv(1 << 20))
+            if not pieces[-1]:
                 return None
-            self.buf += piece
+            got += len(pieces[-1])
+        self.buf = b"".join(pieces)
         body, self.buf = self.buf[:n], self.buf[n:]
         return Request(method, path, headers, body, self)
 

@@ -73,6 +73,12 @@ def test_a_body_one_past_the_limit_is_refused(daemon, path):
     assert is_error(answer, path, 413)["code"] == "request_too_large" and closed
 
 
+def test_who_sends_all_of_it_before_reading_is_told_too(daemon):
+    with daemon.connect() as c:  # more than any socket holds: a reset would take the answer away
+        c.send(head(CHAT, "Content-Length: %d" % (24 << 20)) + b"x" * (24 << 20))
+        is_error(c.read_answer(), CHAT, 413)
+
+
 @pytest.mark.parametrize("past,status", [(0, 200), (1, 413)])
 def test_a_chunked_body_has_the_same_limit(daemon, past, status):
     body = body_of(CHAT, LIMIT + past)

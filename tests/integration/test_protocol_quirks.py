@@ -230,6 +230,16 @@ def test_ollamas_temperature_knows_no_limit(daemon, upstream):
     assert daemon.post("/api/chat", dict(body, options={"temperature": -1})).status == 400
 
 
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+def test_a_large_image_reaches_a_model(daemon, upstream, protocol):
+    name = served(daemon, upstream, protocol)
+    upstream.default = m.answer_with(200, message({"type": "text", "text": "hi"}) | m.completion())
+    image = PNG + "A" * (20 << 20)
+    answer = daemon.post("/v1/chat/completions", {"model": name, "messages": [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": image}}]}]})
+    assert answer.status == 200 and len(upstream.last().body) > 20 << 20, answer
+
+
 # --- paths ---
 
 

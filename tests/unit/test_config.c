@@ -56,7 +56,7 @@ TEST(without_any_source_every_key_has_its_default)
 	CHECK_STR(c.data, "./var");
 	CHECK_INT(c.log_level, LOG_INFO);
 	CHECK_INT(c.log_format, CONFIG_LOGFMT);
-	CHECK_INT(c.limits_body_bytes, 8 * 1024 * 1024);
+	CHECK_INT(c.limits_body_bytes, 32 * 1024 * 1024);
 	CHECK_INT(c.limits_connections, 16384);
 	CHECK_INT(c.limits_idle_timeout_ms, 75000);
 	CHECK_INT(c.timeouts_total_ms, 600000);

@@ -86,12 +86,17 @@ static void client_options(struct daemon *d, struct http_client_options *o)
 	o->tls = d->client_tls;
 }
 
+/* A body, what is read of it, and the same in another protocol, each with room to grow by doubling. */
+#define ARENA_OF_BODY 8
+
 static void server_options(struct daemon *d, struct http_server_options *o)
 {
 	const struct config *c = &d->config;
 
 	http_server_options_init(o);
 	o->max_body_bytes = (size_t)c->limits_body_bytes;
+	if (o->arena_max_bytes < o->max_body_bytes * ARENA_OF_BODY)
+		o->arena_max_bytes = o->max_body_bytes * ARENA_OF_BODY;
 	o->max_connections = (unsigned)c->limits_connections;
 	o->header_timeout_ms = c->limits_header_timeout_ms;
 	o->body_timeout_ms = c->limits_body_timeout_ms;

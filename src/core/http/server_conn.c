@@ -177,6 +177,7 @@ static void linger(struct conn *c)
 	conn_drop_input(c);
 	c->state = CONN_LINGER;
 	c->linger_left = CONN_LINGER_BYTES;
+	c->linger_until_ms = loop_now_ms(c->server->loop) + CONN_LINGER_MAX_MS;
 	c->paused = false;
 	conn_watch(c);
 	conn_after(c, CONN_LINGER_MS);

@@ -11,8 +11,11 @@
 
 #define CONN_BUF_BYTES ((size_t)16 * 1024)
 #define CONN_LARGE_BYTES ((size_t)64 * 1024) /* for whoever sends bodies that the other has no room for */
-#define CONN_LINGER_BYTES ((size_t)256 * 1024)
+/* What comes behind a refusal is read and thrown away, or a caller that sends on would be reset before it has read the
+ * answer: as long as there are never so many milliseconds of silence, and at most so long, and so much. */
+#define CONN_LINGER_BYTES ((size_t)64 * 1024 * 1024)
 #define CONN_LINGER_MS 1000
+#define CONN_LINGER_MAX_MS 30000
 
 enum conn_state {
 	CONN_HANDSHAKE, /* TLS */
@@ -67,6 +70,7 @@ struct conn {
 	bool dead;	 /* freed when holds is 0 */
 	unsigned holds;
 	size_t linger_left;
+	int64_t linger_until_ms;
 	size_t n_peer;
 	char peer[SOCK_ADDR_TEXT];
 };

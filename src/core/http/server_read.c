@@ -327,16 +327,18 @@ void conn_process(struct conn *c)
 
 static void read_linger(struct conn *c)
 {
-	char waste[4096];
+	char waste[16384];
 	ssize_t n = sock_recv(c->sock, waste, sizeof(waste));
+	int64_t left_ms = c->linger_until_ms - loop_now_ms(c->server->loop);
 
 	if (n == E_AGAIN)
 		return;
-	if (n <= 0 || (size_t)n >= c->linger_left) {
+	if (n <= 0 || (size_t)n >= c->linger_left || left_ms <= 0) {
 		conn_close(c);
 		return;
 	}
 	c->linger_left -= (size_t)n;
+	conn_after(c, left_ms < CONN_LINGER_MS ? left_ms : CONN_LINGER_MS);
 }
 
 /* Where the next bytes go. */
