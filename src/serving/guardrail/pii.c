@@ -88,14 +88,15 @@ static const struct issuer {
 static uint32_t card_lengths(unsigned prefix, unsigned n)
 {
 	static const unsigned scale[] = {10000, 1000, 100, 10, 1};
+	unsigned least, most; /* first four digits that begin so */
 	uint32_t lengths = 0;
 
 	if (n > 4)
 		n = 4;
+	least = prefix * scale[n];
+	most = least + scale[n] - 1;
 	for (size_t i = 0; i < COUNT_OF(issuers); i++) {
-		unsigned low = issuers[i].low / scale[n], high = issuers[i].high / scale[n];
-
-		if (prefix >= low && prefix <= high)
+		if (least <= issuers[i].high && most >= issuers[i].low)
 			lengths |= issuers[i].lengths;
 	}
 	return lengths;
