@@ -17,6 +17,7 @@
 #include "core/base/utf8.h"
 #include "serving/gateway/gemini_path.h"
 
+#define UNJUDGED_MAX ((size_t)512) /* few enough that a list of hits has room for what they can hold */
 #define TURN_BYTES ((size_t)64 * 1024)
 #define TURN_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define ANSWER_SLACK 64
@@ -187,6 +188,7 @@ struct gateway *gateway_new(const struct gateway_options *o)
 	g->scratch = guard_scratch_new();
 	g->json = json_parser_new();
 	arena_init(&g->turn, TURN_BYTES, TURN_MAX_BYTES);
+	buf_init(&g->unjudged, UNJUDGED_MAX);
 	uuid_gen_init(&g->ids);
 	rand_bytes(&seed, sizeof(seed));
 	rng_seed(&g->rng, seed);
@@ -201,6 +203,7 @@ void gateway_free(struct gateway *g)
 	guard_scratch_free(g->scratch);
 	json_parser_free(g->json);
 	arena_release(&g->turn);
+	buf_release(&g->unjudged);
 	snapshot_unref(g->snapshot);
 	gateway_settings_unref(g->settings);
 	free(g);
@@ -210,6 +213,7 @@ void gateway_give_back(struct gateway *g)
 {
 	http_client_give_back(g->client);
 	arena_release(&g->turn); /* nothing is in it between callbacks */
+	buf_release(&g->unjudged);
 }
 
 void gateway_set_snapshot(struct gateway *g, struct snapshot *s)

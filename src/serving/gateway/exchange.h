@@ -48,6 +48,8 @@ struct gateway {
 	struct json_parser *json;
 	struct arena turn;	   /* scratch of one callback; empty between them */
 	struct guard_result found; /* the same: of the piece of a stream that is judged */
+	struct buf unjudged;	   /* text of one channel of one stream, of events that came together */
+	size_t unjudged_channel;   /* its place among the stream's */
 	struct uuid_gen ids;
 	struct rng rng; /* who is asked, and how long is waited */
 	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
@@ -353,6 +355,11 @@ void settle_later(struct exchange *e);
 int take_events(struct exchange *e, const struct chat_events *events, struct slice raw);
 int take_event(struct exchange *e, const struct chat_event *event); /* translated */
 void take_end(struct exchange *e);				    /* of all channels: everything is decided */
+/* Text of events that come together is judged together: what was taken may wait for take_judge(), at the latest before
+ * the callback returns. */
+bool take_waits(const struct exchange *e);
+bool take_goes_on(const struct exchange *e, const struct chat_events *events); /* more of the text that waits, alone */
+void take_judge(struct exchange *e);
 bool take_is_carried(const struct exchange *e, const struct chat_event *event); /* to a caller of another protocol */
 struct channel *take_add_channel(struct stream *s, unsigned id);		/* NULL: there are too many */
 /* hold.c: events that wait until they are decided */

@@ -14,6 +14,8 @@
 
 #include "serving/gateway/resume.h"
 
+#define KEPT_MAX ((size_t)1024) /* of what is empty */
+#define HELD_TOGETHER ((size_t)8 * 1024)
 #define HELD_MAX ((size_t)4 * 1024 * 1024)
 #define OUT_MAX ((size_t)8 * 1024 * 1024)
 /* A whole answer as a stream, or at the end of one: escapes can make it six times as long. */
@@ -270,6 +272,21 @@ static void keep_payload(struct exchange *e, struct slice payload)
 		buf_append(&e->body, payload.p, payload.n);
 }
 
+/* What has come is judged, and leaves as far as it may. */
+static int settle(struct exchange *e)
+{
+	take_judge(e);
+	if (must_stop(e)) {
+		stop_stream(e);
+		return 0;
+	}
+	release_decided(e);
+	return buf_failed(&e->stream->out)
+		       ? err_set(http_call_err(&e->call), E_TOOBIG, "too much of its answer leaves at once")
+		       : 0;
+}
+
+/* Text that goes on is judged with what comes behind it (settle_rest). */
 static int decode_block(struct exchange *e, struct slice payload, struct slice raw)
 {
 	const struct protocol *back = e->back;
@@ -286,19 +303,26 @@ static int decode_block(struct exchange *e, struct slice payload, struct slice r
 		if (rc)
 			return err.text[0] ? err_set(http_call_err(&e->call), rc, "%s", err.text) : rc;
 	}
+	if (take_waits(e) && (e->stream->held.n > HELD_TOGETHER || !take_goes_on(e, &events))) {
+		rc = settle(e);
+		if (rc || e->stream->ended)
+			return rc;
+	}
 	rc = take_events(e, &events, raw);
-	if (rc) {
+	if (rc)
 		keep_payload(e, payload);
+	return rc || take_waits(e) ? rc : settle(e);
+}
+
+/* After the last block of what came. */
+static int settle_rest(struct exchange *e, int rc)
+{
+	if (!take_waits(e))
 		return rc;
-	}
-	if (must_stop(e)) {
-		stop_stream(e);
-		return 0;
-	}
-	release_decided(e);
-	return buf_failed(&e->stream->out)
-		       ? err_set(http_call_err(&e->call), E_TOOBIG, "too much of its answer leaves at once")
-		       : 0;
+	if (!rc && !e->stream->ended)
+		return settle(e);
+	take_judge(e); /* what ends the stream, or breaks it off, decides what leaves */
+	return rc;
 }
 
 static int feed_sse(struct exchange *e, struct slice piece)
@@ -412,6 +436,13 @@ static void on_flush_timer(void *arg)
 		timer_set(e->g->loop, &e->stream->flush, FINISH_WAIT_MS);
 }
 
+/* What a burst needed is not kept for as long as the stream is. */
+static void give_back(struct buf *b)
+{
+	if (!b->n && b->cap > KEPT_MAX)
+		buf_release(b);
+}
+
 int stream_feed(struct exchange *e, struct slice piece)
 {
 	struct stream *s = e->stream;
@@ -419,7 +450,7 @@ int stream_feed(struct exchange *e, struct slice piece)
 
 	if (s->ended) /* nobody serves any more when fallback content does */
 		return 0;
-	rc = s->lines ? feed_ndjson(e, piece) : feed_sse(e, piece);
+	rc = settle_rest(e, s->lines ? feed_ndjson(e, piece) : feed_sse(e, piece));
 	if (rc)
 		return rc;
 	if (s->ended) {
@@ -428,6 +459,8 @@ int stream_feed(struct exchange *e, struct slice piece)
 		return 0;
 	}
 	send_out(e);
+	give_back(&s->held);
+	give_back(&s->out);
 	return 0;
 }
 
@@ -484,6 +517,7 @@ enum next stream_join(struct exchange *e, const struct chat_answer *answer)
 	arena_reset(&e->g->turn);
 	for (size_t i = 0; i < events.n && rc >= 0; i++)
 		rc = take_event(e, &events.e[i]);
+	take_judge(e);
 	if (rc < 0) { /* a part of it is in the stream: nobody can go on from there */
 		attempt_failed(e, OUTCOME_REFUSED,
 			       http_call_why(&e->call)[0] ? http_call_why(&e->call) : "its answer is too large");
@@ -513,7 +547,7 @@ static int feed_rest(struct exchange *e)
 	buf_init(&raw, STREAM_EVENT_MAX + 2);
 	buf_add(&raw, block.raw);
 	buf_adds(&raw, lines ? "\n" : "\n\n");
-	rc = decode_block(e, slice_moved(block.data, block.raw, raw.p), buf_slice(&raw));
+	rc = settle_rest(e, decode_block(e, slice_moved(block.data, block.raw, raw.p), buf_slice(&raw)));
 	buf_release(&raw);
 	return rc;
 }

@@ -107,12 +107,45 @@ static int open_guard(struct exchange *e, struct channel *c)
 	return 0;
 }
 
+static void judge_text(struct exchange *e, struct channel *c, struct slice text)
+{
+	struct guard_result *r = recall_hits(e, c);
+	uint64_t safe = 0;
+
+	guard_stream_feed(c->guard, text, r, &safe);
+	c->safe = c->base + safe;
+	note_hits(e, c, r);
+}
+
+bool take_waits(const struct exchange *e)
+{
+	return e->g->unjudged.n > 0;
+}
+
+bool take_goes_on(const struct exchange *e, const struct chat_events *events)
+{
+	const struct channel *c = &e->stream->channel[e->g->unjudged_channel];
+
+	return events->n == 1 && events->e[0].type == CHAT_EVENT_TEXT && events->e[0].channel == c->id;
+}
+
+void take_judge(struct exchange *e)
+{
+	struct gateway *g = e->g;
+
+	if (!take_waits(e))
+		return;
+	judge_text(e, &e->stream->channel[g->unjudged_channel], buf_slice(&g->unjudged));
+	buf_clear(&g->unjudged);
+}
+
 /* A channel that is over: all of it is decided.  Should it go on, that is another text. */
 static void close_channel(struct exchange *e, struct channel *c)
 {
 	struct guard_result *r;
 	uint64_t safe = 0;
 
+	take_judge(e);
 	if (!c) /* too many: it has no text, or that would have failed */
 		return;
 	if (!c->guard) {
@@ -131,8 +164,7 @@ static void close_channel(struct exchange *e, struct channel *c)
 
 static int take_text(struct exchange *e, struct channel *c, struct slice text)
 {
-	struct guard_result *r;
-	uint64_t safe = 0;
+	size_t place = (size_t)(c - e->stream->channel);
 
 	if (!text.n)
 		return 0;
@@ -146,10 +178,13 @@ static int take_text(struct exchange *e, struct channel *c, struct slice text)
 	if (!c->guard && open_guard(e, c))
 		return E_TOOBIG;
 	c->fed += text.n;
-	r = recall_hits(e, c);
-	guard_stream_feed(c->guard, text, r, &safe);
-	c->safe = c->base + safe;
-	note_hits(e, c, r);
+	if (place != e->g->unjudged_channel || e->g->unjudged.n + text.n > e->g->unjudged.max)
+		take_judge(e);
+	e->g->unjudged_channel = place;
+	if (buf_add(&e->g->unjudged, text)) { /* it is too long to wait */
+		buf_clear(&e->g->unjudged);
+		judge_text(e, c, text);
+	}
 	return 0;
 }
 
