@@ -160,6 +160,25 @@ TEST(doubles_are_written_shortest)
 	buf_release(&b);
 }
 
+TEST(all_doubles_of_two_decimals_are_written_as_people_write_them)
+{
+	struct json_writer w;
+	struct buf b;
+
+	buf_init(&b, 64);
+	for (int i = 1; i < 120000; i++) { /* past where the short way ends */
+		char want[32];
+
+		snprintf(want, sizeof(want), "%.6g", i / 100.0);
+		buf_clear(&b);
+		jw_init(&w, &b);
+		jw_double(&w, i / 100.0);
+		if (strcmp(buf_cstr(&b), want))
+			CHECK_STR(buf_cstr(&b), want);
+	}
+	buf_release(&b);
+}
+
 static const struct {
 	int64_t v;
 	const char *text;

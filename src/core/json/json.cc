@@ -103,7 +103,33 @@ extern "C" bool json_double_read(const char *p, const char *end, double *ret)
 	return true;
 }
 
+/* 0.7, 1 or 12.25, which is what callers mostly say, without a search for the shortest form; 0 for any other. */
+static size_t write_short(double v, char out[JSON_DOUBLE_SIZE])
+{
+	unsigned scale = 1;
+	size_t decimals = 0, n;
+	unsigned hundredths;
+
+	if (!(v >= 0.01 && v < 1000))
+		return 0;
+	hundredths = static_cast<unsigned>(v * 100 + 0.5);
+	if (hundredths / 100.0 != v)
+		return 0;
+	for (decimals = 2, scale = 100; decimals > 0 && hundredths % 10 == 0; decimals--, scale /= 10)
+		hundredths /= 10;
+	n = static_cast<size_t>(std::to_chars(out, out + JSON_DOUBLE_SIZE, hundredths / scale).ptr - out);
+	if (decimals > 0)
+		out[n++] = '.';
+	for (unsigned rest = hundredths % scale; decimals > 0; decimals--, rest = rest * 10 % scale)
+		out[n++] = static_cast<char>('0' + rest * 10 / scale);
+	return n;
+}
+
 extern "C" size_t json_double_write(double v, char out[JSON_DOUBLE_SIZE])
 {
+	size_t n = write_short(v, out);
+
+	if (n > 0)
+		return n;
 	return static_cast<size_t>(std::to_chars(out, out + JSON_DOUBLE_SIZE, v).ptr - out);
 }
