@@ -226,6 +226,22 @@ def test_a_path_that_is_none_is_not_found(daemon):
         assert answer.status == 404 and answer.json()["error"]["message"], (path, answer)
 
 
+@pytest.mark.parametrize("origin, status", [
+    ("http://localhost:5173", 200), ("https://127.0.0.1", 200), ("http://[::1]:80", 200), ("http://app.localhost", 200),
+    ("tauri://localhost", 200), ("vscode-webview://1a2b", 200), ("http://example.com", 403), ("null", 403),
+    ("https://localhost.example.com", 403), ("http://127.0.0.1.example.com", 403), ("http://notlocalhost", 403),
+    ("HTTPS://example.com:11434", 403)])
+def test_without_keys_web_pages_of_other_hosts_are_refused(daemon, origin, status):
+    """A browser sends such requests for whatever page it shows: text/plain needs no leave from us."""
+    headers = {"Origin": origin, "Content-Type": "text/plain"}
+    answer = daemon.request("POST", CHAT, chat_body(), headers)
+    assert answer.status == status
+    change = daemon.request("POST", "/api/v1/rollback", b'{"use_case":"good","reason":"x"}', headers)
+    assert (change.status == 403) == (status == 403)
+    if status == 403:
+        assert answer.json["error"]["code"] == "origin_not_allowed" and origin in answer.json["error"]["message"]
+
+
 def test_head_is_get_without_the_body(daemon):
     for path in ("/health/live", "/v1/models", "/nothing"):
         with daemon.connect() as c:

@@ -149,16 +149,62 @@ static bool refuse_scope(struct gateway *g, struct http_exchange *x, const struc
 						 .code = "use_case_not_allowed"});
 }
 
+/*
+ * Browsers send simple requests for any page to any host, and name the page's own in Origin.  Pages of this machine are
+ * fine, and so are programs with a scheme of their own ("tauri://", "app://"), which no page of the web has.
+ */
+static bool is_local_origin(struct slice origin)
+{
+	struct slice scheme = origin, host;
+	ptrdiff_t at = slice_find(origin, SLICE_LIT("://"));
+
+	if (at < 0) /* "null": a page that hides where it comes from */
+		return false;
+	scheme.n = (size_t)at;
+	host = slice_sub(origin, scheme.n + 3, origin.n);
+	if (!slice_eq_nocase(scheme, SLICE_LIT("http")) && !slice_eq_nocase(scheme, SLICE_LIT("https")))
+		return true;
+	at = slice_starts(host, SLICE_LIT("[")) ? slice_chr(host, ']') + 1 : slice_chr(host, ':');
+	host = slice_sub(host, 0, at > 0 ? (size_t)at : host.n);
+	return slice_eq_nocase(host, SLICE_LIT("localhost")) || slice_eq(host, SLICE_LIT("127.0.0.1")) ||
+	       slice_eq(host, SLICE_LIT("[::1]")) ||
+	       (host.n > 10 && slice_eq_nocase(slice_sub(host, host.n - 10, 10), SLICE_LIT(".localhost")));
+}
+
+/* Who has a key may come from where he likes: a page does not have it. */
+static bool refuse_origin(struct gateway *g, struct http_exchange *x, const struct gateway_caller *c,
+			  struct slice origin)
+{
+	const char *text =
+		arena_printf(&x->arena,
+			     "This daemon asks for no API key, so it takes nothing from web pages of other hosts, such "
+			     "as '" SLICE_FMT "'. Make a key (muster key create --name NAME --role client --why ...) "
+					      "and send it, or leave the Origin "
+			     "header out.",
+			     SLICE_ARG(slice_sub(origin, 0, 200)));
+
+	return refuse_caller(g, x, c,
+			     &(struct api_error){.status = 403,
+						 .message = slice_from(text ? text : "This origin is not allowed."),
+						 .type = "permission_error",
+						 .param = "Origin",
+						 .code = "origin_not_allowed"});
+}
+
 bool admit(struct gateway *g, struct http_exchange *x, struct gateway_caller *ret)
 {
 	enum access_problem problem =
 		access_authenticate(g->snapshot, g->settings, &x->head, loop_wall_us(g->loop), ret);
 	struct limit_verdict v;
+	struct slice origin;
 
 	if (access_is_open(x->head.path))
 		return true;
 	if (problem)
 		return refuse_key(g, x, problem, ret);
+	origin = ret->by_key ? (struct slice){NULL, 0} : http_header(&x->head, "origin");
+	if (origin.n && !is_local_origin(origin))
+		return refuse_origin(g, x, ret, origin);
 	v = limits_take(ret->key, loop_now_ms(g->loop));
 	if (v.by)
 		return refuse_rate(g, x, v, ret);
