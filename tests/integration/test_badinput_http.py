@@ -239,7 +239,7 @@ def test_without_keys_web_pages_of_other_hosts_are_refused(daemon, origin, statu
     change = daemon.request("POST", "/api/v1/rollback", b'{"use_case":"good","reason":"x"}', headers)
     assert (change.status == 403) == (status == 403)
     if status == 403:
-        assert answer.json["error"]["code"] == "origin_not_allowed" and origin in answer.json["error"]["message"]
+        assert answer.json()["error"]["code"] == "origin_not_allowed" and origin in answer.json()["error"]["message"]
 
 
 def test_head_is_get_without_the_body(daemon):
