@@ -107,7 +107,7 @@ void http_call_start(struct http_client *c, struct http_call *call);
 void http_call_cancel(struct http_call *call);
 /* The whole request has left: its memory is the caller's again, for no other connection will be given it. */
 bool http_call_is_sent(const struct http_call *call);
-/* The call stands in another place now: *call is a copy of what was started. */
+/* The call stands in another place now: *call is a copy of what was started.  In a callback of the call, too. */
 void http_call_moved(struct http_call *call);
 /* Back-pressure: stops reading (the between timeout stops too), and goes on. */
 void http_call_pause(struct http_call *call);

@@ -146,7 +146,7 @@ static int next_piece(struct up *u, struct slice *ret_piece, struct err *err)
 
 static void step_body(struct up *u)
 {
-	struct http_call *call = u->call;
+	struct http_call *call = u->call; /* until it is called: it may move then */
 	unsigned gen = u->gen;
 	struct slice piece;
 	struct err err;
@@ -159,7 +159,7 @@ static void step_body(struct up *u)
 	if (rc == 1)
 		up_complete(u);
 	else if (rc < 0)
-		up_fail(u, E_INVALID, "%s sent a broken chunk: %s", origin_name(call->origin), err.text);
+		up_fail(u, E_INVALID, "%s sent a broken chunk: %s", origin_name(u->call->origin), err.text);
 }
 
 static void process(struct up *u)

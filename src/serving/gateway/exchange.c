@@ -160,6 +160,8 @@ void exchange_release(struct exchange *e)
 	http_call_release(&e->call);
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
+	if (e->settled)
+		free(e);
 }
 
 const struct candidate *exchange_served_by(const struct exchange *e)

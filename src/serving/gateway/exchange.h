@@ -131,6 +131,7 @@ struct stream {
 	bool finish_seen;
 	bool has_answer;	 /* a word of it, or its finish */
 	int64_t finish_ms;	 /* when; 0: not yet */
+	int64_t fed_ms;		 /* when something came last */
 	bool stopped;		 /* guardrails ended it */
 	bool beyond_text;	 /* it said more than text: reasoning, a call, a refusal */
 	bool text_over;		 /* its text has ended, the answer has not */
@@ -233,7 +234,7 @@ struct exchange {
 	bool waste_is_new;  /* not reserved for yet */
 	bool usage_is_kept; /* of the attempt that fails now: its text is in the answer */
 
-	bool settled;	       /* the request is forgotten, but for what the answer's end needs: settle.c */
+	bool settled;	       /* the request is forgotten, but for what the end needs, and this malloc'd: settle.c */
 	int64_t prompt_tokens; /* then: the estimate */
 	struct chat_answer answer;
 	bool have_answer;
@@ -349,8 +350,12 @@ void stream_meta(const struct exchange *e, struct answer_meta *m);
 /* Appends an event in the caller's protocol to what leaves. */
 void stream_encode(struct exchange *e, const struct chat_event *event);
 /* settle.c: an answer has begun to leave.  Should it go on for long, the exchange moves to another place in memory,
- * from the loop: nothing may keep a pointer to it that does not know. */
+ * from the loop: nothing may keep a pointer to it, or to its stream, that does not know. */
 void settle_later(struct exchange *e);
+/* rest.c: nothing has come for a while: a settled exchange is packed, and e is gone. */
+#define REST_MS (ADDRESS_SANITIZED ? 0 : 1000)
+bool rest_is_due(const struct exchange *e);
+void rest_begin(struct exchange *e);
 /* take.c: events that come */
 int take_events(struct exchange *e, const struct chat_events *events, struct slice raw);
 int take_event(struct exchange *e, const struct chat_event *event); /* translated */

@@ -10,8 +10,11 @@
  */
 #include "serving/gateway/exchange.h"
 
+#include <stdlib.h>
+
 #define SETTLE_MS (ADDRESS_SANITIZED ? 0 : 200)
 #define TEXTS_MAX 16
+#define SLACK_BYTES ((size_t)64 * 1024)
 
 /* What moves: texts, and how much memory all of it takes. */
 struct move {
@@ -25,13 +28,19 @@ static bool may_be_resumed(const struct exchange *e)
 	return e->use_case && e->use_case->settings.answer_mode == ANSWER_RESUME;
 }
 
+/* What the log wants of a request is not longer than all of it, twice. */
+static bool fits(const struct exchange *e)
+{
+	return e->http->body.n < (e->http->arena.max_bytes - SLACK_BYTES) / 2;
+}
+
 /* Nobody tries again, and nothing of the request will be said again. */
 static bool is_on_its_way(const struct exchange *e)
 {
 	const struct stream *s = e->stream;
 
 	return e->call_active && !e->attempt_open && s && s->begun && !s->ended && !e->array && !e->front->repeats &&
-	       !e->request.embed && !may_be_resumed(e) && exchange_served_by(e);
+	       !e->request.embed && !may_be_resumed(e) && exchange_served_by(e) && fits(e);
 }
 
 static void *copy(struct arena *a, const void *from, size_t n)
@@ -102,7 +111,7 @@ static void list_things(const struct exchange *e, struct move *m)
 {
 	const struct stream *s = e->stream;
 
-	m->bytes += padded(sizeof(*e)) + padded(sizeof(*e->candidate));
+	m->bytes += padded(sizeof(*e->candidate));
 	m->bytes += padded(e->n_holds * sizeof(*e->hold));
 	m->bytes += padded((size_t)s->repeat.n_before + s->repeat.n_after);
 	if (e->attempts.n)
@@ -180,11 +189,12 @@ static void move_rest(struct exchange *e, struct arena *a, const struct exchange
 	e->http->user = e;
 }
 
-static void settle(struct exchange *e)
+static struct exchange *settle(struct exchange *e)
 {
 	struct http_exchange *x = e->http;
 	struct slice error = slice_from(e->error_text);
 	struct move m = {.bytes = 16}; /* between texts and things */
+	struct exchange *moved;
 	struct arena old;
 
 	e->prompt_tokens = exchange_estimate_prompt(e);
@@ -192,14 +202,17 @@ static void settle(struct exchange *e)
 	e->request = request_left(e);
 	list_texts(e, &error, &m);
 	list_things(e, &m);
-	if (m.bytes > x->arena.max_bytes)
-		return;
+	moved = malloc(sizeof(*moved));
+	if (!moved)
+		abort();
 	arena_renew(&x->arena, m.bytes, &old);
 	for (size_t i = 0; i < m.n_texts; i++)
 		*m.text[i] = arena_slice(&x->arena, *m.text[i]);
 	e->error_text = error.n ? error.p : "";
-	move_rest(copy(&x->arena, e, sizeof(*e)), &x->arena, e);
+	*moved = *e;
+	move_rest(moved, &x->arena, e);
 	http_forget_request(x, &old);
+	return moved;
 }
 
 static void on_settle(void *arg)
@@ -208,10 +221,14 @@ static void on_settle(void *arg)
 
 	if (!is_on_its_way(e))
 		return;
-	if (http_call_is_sent(&e->call))
-		settle(e);
-	else /* a model that answers before it has read all of it */
-		timer_set(e->g->loop, &e->pause, SETTLE_MS);
+	if (e->settled && rest_is_due(e)) {
+		rest_begin(e);
+		return;
+	}
+	/* A model may answer before it has read all of the request. */
+	if (!e->settled && http_call_is_sent(&e->call))
+		e = settle(e);
+	timer_set(e->g->loop, &e->pause, e->settled ? REST_MS : SETTLE_MS);
 }
 
 void settle_later(struct exchange *e)
@@ -219,5 +236,5 @@ void settle_later(struct exchange *e)
 	if (!is_on_its_way(e))
 		return;
 	timer_init(&e->pause, on_settle, e);
-	timer_set(e->g->loop, &e->pause, SETTLE_MS);
+	timer_set(e->g->loop, &e->pause, e->settled ? REST_MS : SETTLE_MS);
 }

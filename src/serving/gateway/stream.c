@@ -430,10 +430,8 @@ static void on_flush_timer(void *arg)
 	}
 	hold_release(e, true);
 	send_out(e);
-	if (e->stream->held.n)
-		timer_set(e->g->loop, &e->stream->flush, SPLIT_MS);
-	else if (lacks_only_its_end(e))
-		timer_set(e->g->loop, &e->stream->flush, FINISH_WAIT_MS);
+	if (lacks_only_its_end(e)) /* else nothing changes before more comes */
+		timer_set(e->g->loop, &e->stream->flush, e->stream->held.n ? SPLIT_MS : FINISH_WAIT_MS);
 }
 
 /* What a burst needed is not kept for as long as the stream is. */
@@ -450,6 +448,7 @@ int stream_feed(struct exchange *e, struct slice piece)
 
 	if (s->ended) /* nobody serves any more when fallback content does */
 		return 0;
+	s->fed_ms = loop_now_ms(e->g->loop);
 	rc = settle_rest(e, s->lines ? feed_ndjson(e, piece) : feed_sse(e, piece));
 	if (rc)
 		return rc;
