@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Blocks are aligned to their size, so that a thing's address says which block it is in.  A block with room is in the
- * list; one that is full is in none.  Sanitizers see each thing for itself.
+ * list; one that is full is in none.  AddressSanitizer sees each thing for itself.
  *
  * What would break it: freeing into another slab than the one it came from.
  */
@@ -13,20 +13,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/base/util.h"
+
 #define BLOCK ((size_t)64 * 1024)
 #define ALIGN 16
 #define SIZE_MAX_BYTES ((size_t)4096)
-
-#if defined(__SANITIZE_ADDRESS__)
-#define BY_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define BY_MALLOC 1
-#endif
-#endif
-#ifndef BY_MALLOC
-#define BY_MALLOC 0
-#endif
 
 struct slab_block {
 	struct slab_block *next, **prev; /* prev NULL: it is full, or the spare */
@@ -95,7 +86,7 @@ void *slab_alloc(struct slab *s)
 	struct slab_block *b;
 	void *p;
 
-	if (BY_MALLOC) {
+	if (ADDRESS_SANITIZED) {
 		p = malloc(s->size);
 		if (!p)
 			abort();
@@ -118,7 +109,7 @@ void slab_free(struct slab *s, void *p)
 {
 	struct slab_block *b = (struct slab_block *)((uintptr_t)p & ~(uintptr_t)(BLOCK - 1));
 
-	if (BY_MALLOC || !p) {
+	if (ADDRESS_SANITIZED || !p) {
 		free(p);
 		return;
 	}

@@ -161,7 +161,7 @@ void exchange_release(struct exchange *e)
 	snapshot_unref(e->snapshot);
 	gateway_settings_unref(e->settings);
 	if (e->settled)
-		free(e);
+		slab_free(&e->g->settled, e);
 }
 
 const struct candidate *exchange_served_by(const struct exchange *e)
@@ -191,6 +191,8 @@ struct gateway *gateway_new(const struct gateway_options *o)
 	g->json = json_parser_new();
 	arena_init(&g->turn, TURN_BYTES, TURN_MAX_BYTES);
 	buf_init(&g->unjudged, UNJUDGED_MAX);
+	slab_init(&g->streams, sizeof(struct stream));
+	slab_init(&g->settled, sizeof(struct exchange));
 	uuid_gen_init(&g->ids);
 	rand_bytes(&seed, sizeof(seed));
 	rng_seed(&g->rng, seed);
@@ -206,6 +208,8 @@ void gateway_free(struct gateway *g)
 	json_parser_free(g->json);
 	arena_release(&g->turn);
 	buf_release(&g->unjudged);
+	slab_trim(&g->streams);
+	slab_trim(&g->settled);
 	snapshot_unref(g->snapshot);
 	gateway_settings_unref(g->settings);
 	free(g);
@@ -216,6 +220,8 @@ void gateway_give_back(struct gateway *g)
 	http_client_give_back(g->client);
 	arena_release(&g->turn); /* nothing is in it between callbacks */
 	buf_release(&g->unjudged);
+	slab_trim(&g->streams);
+	slab_trim(&g->settled);
 }
 
 void gateway_set_snapshot(struct gateway *g, struct snapshot *s)

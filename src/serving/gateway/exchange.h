@@ -2,6 +2,7 @@
 /* One caller request and all the upstream attempts made for it.  Private to the gateway. */
 #pragma once
 #include "core/base/rand.h"
+#include "core/base/slab.h"
 #include "core/http/ndjson.h"
 #include "core/http/sse.h"
 #include "domain/record.h"
@@ -46,10 +47,11 @@ struct gateway {
 	struct gateway_settings *settings;
 	struct guard_scratch *scratch;
 	struct json_parser *json;
-	struct arena turn;	   /* scratch of one callback; empty between them */
-	struct guard_result found; /* the same: of the piece of a stream that is judged */
-	struct buf unjudged;	   /* text of one channel of one stream, of events that came together */
-	size_t unjudged_channel;   /* its place among the stream's */
+	struct slab streams, settled; /* of streamed answers, and of exchanges that have left their arenas */
+	struct arena turn;	      /* scratch of one callback; empty between them */
+	struct guard_result found;    /* the same: of the piece of a stream that is judged */
+	struct buf unjudged;	      /* text of one channel of one stream, of events that came together */
+	size_t unjudged_channel;      /* its place among the stream's */
 	struct uuid_gen ids;
 	struct rng rng; /* who is asked, and how long is waited */
 	void (*control)(struct http_exchange *x, const struct gateway_caller *caller, void *arg);
@@ -234,7 +236,7 @@ struct exchange {
 	bool waste_is_new;  /* not reserved for yet */
 	bool usage_is_kept; /* of the attempt that fails now: its text is in the answer */
 
-	bool settled;	       /* the request is forgotten, but for what the end needs, and this malloc'd: settle.c */
+	bool settled; /* the request is forgotten, but for what the end needs, and this is of g->settled: settle.c */
 	int64_t prompt_tokens; /* then: the estimate */
 	struct chat_answer answer;
 	bool have_answer;

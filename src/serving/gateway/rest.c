@@ -13,25 +13,17 @@
 
 struct rest {
 	struct http_call call; /* the exchange's, which goes on */
+	struct gateway *g;
 	struct http_exchange *http;
 	const struct http_exchange_ops *ops; /* the exchange's */
 	const struct http_call_ops *call_ops;
 	uint64_t packed[]; /* the exchange, then its stream */
 };
 
-static void *allocate(size_t n)
-{
-	void *p = malloc(n);
-
-	if (!p)
-		abort();
-	return p;
-}
-
 static struct exchange *wake(struct rest *r)
 {
-	struct exchange *e = allocate(sizeof(*e));
-	struct stream *s = allocate(sizeof(*s));
+	struct exchange *e = slab_alloc(&r->g->settled);
+	struct stream *s = slab_alloc(&r->g->streams);
 	size_t n = sparse_unpack(e, sizeof(*e), r->packed);
 
 	(void)sparse_unpack(s, sizeof(*s), (const char *)r->packed + n);
@@ -127,9 +119,12 @@ void rest_begin(struct exchange *e)
 
 	strip(e);
 	n = sparse_bytes(e, sizeof(*e)) + sparse_bytes(s, sizeof(*s));
-	r = allocate(sizeof(*r) + n);
+	r = malloc(sizeof(*r) + n);
+	if (!r)
+		abort();
 	n = sparse_pack(r->packed, e, sizeof(*e));
 	(void)sparse_pack((char *)r->packed + n, s, sizeof(*s));
+	r->g = e->g;
 	r->http = e->http;
 	r->ops = r->http->ops;
 	r->call_ops = call.ops;
@@ -139,6 +134,6 @@ void rest_begin(struct exchange *e)
 	http_call_moved(&r->call);
 	r->http->user = r;
 	r->http->ops = &rest_ops;
-	free(s);
-	free(e);
+	slab_free(&r->g->streams, s);
+	slab_free(&r->g->settled, e);
 }

@@ -10,8 +10,6 @@
  */
 #include "serving/gateway/exchange.h"
 
-#include <stdlib.h>
-
 #define SETTLE_MS (ADDRESS_SANITIZED ? 0 : 200)
 #define TEXTS_MAX 16
 #define SLACK_BYTES ((size_t)64 * 1024)
@@ -202,9 +200,7 @@ static struct exchange *settle(struct exchange *e)
 	e->request = request_left(e);
 	list_texts(e, &error, &m);
 	list_things(e, &m);
-	moved = malloc(sizeof(*moved));
-	if (!moved)
-		abort();
+	moved = slab_alloc(&e->g->settled);
 	arena_renew(&x->arena, m.bytes, &old);
 	for (size_t i = 0; i < m.n_texts; i++)
 		*m.text[i] = arena_slice(&x->arena, *m.text[i]);

@@ -59,7 +59,7 @@ void stream_release(struct exchange *e)
 	buf_release(&s->out);
 	buf_release(&s->text);
 	calls_release(&s->calls);
-	free(s);
+	slab_free(&e->g->streams, s);
 	e->stream = NULL;
 }
 
@@ -67,10 +67,9 @@ static void on_flush_timer(void *arg);
 
 static struct stream *stream_new(struct exchange *e)
 {
-	struct stream *s = calloc(1, sizeof(*s));
+	struct stream *s = slab_alloc(&e->g->streams);
 
-	if (!s)
-		abort();
+	memset(s, 0, sizeof(*s));
 	init_cutter(s, e->back);
 	buf_init(&s->held, HELD_MAX);
 	buf_init(&s->out, e->front->repeats ? WHOLE_MAX : OUT_MAX);
