@@ -10,7 +10,7 @@ import muster as m
 
 LATE = ("libpq", "libcurl", "libgnutls", "libldap", "libkrb5")
 STREAMS = 100 if m.SANITIZED else 1000
-STREAM_BYTES = 64 << 10  # room for a machine that is busy: what is promised, tests/bench/streams measures
+STREAM_BYTES = 10 << 10  # and what else comes with the first load: tests/bench/streams measures what is promised
 
 
 def libraries(daemon):
@@ -52,7 +52,8 @@ def test_many_streams_all_live_and_their_memory_comes_back(start_daemon, make_up
     before = daemon.rss()
     streams = [daemon.chat_stream(use_case) for _ in range(STREAMS)]
     assert all(m.chat_text([s.event()]) == "The ship " for s in streams)
-    opened = daemon.rss()
+    if not m.SANITIZED:  # whose memory is its own
+        m.eventually(lambda: daemon.rss() - before < STREAM_BYTES * STREAMS, "streams that rest")
     for request in upstream.requests:
         c = request.connection
         c.event(m.chunk("sails on."))
@@ -62,8 +63,7 @@ def test_many_streams_all_live_and_their_memory_comes_back(start_daemon, make_up
     for s in streams:
         assert m.chat_text(s.events()) == "sails on."
         s.close()
-    if not m.SANITIZED:  # whose memory is its own
-        assert opened - before < STREAM_BYTES * STREAMS
+    if not m.SANITIZED:
         m.eventually(lambda: daemon.rss() < 1.5 * before, "memory that is given back")
 
 

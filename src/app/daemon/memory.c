@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What start-up, or an hour of load, has touched and nobody looks at any more is given back to the kernel: free pages
- * of the heap, and the pages of program and libraries.  Those stay in the kernel's cache; one that is wanted again
- * costs a fault of less than a microsecond.  What would break it: giving back a page that was written to.  Only
- * segments that are mapped without the right to write are touched; relocated tables are in the others.
+ * of the heap, what idle connections to the database keep, and the pages of program and libraries.  Those stay in the
+ * kernel's cache; one that is wanted again costs a fault of less than a microsecond.  What would break it: giving back
+ * a page that was written to.  Only segments that are mapped without the right to write are touched; relocated tables
+ * are in the others.
  */
 #include <link.h>
 #include <malloc.h>
@@ -54,7 +55,10 @@ static int give_back_object(struct dl_phdr_info *info, size_t size, void *arg)
 
 static void give_back(void *arg)
 {
-	(void)arg;
+	const struct daemon *d = arg;
+
+	if (d->store)
+		store_rest(d->store);
 	(void)malloc_trim(0); /* nothing to give is no failure */
 	(void)dl_iterate_phdr(give_back_object, NULL);
 }

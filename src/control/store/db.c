@@ -52,6 +52,12 @@ void db_close(struct db *db)
 		db->ops->close(db);
 }
 
+void db_rest(struct db *db)
+{
+	if (db->ops->rest)
+		db->ops->rest(db);
+}
+
 int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err)
 {
 	return db->ops->exec(db, sql, args, ret_changes, err);

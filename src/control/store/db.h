@@ -61,6 +61,8 @@ struct db_ops {
 	bool shared;	  /* a server: other processes may change what is in it */
 	int (*open)(const char *where, struct db **ret, struct err *err);
 	void (*close)(struct db *db);
+	/* Gives back memory that it keeps for later calls.  NULL: there is none to speak of. */
+	void (*rest)(struct db *db);
 	/* Runs one statement; *ret_changes (may be NULL): rows it touched. */
 	int (*exec)(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err);
 	/* Runs one query; rows go to the arena. E_TOOBIG past max_rows. */
@@ -99,6 +101,7 @@ struct db { /* base of every implementation */
  */
 int db_open(const char *url, struct db **ret, struct err *err);
 void db_close(struct db *db);
+void db_rest(struct db *db);
 int db_exec(struct db *db, const char *sql, struct db_args args, int64_t *ret_changes, struct err *err);
 int db_query(struct db *db, struct arena *a, const char *sql, struct db_args args, struct db_rows *ret,
 	     struct err *err);

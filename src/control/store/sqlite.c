@@ -184,6 +184,11 @@ static int make_file(const char *path, struct err *err)
 	return 0;
 }
 
+static void sqlite_rest(struct db *db)
+{
+	(void)sqlite3_db_release_memory(from_base(db)->conn); /* always SQLITE_OK */
+}
+
 static void sqlite_close(struct db *db)
 {
 	struct db_sqlite *d = from_base(db);
@@ -453,6 +458,7 @@ const struct db_ops db_sqlite_ops = {
 	.name = "sqlite",
 	.open = sqlite_open,
 	.close = sqlite_close,
+	.rest = sqlite_rest,
 	.exec = sqlite_exec,
 	.query = sqlite_query,
 	.begin = sqlite_begin,

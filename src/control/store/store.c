@@ -202,3 +202,11 @@ void store_release(struct store *s, struct db *db)
 	pthread_cond_signal(&s->returned);
 	pthread_mutex_unlock(&s->lock);
 }
+
+void store_rest(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->n_idle; i++)
+		db_rest(s->idle[i]);
+	pthread_mutex_unlock(&s->lock);
+}

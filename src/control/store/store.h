@@ -18,6 +18,7 @@ const char *store_description(const struct store *s);
 /* Any thread; blocks while all connections are out. Give each back with store_release. */
 int store_acquire(struct store *s, struct db **ret, struct err *err);
 void store_release(struct store *s, struct db *db);
+void store_rest(struct store *s); /* any thread: idle connections give back what they keep for later */
 /* One outside the pool, for whoever keeps it: db_close it. */
 int store_open_own(struct store *s, struct db **ret, struct err *err);
 /* Whether other processes may change what is in it. */
