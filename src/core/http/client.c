@@ -283,7 +283,7 @@ void up_complete(struct up *u)
 	call->ops->on_done(call, 0);
 }
 
-static void say_why(struct http_call *call, int rc, const char *fmt, va_list ap)
+static void PRINTF_LIKE(3, 0) say_why(struct http_call *call, int rc, const char *fmt, va_list ap)
 {
 	struct err *err = http_call_err(call);
 
