@@ -179,7 +179,7 @@ static bool refuse_origin(struct gateway *g, struct http_exchange *x, const stru
 		arena_printf(&x->arena,
 			     "This daemon asks for no API key, so it takes nothing from web pages of other hosts, such "
 			     "as '" SLICE_FMT "'. Make a key (muster key create --name NAME --role client --why ...) "
-					      "and send it, or leave the Origin "
+			     "and send it, or leave the Origin "
 			     "header out.",
 			     SLICE_ARG(slice_sub(origin, 0, 200)));
 
