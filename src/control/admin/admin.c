@@ -146,13 +146,9 @@ bool admin_serves(struct slice path)
 
 static int method_not_allowed(struct api_call *c, unsigned allowed)
 {
-	char list[64] = "";
-	size_t n = 0;
+	char list[ROUTE_ALLOWED_SIZE];
 
-	for (unsigned m = HTTP_GET; m < HTTP_OTHER; m++)
-		if (allowed & 1U << m)
-			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
-					      http_method_name((enum http_method)m));
+	route_allowed(allowed, list);
 	api_header(c, "allow", "%s", list);
 	return api_fail(c, 405, NULL, "method_not_allowed", "'" SLICE_FMT "' takes %s",
 			SLICE_ARG(utf8_truncate(c->req->path, 200)), list);

@@ -7,6 +7,7 @@
 #include "core/http/router.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 /*
  * Whether the path fits the pattern; fills the parameters.  *ret_rank has a bit per segment, the first one highest, set
@@ -84,4 +85,15 @@ int route_find(const struct route *table, size_t n, const struct http_head *head
 		return 0;
 	ret->n_params = 0;
 	return allowed ? E_DENIED : E_NOTFOUND;
+}
+
+void route_allowed(unsigned allowed, char ret[ROUTE_ALLOWED_SIZE])
+{
+	size_t n = 0;
+
+	ret[0] = '\0';
+	for (unsigned m = HTTP_GET; m < HTTP_OTHER; m++)
+		if (allowed & 1U << m)
+			n += (size_t)snprintf(ret + n, ROUTE_ALLOWED_SIZE - n, "%s%s", n ? ", " : "",
+					      http_method_name((enum http_method)m)); /* all of them fit */
 }

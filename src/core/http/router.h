@@ -25,3 +25,7 @@ struct route_match {
  * belong to the front of the table.
  */
 int route_find(const struct route *table, size_t n, const struct http_head *head, struct route_match *ret);
+
+/* What `allowed` says, as Allow has it: "GET, POST". */
+#define ROUTE_ALLOWED_SIZE 64
+void route_allowed(unsigned allowed, char ret[ROUTE_ALLOWED_SIZE]);

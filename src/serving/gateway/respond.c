@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "core/base/utf8.h"
+#include "core/http/router.h"
 #include "serving/gateway/gemini_path.h"
 #include "serving/gateway/limits.h"
 
@@ -259,13 +260,9 @@ void respond_method_refused(struct http_exchange *x, unsigned allowed)
 {
 	struct http_header allow = {SLICE_LIT("Allow"), {NULL, 0}};
 	struct api_error error = {.status = 405, .type = "invalid_request_error", .code = "method_not_allowed"};
-	char list[64] = "";
-	size_t n = 0;
+	char list[ROUTE_ALLOWED_SIZE];
 
-	for (unsigned m = HTTP_GET; m < HTTP_OTHER; m++)
-		if (allowed & 1U << m)
-			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
-					      http_method_name((enum http_method)m));
+	route_allowed(allowed, list);
 	allow.value = arena_slice(&x->arena, slice_from(list));
 	error.message = slice_from(arena_printf(&x->arena, "This endpoint takes %s%s.", list,
 						allowed == 1U << HTTP_POST ? " with a JSON body" : ""));
